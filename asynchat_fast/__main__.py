@@ -1,0 +1,146 @@
+"""Run an unmodified program with asynchat_fast in the place of ``asynchat``.
+
+The program is ``__main__``, with the ``sys.argv``, the first directory on the path, the exit
+status and the tracebacks that it has when the interpreter runs it without us.
+"""
+
+import builtins
+import io
+import marshal
+import os
+import pkgutil
+import platform
+import runpy
+import sys
+import types
+from importlib.machinery import SourceFileLoader, SourcelessFileLoader
+from importlib.util import MAGIC_NUMBER
+from typing import Any, NoReturn
+
+from . import COMPILED, __version__, install
+
+__all__ = ["main"]
+
+HELP = """\
+usage: asynchat-fast [--loop] program [arguments]
+       asynchat-fast [--loop] -m module [arguments]
+
+Run a program that was written for asynchat on asynchat_fast, unchanged: in it and in all it
+imports, "import asynchat" means asynchat_fast, and on Python 3.12 and later it works again.
+
+  program     a Python file, or a directory or zip file with a __main__.py
+  -m module   a module or package, as for "python -m"
+  --loop      let asynchat_fast.loop() run in the place of asyncore.loop(), too
+  --version   show the versions and which InputBuffer runs
+  -h, --help  show this help
+
+An FTP server, for example, after "pip install pyftpdlib":  asynchat-fast -m pyftpdlib
+"""
+
+
+def main() -> None:
+    """Do what the command line says."""
+    try:
+        _obey(sys.argv[1:])
+    except BaseException:
+        _hide_our_frames()
+        raise
+
+
+def _obey(arguments: list[str]) -> None:
+    match arguments:
+        case [] | ["-h" | "--help", *_]:
+            print(HELP, end="")
+        case ["--version", *_]:
+            print(f"asynchat_fast {__version__}")
+            print(f"{platform.python_implementation()} {platform.python_version()}")
+            print(f"InputBuffer: {'compiled' if COMPILED else 'plain Python'}")
+        case ["--loop", *rest]:
+            install(loop=True)
+            _obey(rest)
+        case ["-m", module, *rest]:
+            _run_module(module, rest)
+        case ["-m"]:
+            _fail("asynchat-fast: -m must be followed by the name of a module")
+        case [option, *_] if option.startswith("-"):
+            _fail(f"asynchat-fast: unknown option {option} (--help lists those there are)")
+        case [program, *rest]:
+            _run_program(program, rest)
+
+
+def _run_module(name: str, arguments: list[str]) -> None:
+    _become_main(["-m", *arguments], os.getcwd())
+    # What the interpreter itself calls for -m: the errors have its words.
+    runpy._run_module_as_main(name)  # type: ignore[attr-defined]
+
+
+def _run_program(name: str, arguments: list[str]) -> None:
+    path = os.path.join(os.getcwd(), name)  # not normalised: __file__ is not, either
+    if pkgutil.get_importer(path):
+        _become_main([name, *arguments], path, even_if_safe=True)
+        runpy._run_module_as_main("__main__", False)  # type: ignore[attr-defined]
+    else:
+        namespace = _become_main([name, *arguments], os.path.dirname(os.path.realpath(path)))
+        _run_file(path, namespace)
+
+
+def _run_file(path: str, namespace: dict[str, Any]) -> None:
+    try:
+        with io.open_code(path) as file:
+            octets = file.read()
+    except OSError as error:
+        _fail(f"{sys.executable}: can't open file {path!r}: [Errno {error.errno}] {error.strerror}")
+    if octets.startswith(MAGIC_NUMBER):
+        loader: type[SourceFileLoader | SourcelessFileLoader] = SourcelessFileLoader
+        code = marshal.loads(octets[16:])  # noqa: S302 - as trusted as source
+    elif path.endswith(".pyc"):
+        raise RuntimeError("Bad magic number in .pyc file")
+    else:
+        loader = SourceFileLoader
+        code = compile(octets, path, "exec", dont_inherit=True)
+    namespace.update(__file__=path, __loader__=loader("__main__", path))
+    if sys.version_info < (3, 15):
+        namespace["__cached__"] = None
+    exec(code, namespace)  # noqa: S102 - running it is what we were asked for
+
+
+def _become_main(argv: list[str], directory: str, even_if_safe: bool = False) -> dict[str, Any]:
+    """Give the process to the program, and return the namespace of its ``__main__``."""
+    install()
+    sys.argv = argv
+    safe = getattr(sys.flags, "safe_path", sys.flags.isolated)  # nothing of ours is first on the path, then
+    if not safe:
+        sys.path[0] = directory
+    elif even_if_safe:
+        sys.path.insert(0, directory)
+    program = sys.modules["__main__"] = types.ModuleType("__main__")
+    vars(program)["__builtins__"] = builtins
+    return vars(program)
+
+
+def _hide_our_frames() -> None:
+    """Let the traceback of the exception on its way out begin where the program does.
+
+    Its own excepthook, if it has one, is not to see our frames either; nor is a program
+    that runs to see an excepthook of ours.
+    """
+    hook = sys.excepthook
+
+    def show(kind: type[BaseException], error: BaseException, traceback: types.TracebackType | None) -> None:
+        sys.excepthook = hook
+        while traceback and traceback.tb_frame.f_globals is not globals():
+            traceback = traceback.tb_next
+        while traceback and traceback.tb_frame.f_globals is globals():
+            traceback = traceback.tb_next
+        hook(kind, error.with_traceback(traceback), traceback)
+
+    sys.excepthook = show
+
+
+def _fail(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

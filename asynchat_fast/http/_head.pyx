@@ -1,0 +1,261 @@
+# cython: language_level=3, auto_pickle=False, freethreading_compatible=True
+"""The head parser, compiled: ``_head_py.py`` function by function; that file says what is meant.
+
+Octets are looked at through pointers into the immutable bytes object that the caller holds,
+never at or beyond its size.  The tables are filled at import and only read afterwards.
+"""
+
+from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_DecodeLatin1
+from libc.stdint cimport uint64_t
+from libc.string cimport memcmp, memcpy
+
+from sys import intern
+
+from .errors import HTTPError
+
+ctypedef const unsigned char *Octets
+
+cdef enum:
+    MAX_METHOD = 64  # octets
+    TOKEN = 1  # classes of octets, to be joined
+    VISIBLE = 2
+    VALUE = 4
+
+cdef enum Outcome:  # LAST: whole, if nothing comes after the octets at hand
+    WHOLE, LAST, BEGUN, MALFORMED, LONG_METHOD
+
+cdef enum Part:  # of a field line, from which on it is looked at
+    LINE, NAME, CONTENT
+
+cdef struct Line:  # two parts, and what is after or between them; how far the octets are those of a line
+    Py_ssize_t first_end, second_end, end
+
+cdef struct Known:  # a text that need not be made anew each time, nor hashed
+    Py_ssize_t size  # 0: a free slot
+    const char *octets
+    PyObject *text
+    PyObject *lower
+
+cdef unsigned char classes[256]
+cdef Known known[512]  # with open addressing
+cdef list owners = []  # of what the pointers in it borrow
+
+
+cdef inline Known *slot_of(Octets octets, Py_ssize_t size) noexcept nogil:
+    """Return the slot of a name of at least one octet, a free one if it is not known."""
+    cdef size_t slot = size + 9 * octets[0] + 37 * octets[size - 1] + 5 * octets[size >> 1]
+    while known[slot & 511].size:
+        if known[slot & 511].size == size and memcmp(known[slot & 511].octets, octets, size) == 0:
+            break
+        slot += 1
+    return &known[slot & 511]
+
+
+cdef int fill_tables(str names) except -1:
+    cdef bytes octets
+    cdef Known *slot
+    for octet in range(256):
+        if octet == 9 or (octet >= 32 and octet != 127):
+            classes[octet] = VALUE
+        if 33 <= octet <= 126:
+            classes[octet] |= VISIBLE if octet in b'"(),/:;<=>?@[\\]{}' else VISIBLE | TOKEN
+    for name in names.split():
+        for text in (name, name.lower(), name.title()):
+            octets = text.encode()
+            slot = slot_of(octets, len(octets))
+            if slot.size == 0:
+                owners.append((octets, intern(text), intern(text.lower())))
+                slot[0] = Known(len(octets), octets, <PyObject *> owners[-1][1], <PyObject *> owners[-1][2])
+    return 0
+
+
+fill_tables("""
+    CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT TRACE
+    Accept Accept-Charset Accept-Encoding Accept-Language Access-Control-Request-Headers Access-Control-Request-Method
+    Authorization Cache-Control Connection Content-Disposition Content-Encoding Content-Language Content-Length
+    Content-Range Content-Type Cookie Date DNT Expect Forwarded From Host If-Match If-Modified-Since If-None-Match
+    If-Range If-Unmodified-Since Keep-Alive Last-Modified Max-Forwards Origin Pragma Priority Proxy-Authorization
+    Proxy-Connection Range Referer Save-Data sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform Sec-Fetch-Dest
+    Sec-Fetch-Mode Sec-Fetch-Site Sec-Fetch-User Sec-GPC Sec-WebSocket-Extensions Sec-WebSocket-Key
+    Sec-WebSocket-Protocol Sec-WebSocket-Version TE Trailer Transfer-Encoding Traceparent Tracestate Upgrade
+    Upgrade-Insecure-Requests User-Agent Via X-CSRF-Token X-Forwarded-For X-Forwarded-Host X-Forwarded-Port
+    X-Forwarded-Proto X-Real-IP X-Request-ID X-Requested-With
+""")
+
+
+cdef inline Py_ssize_t pass_over(Octets octets, Py_ssize_t at, Py_ssize_t end, int wanted) noexcept nogil:
+    """Return where the first octet of another class than *wanted* is, *end* if there is none."""
+    while at < end and classes[octets[at]] & wanted:
+        at += 1
+    return at
+
+
+cdef inline Py_ssize_t pass_over_value(Octets octets, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
+    """Return the same for the class VALUE, looking at 8 octets at a time."""
+    cdef uint64_t ones = 0x0101010101010101, word, delete
+    while end - at >= 8:
+        memcpy(&word, octets + at, 8)
+        delete = word ^ (ones * 0x7F)
+        # Not 0 if an octet is less than 0x20, or 0x7F.
+        if (((word - ones * 0x20) & ~word) | ((delete - ones) & ~delete)) & (ones * 0x80):
+            if pass_over(octets, at, at + 8, VALUE) < at + 8:
+                break
+        at += 8
+    return pass_over(octets, at, end, VALUE)
+
+
+cdef inline Outcome look_at_end(Octets octets, Py_ssize_t at, Py_ssize_t size) noexcept nogil:
+    if at == size:
+        return LAST
+    if octets[at] != c"\r":
+        return MALFORMED
+    if at + 1 == size:
+        return BEGUN
+    return WHOLE if octets[at + 1] == c"\n" else MALFORMED
+
+
+cdef Outcome look_at_request_line(Octets octets, Py_ssize_t size, Line *line) noexcept nogil:
+    cdef const char *version = b" HTTP/0.0"  # each 0 stands for a digit
+    cdef Py_ssize_t at = pass_over(octets, 0, min(size, MAX_METHOD + 1), TOKEN)
+    line.first_end = line.end = at
+    if at > MAX_METHOD:
+        return LONG_METHOD
+    if at == size or (size == 1 and octets[0] == c"\r"):
+        return BEGUN
+    if at == 0 or octets[at] != c" ":
+        return MALFORMED
+    at = line.second_end = line.end = pass_over(octets, at + 1, size, VISIBLE)
+    if at < size and at == line.first_end + 1:
+        return MALFORMED
+    while version[0]:
+        if at == size:
+            return BEGUN
+        if octets[at] != version[0] and (version[0] != c"0" or not c"0" <= octets[at] <= c"9"):
+            return MALFORMED
+        version += 1
+        at += 1
+        line.end = at
+    return look_at_end(octets, at, size)
+
+
+cdef inline Outcome look_at_field_line(
+    Octets octets, Py_ssize_t at, Py_ssize_t size, Part part, Line *line
+) noexcept nogil:
+    if part != CONTENT:
+        line.first_end = pass_over(octets, at, size, TOKEN)
+        if line.first_end == size or (part == LINE and size - at == 1 and octets[at] == c"\r"):
+            return BEGUN
+        if octets[line.first_end] != c":" or (part == LINE and line.first_end == at):
+            return MALFORMED
+        at = line.first_end + 1
+    line.second_end = line.end = pass_over_value(octets, at, size)
+    return look_at_end(octets, line.end, size)
+
+
+cdef int refuse_request_line(Outcome outcome, Py_ssize_t end, Py_ssize_t size, Py_ssize_t max_line) except -1:
+    if outcome == LONG_METHOD:
+        raise HTTPError(501, "method too long")
+    if end >= max_line and size > max_line:
+        raise HTTPError(414, "request line too long")
+    raise HTTPError(400, "malformed request line")
+
+
+cdef inline str text_of(Octets octets, Py_ssize_t start, Py_ssize_t end):
+    return PyUnicode_DecodeLatin1(<const char *> octets + start, end - start, NULL)
+
+
+cdef inline str value_of(Octets octets, Line *line):
+    cdef Py_ssize_t start = line.first_end + 1, end = line.second_end
+    while start < end and (octets[start] == c" " or octets[start] == c"\t"):
+        start += 1
+    while end > start and (octets[end - 1] == c" " or octets[end - 1] == c"\t"):
+        end -= 1
+    return text_of(octets, start, end)
+
+
+cdef tuple parse_lines(bytes whole, Py_ssize_t at, Py_ssize_t max_fields):
+    cdef Octets octets = whole
+    cdef list fields = []
+    cdef dict index = {}
+    cdef Py_ssize_t distinct = 0
+    cdef Outcome outcome = WHOLE
+    cdef Line line
+    cdef Known *slot
+    cdef str name, key, value
+    while outcome == WHOLE:
+        if len(fields) >= max_fields:
+            raise HTTPError(431, "too many fields")
+        outcome = look_at_field_line(octets, at, PyBytes_GET_SIZE(whole), LINE, &line)
+        if outcome > LAST:
+            raise HTTPError(400, "malformed field line")
+        slot = slot_of(octets + at, line.first_end - at)
+        if slot.size:
+            name, key = <str> slot.text, <str> slot.lower
+        else:
+            name = text_of(octets, at, line.first_end)
+            key = name.lower()
+        value = value_of(octets, &line)
+        fields.append((name, value))
+        earlier = index.setdefault(key, value)
+        if len(index) > distinct:  # equal values may be one object
+            distinct += 1
+        elif type(earlier) is list:
+            (<list> earlier).append(value)
+        else:
+            index[key] = [earlier, value]
+        at = line.end + 2
+    return fields, index
+
+
+def parse_head(bytes octets not None, Py_ssize_t max_fields=100, Py_ssize_t max_line=8192):
+    cdef Octets start = octets
+    cdef Line line
+    cdef Outcome outcome = look_at_request_line(start, PyBytes_GET_SIZE(octets), &line)
+    if outcome > LAST or line.end > max_line:
+        refuse_request_line(outcome, line.end, PyBytes_GET_SIZE(octets), max_line)
+    if start[line.end - 3] != c"1":
+        raise HTTPError(505, "HTTP version not supported")
+    cdef Known *slot = slot_of(start, line.first_end)
+    method = <str> slot.text if slot.size else text_of(start, 0, line.first_end)
+    target = text_of(start, line.first_end + 1, line.second_end)
+    fields, index = parse_lines(octets, line.end + 2, max_fields) if outcome == WHOLE else ([], {})
+    return method, target, start[line.end - 1] - 48, fields, index
+
+
+def parse_fields(bytes octets not None, Py_ssize_t max_fields=100):
+    return parse_lines(octets, 0, max_fields) if octets else ([], {})
+
+
+def check_beginning(bytes octets not None, Py_ssize_t checked=0, Py_ssize_t max_fields=100, Py_ssize_t max_line=8192):
+    cdef Octets start = octets
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(octets)
+    cdef Outcome outcome
+    cdef Line line
+    cdef Part part = LINE
+    cdef bint one_more
+    if not 0 <= checked <= size:
+        raise ValueError(f"{size} octets cannot have been checked up to {checked}")
+    if checked == 0:
+        outcome = look_at_request_line(start, size, &line)
+        if outcome > BEGUN or line.end > max_line:
+            refuse_request_line(outcome, line.end, size, max_line)
+        if outcome != WHOLE:
+            return 0
+        if start[line.end - 3] != c"1":
+            raise HTTPError(505, "HTTP version not supported")
+        checked = line.end + 2
+    elif start[checked - 1] != c"\n":
+        part = CONTENT if octets.find(b":", octets.rfind(b"\n", 0, checked) + 1, checked) >= 0 else NAME
+    while True:
+        one_more = part == LINE and octets[checked : checked + 2] not in (b"", b"\r")
+        if one_more and octets.count(b"\n", 0, checked) > max_fields:
+            raise HTTPError(431, "too many fields")
+        outcome = look_at_field_line(start, checked, size, part, &line)
+        if outcome == MALFORMED:
+            raise HTTPError(400, "malformed field line")
+        if outcome != WHOLE:
+            return size - (start[size - 1] == c"\r")
+        checked = line.end + 2
+        part = LINE

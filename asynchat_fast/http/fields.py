@@ -1,0 +1,91 @@
+"""What a head says: its fields, under names in which case does not matter, and its method."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["NO_FIELDS", "Fields", "Method"]
+
+
+class Fields(Mapping[str, str]):
+    """The fields of a head or of trailers (str -> str).
+
+    A name may be written in any case.  Where one was sent several times, its values are given joined by
+    commas, which means the same (RFC 9110, section 5.3), and one by one by ``get_all()``.
+    """
+
+    __slots__ = ("_sent", "index")
+
+    def __init__(self, sent: list[tuple[str, str]], index: dict[str, str | list[str]]) -> None:
+        self._sent = sent
+        self.index = index
+
+    def __getitem__(self, name: str) -> str:
+        value = self.index[name.lower()]
+        return value if isinstance(value, str) else ", ".join(value)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self.index
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names as they were sent, each once."""
+        names: dict[str, str] = {}
+        for name, _ in self._sent:
+            names.setdefault(name.lower(), name)
+        return iter(names.values())
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of *name*, *default* if there is none."""
+        value = self.index.get(name.lower(), default)
+        return ", ".join(value) if type(value) is list else value
+
+    getheader = get
+
+    def get_all(self, name: str, default: Any = None) -> Any:
+        """Return the values of *name* in the order sent (list of str), *default* if there are none."""
+        value = self.index.get(name.lower())
+        if value is None:
+            return default
+        return [value] if isinstance(value, str) else list(value)
+
+    def getheaders(self, name: str) -> list[str]:
+        """Return the values of *name* (list of str), an empty list if there are none."""
+        values: list[str] = self.get_all(name, [])
+        return values
+
+    def raw_items(self) -> list[tuple[str, str]]:
+        """Return all fields, name and value, as they were sent."""
+        return list(self._sent)
+
+    def __str__(self) -> str:
+        return "".join(f"{name}: {value}\r\n" for name, value in self._sent)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._sent})"
+
+
+NO_FIELDS = Fields([], {})
+
+
+class Method(str):
+    """The method of a request, which is equal to its name as str and as bytes: programs compare with either."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, (bytes, bytearray)):
+            return self.encode() == other
+        return str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+    def upper(self) -> "Method":
+        return Method(str.upper(self))
+
+    def lower(self) -> "Method":
+        return Method(str.lower(self))

@@ -1,0 +1,53 @@
+"""``http_server``: the acceptor of an HTTP server, and its graceful end."""
+
+import weakref
+from collections.abc import Callable, Iterable
+from socket import socket
+from typing import Any
+
+from ..loop import call_later
+from ..server import chat_server
+from .handler import http_request_handler
+
+__all__ = ["http_server"]
+
+
+class http_server(chat_server):
+    """Listen at *address*, and make a *handler_class* of each connection.
+
+    *sessions* and *log* are given to each handler; see ``http_request_handler``, and ``chat_server`` for
+    *address* and the other arguments.
+    """
+
+    def __init__(
+        self,
+        address: Any,
+        handler_class: Callable[..., Any] = http_request_handler,
+        sessions: Any = None,
+        log: Any = None,
+        **options: Any,
+    ) -> None:
+        self.sessions = sessions
+        self.log = log  # type: ignore[method-assign]
+        self.__handlers: weakref.WeakSet[http_request_handler] = weakref.WeakSet()
+        super().__init__(address, handler_class, **options)
+
+    def make_channel(self, sock: socket, addr: Any) -> Any:
+        """Return the handler of a connection *sock* from *addr*."""
+        handler = self.channel_class(sock, addr, self.sessions, self.log, **self._channel_options)
+        self.__handlers.add(handler)
+        return handler
+
+    def shut_down(self, timeout: float | None = None) -> None:
+        """Stop listening, and end each connection when the request at hand is answered, or after *timeout* seconds."""
+        self.close()
+        handlers = list(self.__handlers)
+        for handler in handlers:
+            handler._http_finish_soon()
+        if timeout is not None and handlers:
+            call_later(timeout, _close_all, weakref.WeakSet(handlers), map=self._map)
+
+
+def _close_all(handlers: Iterable[http_request_handler]) -> None:
+    for handler in list(handlers):
+        handler.close()

@@ -1,0 +1,199 @@
+"""A directory whose files are served, and how a path that a client sends leads to one of them, but never out of it.
+
+What is checked is what was opened, not its name, which may mean something else a moment later.
+"""
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Sequence
+from itertools import islice
+from typing import NamedTuple, NoReturn
+from urllib.parse import unquote_to_bytes
+
+from .errors import HTTPError
+
+__all__ = ["POLICIES", "Entry", "Tree", "segments_of"]
+
+POLICIES = ("within", "follow", "refuse")
+"""What may be done with symbolic links: follow those that stay within the directory, or all of them, or none."""
+
+# O_NONBLOCK, so that nobody waits for the other end of a FIFO; a file is read as without it.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+_IN_USE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ, errno.ENXIO)
+_WINDOWS = os.name == "nt"
+
+_has_bad_escape = re.compile("%(?![0-9A-Fa-f]{2})").search
+_has_slash = re.compile("%2f", re.IGNORECASE).search
+# What would be a drive, a stream, a device, a separator, or another name than it is.
+_means_more = re.compile(
+    r'[\0-\x1f<>:"|?*\\] | [. ]$ | ^(?: CON | PRN | AUX | NUL | CONIN\$ | CONOUT\$ | (?:COM|LPT)[0-9¹²³] )\ *(?:\.|$)',
+    re.IGNORECASE | re.VERBOSE,
+).search
+
+
+class Entry(NamedTuple):
+    """A file or a folder in a listing: its name, whether it is a folder, its octets, its time in seconds."""
+
+    name: str
+    is_folder: bool
+    size: int
+    modified: float
+
+
+def segments_of(path: str, windows: bool = _WINDOWS) -> tuple[list[str], bool]:
+    """Return the names that *path*, as it was sent, leads through, and whether it says that the last is a folder.
+
+    Dot segments are removed (RFC 3986, section 5.2.4).  HTTPError if no file can be meant.
+    """
+    if "%" in path:
+        if _has_bad_escape(path):
+            raise HTTPError(400, "there is a % in the path without two hexadecimal digits after it")
+        octets = unquote_to_bytes(path)
+        if 0 in octets:
+            raise HTTPError(400, "there is a NUL in the path")
+        if _has_slash(path):
+            raise HTTPError(404, "no name has a slash in it")
+        try:
+            path = os.fsdecode(octets)
+        except UnicodeDecodeError:
+            raise HTTPError(404, "there is no such name") from None
+    names = path.split("/")
+    segments: list[str] = []
+    for name in names:
+        if name == "..":
+            if not segments:
+                raise HTTPError(404, "there is nothing above the root")
+            segments.pop()
+        elif name and name != ".":
+            if windows and _means_more(name):
+                raise HTTPError(404, "there is no such name")
+            segments.append(name)
+    return segments, names[-1] in ("", ".", "..")
+
+
+class Tree:
+    """What there is in *directory* (path), with symbolic links treated by one of ``POLICIES``.
+
+    Its methods take the segments of a path, and raise HTTPError: 404 for what is not there or not to be
+    served, 403 for what may not be read, 503 where descriptors have run out.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], symlinks: str = "within") -> None:
+        if symlinks not in POLICIES:
+            raise ValueError(f"symlinks is one of {', '.join(POLICIES)}, not {symlinks!r}")
+        self._symlinks = symlinks
+        self._start = (os.fspath(directory) or os.curdir).rstrip(os.sep + (os.altsep or "")) + "/"
+        self._look_where_it_is()
+
+    def _look_where_it_is(self) -> None:
+        self._prefix = os.path.normcase(os.path.join(os.path.realpath(self._start), ""))
+
+    def _path(self, segments: Sequence[str]) -> str:
+        return self._start + "/".join(segments)
+
+    def has_folder(self, segments: Sequence[str]) -> bool:
+        """Tell whether there is a folder; what there is otherwise is a regular file."""
+        try:
+            mode = os.stat(self._path(segments)).st_mode
+        except OSError as error:
+            self._refuse(error, segments)
+        if stat.S_ISREG(mode):
+            return False
+        if not stat.S_ISDIR(mode) or not self._holds(os.path.realpath(self._path(segments)), segments):
+            raise HTTPError(404, "there is no such file")
+        return True
+
+    def open_file(self, segments: Sequence[str]) -> tuple[int, os.stat_result]:
+        """Return a descriptor of a regular file, to be closed, and its status."""
+        fd = self._open(segments)
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode) or not self._has_opened(fd, segments):
+                raise HTTPError(404, "there is no such file")
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd, status
+
+    def entries(self, segments: Sequence[str], most: int) -> list[Entry]:
+        """Return what can be served of a folder, at most *most* files and folders, in no order."""
+        if os.scandir not in os.supports_fd:
+            return self._entries(self._path(segments), segments, most)
+        fd = self._open(segments)
+        try:
+            if not self._has_opened(fd, segments):
+                raise HTTPError(404, "there is no such folder")
+            return self._entries(fd, segments, most)
+        finally:
+            os.close(fd)
+
+    def _entries(self, where: int | str, segments: Sequence[str], most: int) -> list[Entry]:
+        try:
+            with os.scandir(where) as found:
+                return list(islice(filter(None, (self._entry(each, segments) for each in found)), most))
+        except OSError as error:
+            self._refuse(error, segments)
+
+    def _entry(self, found: "os.DirEntry[str]", segments: Sequence[str]) -> Entry | None:
+        """Return the Entry of what was *found*, None if it would not be served."""
+        try:
+            if found.is_symlink() and self._symlinks != "follow":
+                inner = [*segments, found.name]
+                if not self._holds(os.path.realpath(self._path(inner)), inner):
+                    return None
+            status = found.stat()
+        except OSError:
+            return None  # it has gone, or leads nowhere
+        is_folder = stat.S_ISDIR(status.st_mode)
+        if not is_folder and not stat.S_ISREG(status.st_mode):
+            return None
+        return Entry(found.name, is_folder, status.st_size, status.st_mtime)
+
+    def _open(self, segments: Sequence[str]) -> int:
+        try:
+            return os.open(self._path(segments), _FLAGS)
+        except OSError as error:
+            self._refuse(error, segments)
+
+    def _refuse(self, error: OSError, segments: Sequence[str]) -> NoReturn:
+        if error.errno in _IN_USE:
+            raise HTTPError(503, "there are too many files open") from error
+        if isinstance(error, PermissionError):
+            if self._holds(os.path.realpath(self._path(segments)), segments):
+                raise HTTPError(403, "this may not be read") from error
+        elif error.errno not in _ABSENT:
+            raise error
+        raise HTTPError(404, "there is no such file") from error
+
+    def _has_opened(self, fd: int, segments: Sequence[str]) -> bool:
+        """Tell whether *fd* is open for what may be served."""
+        if self._symlinks == "follow":
+            return True
+        try:
+            real = os.readlink(f"/proc/self/fd/{fd}")  # on Linux: one call, where realpath() takes one a segment
+        except OSError:
+            real = os.path.realpath(self._path(segments))
+            try:
+                if not os.path.samestat(os.stat(real), os.fstat(fd)):
+                    return False
+            except OSError:
+                return False
+        return self._holds(real, segments)
+
+    def _holds(self, real: str, segments: Sequence[str]) -> bool:
+        """Tell whether *real*, the path of what *segments* lead to without symbolic links, may be served."""
+        if self._symlinks == "follow":
+            return True
+        real = os.path.normcase(os.path.join(real, ""))
+        if self._is_right(real, segments):
+            return True
+        self._look_where_it_is()  # the directory may have been replaced, or be relative
+        return self._is_right(real, segments)
+
+    def _is_right(self, real: str, segments: Sequence[str]) -> bool:
+        if self._symlinks == "within":
+            return real.startswith(self._prefix)
+        return real == self._prefix + os.path.normcase("".join(f"{name}{os.sep}" for name in segments))

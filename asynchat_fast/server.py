@@ -1,0 +1,204 @@
+"""The acceptor that every server needs: it listens, and makes a channel of each connection."""
+
+import contextlib
+import os
+import socket
+import stat
+import time
+import weakref
+
+from .channel import asyncore
+from .loop import ACCEPT_PAUSE, EXHAUSTED
+from .timers import timers_of
+
+__all__ = ["chat_server", "inherited_sockets"]
+
+_BATCH = 64  # connections accepted at once, so that the others have their turn
+
+
+class chat_server(asyncore.dispatcher):
+    """Listen at *address*, and make a *channel_class* of each connection.
+
+    *address* is ``(host, port)``, with host ``""`` for all and an IPv4 or IPv6 address or a name
+    otherwise; the path of a unix socket (str, bytes or os.PathLike), whose file goes with the
+    server; or a socket that listens already, such as ``inherited_sockets()`` gives.
+    *channel_class* is called with the socket of the connection, and with *map* if that is given
+    (the asyncore map, a dict); ``handle_accepted()`` may be overridden for more.
+
+    *backlog* is how many connections the system keeps waiting, *reuse_port* whether several
+    processes may listen at the same port, *nodelay* whether small pushes leave at once (TCP_NODELAY),
+    and *max_connections* how many may be open; more are left waiting, not refused.
+    OSError if *address* cannot be had, ``addr`` what it became.
+    """
+
+    def __init__(
+        self, address, channel_class, *, map=None, backlog=1024, reuse_port=False, nodelay=True, max_connections=None
+    ):
+        super().__init__(map=map)
+        if max_connections is not None and max_connections < 1:
+            raise ValueError(f"with max_connections of {max_connections}, nobody could connect")
+        self.channel_class = channel_class
+        self.nodelay = nodelay
+        self.max_connections = max_connections
+        self.path = None
+        self._channel_options = {} if map is None else {"map": map}
+        self.__open = weakref.WeakSet()  # what a closed channel holds is not to be kept
+        self.__resume = 0.0  # the time.monotonic() at which to accept again
+        self.__waking = None  # the Timer for that
+        self.__exhausted = False  # which has been said
+        handed_in = isinstance(address, socket.socket)
+        with _naming(address.getsockname() if handed_in else address):
+            self.set_socket(address if handed_in else self.__bind(address, reuse_port))
+            try:
+                self.socket.setblocking(False)
+                self.listen(backlog)
+            except BaseException:
+                chat_server.close(self)  # not an overridden one: a subclass has not been made yet
+                raise
+        self.addr = self.socket.getsockname()
+
+    def __bind(self, address, reuse_port):
+        if isinstance(address, (str, bytes, os.PathLike)):
+            self.path = os.fspath(address)
+            return _bound(socket.AF_UNIX, self.path, False)
+        host, port = address[:2]
+        infos = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        if not host and socket.has_dualstack_ipv6():
+            return socket.create_server(
+                ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, reuse_port=reuse_port
+            )
+        family, _, _, _, where = infos[0]
+        return _bound(family, (where[0], port, *where[2:]), reuse_port)  # some systems cut a port to 16 bits
+
+    def readable(self):
+        """Tell whether to accept: not while ``max_connections`` are open, nor soon after descriptors ran out."""
+        return time.monotonic() >= self.__resume and not self.__is_full()
+
+    def writable(self):
+        """Tell that there is nothing to send."""
+        return False
+
+    def __is_full(self):
+        if self.max_connections is None or len(self.__open) < self.max_connections:
+            return False
+        self.__open = weakref.WeakSet(each for each in self.__open if each.connected or each.connecting)
+        return len(self.__open) >= self.max_connections
+
+    def handle_accept(self):
+        """Accept what waits, but no more than a batch."""
+        for _ in range(_BATCH):
+            if self.socket is None or not self.accepting or self.__is_full():
+                return
+            try:
+                sock, addr = self.socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in EXHAUSTED:
+                    self.__pause(error)
+                    return
+                continue  # a connection that ended while it waited
+            self.__exhausted = False
+            self.handle_accepted(sock, addr)
+
+    def make_channel(self, sock, addr):
+        """Return the channel of a connection *sock* from *addr*, for classes that are called with other arguments."""
+        return self.channel_class(sock, **self._channel_options)
+
+    def handle_accepted(self, sock, addr):
+        """Make the channel of a connection *sock* from *addr*; what goes wrong closes that connection only."""
+        fd = sock.fileno()
+        try:
+            if self.nodelay and sock.family in (socket.AF_INET, socket.AF_INET6):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+            channel = self.make_channel(sock, addr)
+            if self.max_connections is not None:
+                self.__open.add(channel)
+        except Exception as error:
+            self.log_info(f"{self!r} closes the connection from {addr}: {type(error).__name__}: {error}", "error")
+            if fd in self._map:
+                with contextlib.suppress(Exception):  # it is half made
+                    self._map[fd].close()
+                self._map.pop(fd, None)
+            sock.close()
+
+    def __pause(self, error):
+        self.__resume = time.monotonic() + ACCEPT_PAUSE
+        self.__stop_waking()
+        self.__waking = timers_of(self._map).call_later(ACCEPT_PAUSE, self.readable)  # the loop is to wake, and ask
+        if not self.__exhausted:
+            self.__exhausted = True
+            self.log_info(f"{self!r} leaves connections waiting: {error.strerror}", "error")
+
+    def __stop_waking(self):
+        if self.__waking is not None:
+            self.__waking.cancel()
+
+    def handle_close(self):
+        """Stop listening."""
+        self.close()
+
+    def close(self):
+        """Stop listening; connections stay.  The file of a unix socket is removed."""
+        if self.path is not None:  # before somebody else can listen there
+            with contextlib.suppress(OSError, ValueError):  # ValueError: a name that is not of a file
+                os.unlink(self.path)
+            self.path = None
+        self.__stop_waking()
+        super().close()
+
+
+@contextlib.contextmanager
+def _naming(address):
+    """Have an OSError say which *address* it is that cannot be had."""
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot listen at {address}: {error.strerror or error}"
+        if error.errno is None:  # found wrong before the system was asked
+            raise OSError(message) from None
+        raise type(error)(error.errno, message) from None
+
+
+def _bound(family, address, reuse_port):
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if family == getattr(socket, "AF_UNIX", None):
+            _remove_dead(address)
+        elif os.name == "posix":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
+        if reuse_port:
+            if not hasattr(socket, "SO_REUSEPORT"):
+                raise ValueError("this system has no SO_REUSEPORT")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, True)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_dead(path):
+    """Remove the file of a unix socket that nobody listens at any more."""
+    with contextlib.suppress(OSError, ValueError):  # ValueError: a name that is not of a file
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.setblocking(False)  # one that has no room for more connections listens, too
+                try:
+                    probe.connect(path)
+                except ConnectionRefusedError:
+                    os.unlink(path)
+
+
+def inherited_sockets():
+    """Return the listening sockets that the service manager has opened for this process (list), none if it has not.
+
+    Source: sd_listen_fds(3), for LISTEN_PID and LISTEN_FDS.
+    """
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    count = int(os.environ.get("LISTEN_FDS", "0"))
+    sockets = [socket.socket(fileno=fd) for fd in range(3, 3 + count)]
+    for sock in sockets:
+        sock.set_inheritable(False)
+    return sockets

@@ -1,0 +1,515 @@
+"""What the tests share, offered as fixtures: both InputBuffers, ways to cut a stream, HTTP octet by octet."""
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from collections import deque
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from functools import lru_cache
+from importlib.machinery import PathFinder
+from itertools import islice
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from hypothesis import settings
+
+import asynchat_fast
+from asynchat_fast import receiving
+from asynchat_fast.conversation import Conversation
+
+settings.register_profile("short", max_examples=200, deadline=None)
+settings.register_profile("long", max_examples=20_000, deadline=None)
+settings.load_profile("short")
+
+PATIENCE = 20  # seconds, for what takes milliseconds unless it hangs
+
+
+@pytest.fixture(params=["_framing", "_framing_py"], ids=["compiled", "plain"])
+def framing(request):
+    """Each of the two modules that frame, whichever of them the package has chosen."""
+    try:
+        return importlib.import_module(f"asynchat_fast.{request.param}")
+    except ModuleNotFoundError:
+        pytest.skip("the compiled module has not been built for this Python")
+
+
+@pytest.fixture
+def both_buffers(framing):
+    """Make every channel that the test creates receive through the InputBuffer of *framing*."""
+    with patch.object(receiving, "InputBuffer", framing.InputBuffer):
+        yield
+
+
+class Recorder:
+    """A program's callbacks, and its end of a transport that takes all it is given at once."""
+
+    def __init__(self):
+        self.trace = []  # the callbacks in their order
+        self.collected = []  # the very objects that collect_incoming_data() got
+        self.payloads = []
+        self.sent = []
+        self.errors = []
+        self.logged = []
+
+    @property
+    def octets_sent(self):
+        return b"".join(self.sent)
+
+    def collect_incoming_data(self, data):
+        self.trace.append(bytes(data))
+        self.collected.append(data)
+        self.incoming.append(data)
+
+    def found_terminator(self):
+        self.trace.append("found")
+        self.payloads.append(self._get_data())
+
+    def send(self, data):
+        self.sent.append(memoryview(data).cast("B").tobytes())  # TypeError for what a socket would not take
+        return len(self.sent[-1])
+
+    def handle_close(self):
+        self.trace.append("closed")
+        self.connected = False
+
+    def handle_error(self):
+        self.errors.append(sys.exc_info()[1])
+
+    def log_info(self, message, type="info"):
+        self.logged.append((type, message))
+
+
+class Talk(Recorder, Conversation):
+    """A conversation with nothing below it."""
+
+    def __init__(self):
+        Recorder.__init__(self)
+        Conversation.__init__(self)
+        self.connected = True
+
+    arrive = Conversation.receive
+
+
+class Channel(Recorder, asynchat_fast.async_chat):
+    """An async_chat whose recv() gives what the test wants it to, an exception included."""
+
+    def __init__(self):
+        Recorder.__init__(self)
+        asynchat_fast.async_chat.__init__(self, map={})
+        self.connected = True
+        self.arriving = deque()
+
+    def recv(self, size):
+        octets = self.arriving.popleft()
+        if isinstance(octets, BaseException):
+            raise octets
+        return octets
+
+    def arrive(self, octets):
+        self.arriving.append(octets)
+        self.handle_read()
+
+
+@pytest.fixture(params=[Talk, Channel], ids=["conversation", "async_chat"])
+def chat_class(request, both_buffers):
+    """Each way to chat on each InputBuffer: ``arrive(octets)`` delivers, see ``Recorder`` for what is kept."""
+    return request.param
+
+
+@pytest.fixture
+def channel_class(both_buffers):
+    """``async_chat`` alone, on each InputBuffer."""
+    return Channel
+
+
+def whole(stream):
+    yield [stream]
+
+
+def in_two(stream):
+    for at in range(1, len(stream)):
+        yield [stream[:at], stream[at:]]
+
+
+def octet_by_octet(stream):
+    yield [stream[at : at + 1] for at in range(len(stream))]
+
+
+@pytest.fixture(params=[whole, in_two, octet_by_octet], ids=["whole", "in two", "octet by octet"])
+def cut(request):
+    """A way to cut a stream: a function that yields lists of chunks."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """The asynchat to be compared with, not left in ``sys.modules``, where tests of ``install()`` look."""
+    spec = PathFinder.find_spec("asynchat")
+    if spec is None:
+        pytest.skip("neither the standard library's asynchat nor pyasynchat is here to compare with")
+    module = importlib.util.module_from_spec(spec)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def pair():
+    """Two connected sockets; the first is not blocking, as a channel's."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.settimeout(PATIENCE)
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.fixture
+def map():
+    """An asyncore map of the test's own, whose channels are closed after it."""
+    channels = {}
+    yield channels
+    asynchat_fast.asyncore.close_all(channels, ignore_all=True)
+
+
+@pytest.fixture
+def loop_until(map):
+    """A function that runs asyncore's loop on *map* until a condition holds."""
+
+    def run(condition):
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, "the condition has not become true"
+            asynchat_fast.asyncore.loop(timeout=0.01, map=map, count=1)
+
+    return run
+
+
+@pytest.fixture
+def run_python(tmp_path):
+    """A function that runs an interpreter away from the source tree, with the package under test."""
+
+    def run(*args, path=Path(asynchat_fast.__file__).parents[1], **environment):
+        kept = {name: value for name, value in os.environ.items() if name != "ASYNCHAT_FAST_NO_EXTENSIONS"}
+        return subprocess.run(
+            [sys.executable, *args],
+            env=kept | {"PYTHONPATH": str(path)} | environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=3 * PATIENCE,
+        )
+
+    return run
+
+
+# HTTP, octet by octet: a client that shares its thread with the server's loop, so that what arrives when is certain
+
+GOOD = b"GET /good HTTP/1.1\r\nHost: a\r\n\r\n"
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9]) [\t\x20-\x7e\x80-\xff]*")
+_VALUE = rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?"
+_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*(" + _VALUE + rb")[ \t]*")
+_ONCE = {b"content-length", b"content-type", b"date", b"transfer-encoding", b"server", b"location", b"etag"}
+
+
+class Answer:
+    """One answer: status (int), fields (pairs, names in lower case), body, trailers, and ``framing`` as it was told."""
+
+    def __init__(self, head):
+        line, *lines = head.split(b"\r\n")
+        matched = _STATUS_LINE.fullmatch(line)
+        assert matched, f"not a status line: {line!r}"
+        self.head = head
+        self.status = int(matched[1])
+        self.fields = _read_fields(lines)
+        names = [name for name, _ in self.fields]
+        assert not [name for name in _ONCE if names.count(name) > 1], f"told twice: {head!r}"
+        self.body = b""
+        self.trailers = []
+        self.framing = None
+
+    def __repr__(self):
+        return f"<{self.head!r} {self.framing} {self.body[:200]!r}>"
+
+    def get_all(self, name):
+        return [value for each, value in self.fields if each == name.lower().encode()]
+
+    def get(self, name):
+        return b", ".join(self.get_all(name)) if self.get_all(name) else None
+
+    @property
+    def connection(self):
+        return {each.strip().lower() for each in (self.get("connection") or b"").split(b",")} - {b""}
+
+    @property
+    def closes(self):
+        return b"close" in self.connection
+
+    def check_date(self):
+        (date,) = self.get_all("date")
+        assert abs(datetime.now(timezone.utc) - _date_of(date)) < timedelta(minutes=1)
+
+
+@lru_cache
+def _date_of(octets):
+    date = datetime.strptime(octets.decode(), "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=timezone.utc)
+    assert format_datetime(date, usegmt=True).encode() == octets
+    return date
+
+
+def _read_fields(lines):
+    matched = [_FIELD.fullmatch(line) for line in lines]
+    assert all(matched), f"not fields: {lines!r}"
+    return [(each[1].lower(), each[2]) for each in matched]
+
+
+class Wire:
+    """A connection to *address*; *run_pass* is called with seconds to have the server do something meanwhile."""
+
+    def __init__(self, address, run_pass, receive_buffer=None, settle=True):
+        self.run_pass = run_pass
+        self.sock = socket.socket()
+        if receive_buffer is not None:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(address)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        self.sock.setblocking(False)
+        self.buffer = bytearray()
+        self.has_ended = False
+        if settle:
+            self.settle()
+
+    def settle(self):
+        """Have the server see what it has got by now: a pass for the acceptor, one to read, one to answer."""
+        for _ in range(3):
+            self.run_pass(0)
+
+    def send(self, *chunks, settle=True):
+        """Send *chunks* (octets), each of which arrives by itself if they *settle*; stop if the server has closed."""
+        for chunk in chunks:
+            rest = memoryview(chunk)
+            deadline = time.monotonic() + PATIENCE
+            while rest:
+                try:
+                    rest = rest[self.sock.send(rest) :]
+                except BlockingIOError:
+                    assert time.monotonic() < deadline, "the server does not read"
+                    self.receive_some()
+                    self.run_pass(0.01)
+                except (BrokenPipeError, ConnectionResetError):
+                    return
+            if settle:
+                self.settle()
+
+    def shut(self):
+        """Send no more, and go on receiving."""
+        self.sock.shutdown(socket.SHUT_WR)
+        self.settle()
+
+    def receive_some(self):
+        """Receive what there is, the end included; tell whether there was something."""
+        try:
+            octets = self.sock.recv(1 << 16)
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            octets = b""
+        self.buffer += octets
+        self.has_ended = self.has_ended or not octets
+        return True
+
+    def receive_until(self, condition):
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert not self.has_ended, f"the connection has ended after {bytes(self.buffer)!r}"
+            assert time.monotonic() < deadline, f"nothing comes after {bytes(self.buffer[:1000])!r}"
+            if not self.receive_some():
+                self.run_pass(0.02)
+
+    def _take(self, count):
+        self.receive_until(lambda: len(self.buffer) >= count)
+        taken = bytes(self.buffer[:count])
+        del self.buffer[:count]
+        return taken
+
+    def take_line(self, terminator=b"\r\n"):
+        self.receive_until(lambda: terminator in self.buffer)
+        return self._take(self.buffer.index(terminator) + len(terminator))[: -len(terminator)]
+
+    def answer(self, method="GET", version=b"1.1"):
+        """Return the Answer that comes next, to a request by *method* in HTTP *version*, read most strictly."""
+        answer = Answer(self.take_line(b"\r\n\r\n"))
+        length, coding = answer.get("content-length"), answer.get("transfer-encoding")
+        assert length is None or re.fullmatch(rb"0|[1-9][0-9]*", length), answer
+        assert coding in (None, b"chunked"), answer
+        assert coding is None or (length is None and version == b"1.1"), answer
+        answer.framing = length if coding is None else coding
+        if answer.status < 200:
+            assert answer.framing is None, answer
+            return answer
+        answer.check_date()
+        if answer.status == 204:
+            assert answer.framing is None, answer
+        elif method == "HEAD" or answer.status == 304:
+            pass
+        elif coding:
+            answer.body = self._take_chunks(answer)
+        elif length:
+            answer.body = self._take(int(length))
+        else:
+            assert answer.closes or version == b"1.0", f"how long is it? {answer}"
+            assert b"keep-alive" not in answer.connection, answer
+            answer.body = self._take_rest()
+        return answer
+
+    def _take_chunks(self, answer):
+        chunks = [b""]
+        while True:
+            line = self.take_line()
+            assert re.fullmatch(rb"[0-9A-Fa-f]+", line), f"not a chunk's size: {line!r}"
+            size = int(line, 16)
+            if size == 0:
+                break
+            chunks.append(self._take(size))
+            assert self._take(2) == b"\r\n", "the chunk is longer than was said"
+        answer.trailers = _read_fields(iter(self.take_line, b""))
+        return b"".join(chunks)
+
+    def _take_rest(self):
+        self.receive_until(lambda: self.has_ended)
+        rest = bytes(self.buffer)
+        self.buffer.clear()
+        return rest
+
+    def answers(self, *methods):
+        return [self.answer(method) for method in methods]
+
+    def ended(self):
+        """Assert that the server closes now, and sends nothing before."""
+        self.receive_until(lambda: self.has_ended or self.buffer)
+        assert not self.buffer, f"after all: {bytes(self.buffer)!r}"
+
+    def anything_comes(self):
+        """Wait for octets, and tell whether there are before the end."""
+        self.receive_until(lambda: self.has_ended or self.buffer)
+        return bool(self.buffer)
+
+    def nothing_comes(self):
+        """Assert that the server has neither sent anything nor closed."""
+        self.settle()
+        self.receive_some()
+        assert not self.buffer
+        assert not self.has_ended
+
+    def in_step(self):
+        """Assert that the connection serves the next request."""
+        self.send(GOOD)
+        answer = self.answer()
+        assert (answer.status, b"/good" in answer.body) == (200, True), answer
+        self.nothing_comes()
+
+
+@pytest.fixture
+def http_map():
+    """The map that ``serve_http`` serves in."""
+    channels = asynchat_fast.SocketMap()
+    yield channels
+    asynchat_fast.asyncore.close_all(channels, ignore_all=True)
+
+
+@pytest.fixture
+def serve_http(http_map):
+    """A function that serves a handler class, and returns one that connects a Wire to its ``server``."""
+    http = pytest.importorskip("asynchat_fast.http")
+    with contextlib.ExitStack() as clients:
+
+        def serve(handler_class, **options):
+            server = http.http_server(("127.0.0.1", 0), handler_class, map=http_map, **options)
+
+            def connect(**options):
+                wire = Wire(server.addr, run_pass, **options)
+                clients.callback(wire.sock.close)
+                return wire
+
+            connect.server = server
+            return connect
+
+        def run_pass(seconds):
+            asynchat_fast.loop(seconds, map=http_map, count=1)
+
+        yield serve
+
+
+class Delivery:
+    """A way to send a stream to what *connect* connects to: cut by *cut*, with good requests around it."""
+
+    def __init__(self, cut, before=b"", after=b""):
+        self.cut = cut
+        self.before = before
+        self.after = after
+        self.is_whole = cut is whole
+        self.has_many_ways = cut is in_two
+
+    def wires(self, connect, stream):
+        """Yield a Wire that *stream* was sent on for each way to cut it; many are under way at once, to be quick."""
+        ways = iter(self.cut(self.before + stream + self.after))
+        while some := list(islice(ways, 50)):
+            wires = [connect(settle=False) for _ in some]
+            for chunks in zip(*some, strict=True):
+                for wire, chunk in zip(wires, chunks, strict=True):
+                    wire.send(chunk, settle=False)
+                wires[0].settle()
+            for wire in wires:
+                if self.before:
+                    answer = wire.answer()
+                    assert (answer.status, b"/good" in answer.body) == (200, True), answer
+                yield wire
+                wire.sock.close()
+
+    def refused(self, connect, stream, statuses, method="GET"):
+        """Assert that *stream* gets one answer, of one of *statuses*, and that nothing after it does."""
+        for wire in self.wires(connect, stream):
+            answer = wire.answer(method)
+            assert answer.status in statuses, answer
+            assert answer.closes, answer
+            assert len(answer.body) < 2000
+            wire.ended()
+
+    def answered(self, connect, stream, *methods, version=b"1.1"):
+        """Yield the answers to *stream*, having seen that what follows them is answered, too, or else closed."""
+        for wire in self.wires(connect, stream):
+            answers = [wire.answer(method, version) for method in methods or ("GET",)]
+            yield answers if methods[1:] else answers[0]
+            last = answers[-1]
+            if b"keep-alive" in last.connection if version == b"1.0" else not last.closes:
+                if self.after:
+                    wire.answer()
+                wire.in_step()
+            else:
+                wire.ended()
+
+
+_DELIVERIES = {
+    "whole": Delivery(whole),
+    "in two": Delivery(in_two),
+    "octet by octet": Delivery(octet_by_octet),
+    "behind a good one": Delivery(whole, before=GOOD),
+    "before a good one": Delivery(whole, after=GOOD),
+}
+
+
+@pytest.fixture(params=_DELIVERIES.values(), ids=_DELIVERIES)
+def delivery(request):
+    """A way to send a request, see Delivery."""
+    return request.param

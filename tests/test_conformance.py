@@ -1,0 +1,121 @@
+"""The interpreter's own suites, where it ships them, with asynchat_fast swapped in.
+
+Each suite is run twice, each time in a process of its own: as it is, and with asynchat_fast in
+the place of the module it tests, or that serves what it tests.  What passes there must pass here.
+Run as a program, this file is one such process.
+"""
+
+import functools
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+import pytest
+
+SUITES = ["test_asynchat", "test_asyncore", "test_smtpd", "test_smtplib", "test_ftplib", "test_poplib"]
+# The package is not imported here: a suite as it is must not meet it.
+PACKAGE = Path(importlib.util.find_spec("asynchat_fast").origin).parent
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+
+
+class Passed(unittest.TestResult):
+    """Keeps the names of the tests that passed, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.passed = []
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        self.passed.append(test.id())
+
+
+def swap_in(**options):
+    """Put asynchat_fast where the suites of this interpreter import asynchat from."""
+    import asynchat_fast
+
+    asynchat_fast.install(**options)
+    if sys.version_info >= (3, 12):  # the suites came to have an asynchat and an asyncore of their own
+        import test.support
+
+        sys.modules["test.support.asynchat"] = test.support.asynchat = asynchat_fast
+        sys.modules["test.support.asyncore"] = test.support.asyncore = asynchat_fast.asyncore
+
+
+def descendants(cls):
+    return {each for child in cls.__subclasses__() for each in {child, *descendants(child)}}
+
+
+def run_here(suite, how):
+    """Run *suite* in this process; print as JSON what passed, what did not, and what asynchat_fast served."""
+    report, sys.stdout = sys.stdout, sys.stderr
+    if how != "as it is":
+        swap_in(loop=how == "swapped, with the loop")
+    import test.support
+
+    test.support.use_resources = []  # none of those that must be asked for, such as the network
+    result = Passed()
+    unittest.defaultTestLoader.loadTestsFromName(f"test.{suite}").run(result)
+    channels = descendants(sys.modules["asynchat_fast"].async_chat) if "asynchat_fast" in sys.modules else ()
+    json.dump(
+        {
+            "passed": result.passed,
+            "failed": {test.id(): trace for test, trace in result.errors + result.failures},
+            "channels": sorted(cls.__module__ for cls in channels),
+        },
+        report,
+    )
+
+
+def run_apart(suite, how, directory, **environment):
+    process = subprocess.run(
+        [sys.executable, __file__, suite, how],
+        cwd=directory,
+        env=ENVIRONMENT | environment,
+        capture_output=True,
+        text=True,
+        timeout=140,
+    )
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
+
+
+@functools.cache
+def run_as_it_is(suite, directory):
+    return run_apart(suite, "as it is", directory)
+
+
+@pytest.mark.timeout(300)  # some suites wait for threads of theirs
+@pytest.mark.parametrize(
+    ("how", "environment"),
+    [
+        ("swapped", {}),
+        ("swapped", {"ASYNCHAT_FAST_NO_EXTENSIONS": "1"}),
+        ("swapped, with the loop", {}),
+    ],
+    ids=["default", "plain", "loop"],
+)
+@pytest.mark.parametrize("suite", SUITES)
+def test_conformance(suite, how, environment, tmp_path, tmp_path_factory):
+    try:
+        shipped = importlib.util.find_spec(f"test.{suite}")
+    except ModuleNotFoundError:
+        shipped = None
+    if not shipped:
+        pytest.skip(f"this Python ships no test.{suite}")
+    theirs = run_as_it_is(suite, tmp_path_factory.getbasetemp())
+    ours = run_apart(suite, how, tmp_path, **environment)
+    assert theirs["passed"]
+    assert not theirs["channels"]
+    lost = set(theirs["passed"]) - set(ours["passed"])
+    assert not lost, "\n".join([*sorted(lost), *ours["failed"].values()])
+    if suite != "test_asyncore":  # which knows nothing of asynchat, and must not be disturbed by it
+        assert ours["channels"], "asynchat_fast was not what served"
+
+
+if __name__ == "__main__":
+    run_here(*sys.argv[1:])

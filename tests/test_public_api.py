@@ -1,0 +1,220 @@
+"""What ``import asynchat_fast`` gives, what it takes with it, and what it says about being slow."""
+
+import importlib
+import inspect
+import os
+import platform
+import re
+import shutil
+import sys
+from collections import deque
+from pathlib import Path
+
+import pytest
+
+import asynchat_fast
+
+ON_CPYTHON = platform.python_implementation() == "CPython"
+
+
+def test_the_names_of_asynchat_are_there():
+    namespace = {}
+    exec("from asynchat_fast import *", namespace)
+    documented = {"async_chat", "simple_producer", "fifo", "find_prefix_at_end", "asyncore", "deque"}
+    assert documented | {"COMPILED", "InputBuffer", "install", "uninstall"} <= namespace.keys()
+    assert all(namespace[name] is getattr(asynchat_fast, name) for name in asynchat_fast.__all__)
+    assert asynchat_fast.deque is deque
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", asynchat_fast.__version__)
+
+
+def test_asyncore_is_the_one_and_only():
+    """There is one socket_map in a program, whoever imports what."""
+    assert asynchat_fast.asyncore is sys.modules["asyncore"]
+    assert asynchat_fast.asyncore is importlib.import_module("asyncore")
+    assert issubclass(asynchat_fast.async_chat, asynchat_fast.asyncore.dispatcher)
+
+
+@pytest.mark.parametrize("first", ["asyncore", "asynchat_fast"])
+def test_asyncore_is_the_same_whichever_is_imported_first(run_python, first):
+    code = f"""
+import warnings
+warnings.simplefilter("ignore")
+import {first}
+import asyncore, asynchat_fast, sys
+assert asynchat_fast.asyncore is asyncore is sys.modules["asyncore"]
+"""
+    process = run_python("-c", code)
+    assert process.returncode == 0, process.stderr
+
+
+def test_public_classes_are_python_classes():
+    """A compiled one could not be patched, and programs do that."""
+    for kind in (asynchat_fast.async_chat, asynchat_fast.simple_producer, asynchat_fast.fifo):
+        kind.a_programs_own = 1
+        assert kind.a_programs_own == 1
+        del kind.a_programs_own
+
+
+@pytest.mark.parametrize(
+    ("name", "signature"),
+    [
+        ("ac_in_buffer_size", None),
+        ("close_when_done", "()"),
+        ("collect_incoming_data", "(data)"),
+        ("discard_buffers", "()"),
+        ("found_terminator", "()"),
+        ("get_terminator", "()"),
+        ("handle_close", "()"),
+        ("handle_overlong_payload", "()"),
+        ("handle_read", "()"),
+        ("handle_write", "()"),
+        ("initiate_send", "()"),
+        ("push", "(data)"),
+        ("push_with_producer", "(producer)"),
+        ("readable", "()"),
+        ("set_terminator", "(term)"),
+        ("writable", "()"),
+        ("_collect_incoming_data", "(data)"),
+        ("_get_data", "()"),
+    ],
+)
+def test_members_of_a_channel(name, signature):
+    member = getattr(asynchat_fast.async_chat(map={}), name)
+    if signature is None:
+        assert not callable(member)
+        return
+    assert str(inspect.signature(member)).partition(" ->")[0] == signature
+    assert callable(getattr(asynchat_fast.async_chat, name))
+    assert name.startswith("_") or inspect.getdoc(member)
+
+
+def test_signatures_of_the_constructors():
+    def defaults(kind):
+        return {name: parameter.default for name, parameter in inspect.signature(kind).parameters.items()}
+
+    assert defaults(asynchat_fast.async_chat) == {"sock": None, "map": None, "conn": None}
+    assert defaults(asynchat_fast.simple_producer) == {"data": inspect.Parameter.empty, "buffer_size": 512}
+    assert defaults(asynchat_fast.fifo) == {"list": None}
+
+
+def test_what_is_public_is_documented():
+    for name in set(asynchat_fast.__all__) - {"InputBuffer"}:  # whose documentation is in its stub
+        thing = getattr(asynchat_fast, name)
+        assert inspect.getdoc(thing), name
+
+
+def test_importing_takes_nothing_heavy_with_it(run_python):
+    code = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import asyncore
+before = set(sys.modules)
+import asynchat_fast
+heavy = {"ssl", "asyncio", "http", "email", "logging", "multiprocessing", "inspect"}
+print(*sorted(heavy & (set(sys.modules) - before)))
+"""
+    process = run_python("-c", code)
+    assert (process.returncode, process.stdout.strip()) == (0, ""), process.stderr
+
+
+def test_a_channel_converses_without_ssl(run_python):
+    """Would-block errors of TLS sockets are recognised by whoever has imported ssl; nobody else pays for it."""
+    code = """
+import socket, sys
+import asynchat_fast
+channel = asynchat_fast.async_chat(map={})
+channel.connected = True
+channel.handle_error = lambda: print("error")
+channel.recv = channel.send = lambda argument: (_ for _ in ()).throw(OSError("broken"))
+channel.handle_read()
+channel.push(b"octets")
+assert "ssl" not in sys.modules
+"""
+    process = run_python("-W", "error", "-c", code, ASYNCHAT_FAST_NO_EXTENSIONS="1")
+    assert (process.returncode, process.stdout.split()) == (0, ["error", "error"]), process.stderr
+
+
+# Which InputBuffer runs, and what is said about it
+
+TELL = """
+import asynchat_fast
+print(asynchat_fast.COMPILED, asynchat_fast.InputBuffer.__module__)
+assert asynchat_fast.find_prefix_at_end.__module__ in (asynchat_fast.InputBuffer.__module__, None)
+"""
+
+
+# An editable install leads back to what was compiled in its tree.
+TELL_BY_PATH = (
+    """
+import sys
+from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
+sys.meta_path[:] = [BuiltinImporter, FrozenImporter, PathFinder]
+"""
+    + TELL
+)
+
+
+def test_compiled_says_which_one_runs():
+    module = "_framing" if asynchat_fast.COMPILED else "_framing_py"
+    chosen = importlib.import_module(f"asynchat_fast.{module}")
+    assert asynchat_fast.InputBuffer is chosen.InputBuffer
+    assert asynchat_fast.find_prefix_at_end is chosen.find_prefix_at_end
+    assert asynchat_fast.framing.COMPILED is asynchat_fast.COMPILED
+
+
+@pytest.mark.skipif(not ON_CPYTHON, reason="the compiled module is for CPython")
+@pytest.mark.parametrize("setting", [{}, {"ASYNCHAT_FAST_NO_EXTENSIONS": ""}, {"ASYNCHAT_FAST_NO_EXTENSIONS": "0"}])
+def test_the_compiled_one_runs_where_it_has_been_built(run_python, setting):
+    pytest.importorskip("asynchat_fast._framing", reason="the compiled module has not been built for this Python")
+    process = run_python("-W", "error", "-c", TELL, **setting)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.split() == ["True", "asynchat_fast._framing"]
+
+
+def test_the_plain_one_runs_without_a_warning_where_it_is_asked_for(run_python):
+    process = run_python("-W", "error", "-c", TELL, ASYNCHAT_FAST_NO_EXTENSIONS="1")
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.split() == ["False", "asynchat_fast._framing_py"]
+    assert process.stderr == ""
+
+
+@pytest.fixture
+def uncompiled(tmp_path):
+    """The folder of a package like this one without its compiled module, as a source tree is."""
+    package = Path(asynchat_fast.__file__).parent
+    away = shutil.ignore_patterns("*.so", "*.pyd", "*.c", "__pycache__")
+    shutil.copytree(package, tmp_path / "uncompiled" / "asynchat_fast", ignore=away)
+    return tmp_path / "uncompiled"
+
+
+def test_a_missing_compiled_module_is_worth_a_warning_on_cpython(run_python, uncompiled):
+    process = run_python("-W", "always::RuntimeWarning", "-c", TELL_BY_PATH, path=uncompiled)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.split() == ["False", "asynchat_fast._framing_py"]
+    assert ("RuntimeWarning" in process.stderr) == ON_CPYTHON
+    assert ("ASYNCHAT_FAST_NO_EXTENSIONS=1" in process.stderr) == ON_CPYTHON
+    if ON_CPYTHON:
+        process = run_python("-W", "error::RuntimeWarning", "-c", TELL_BY_PATH, path=uncompiled)
+        assert process.returncode == 1
+
+
+def test_a_missing_compiled_module_is_right_where_plain_python_is_asked_for(run_python, uncompiled):
+    process = run_python("-W", "error", "-c", TELL_BY_PATH, path=uncompiled, ASYNCHAT_FAST_NO_EXTENSIONS="1")
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("broken", ["raise ImportError('undefined symbol')", "import what_it_needs_but_is_not_there"])
+def test_a_broken_compiled_module_is_an_error(run_python, uncompiled, broken):
+    """What cannot be loaded must not be taken for what was never built."""
+    (uncompiled / "asynchat_fast" / "_framing.py").write_text(broken)
+    process = run_python("-c", TELL_BY_PATH, path=uncompiled)
+    assert process.returncode == 1
+    assert "ImportError: undefined symbol" in process.stderr or "what_it_needs_but_is_not_there" in process.stderr
+
+
+def test_this_run_is_not_silently_slow():
+    """On CPython the suite runs on the compiled one, unless the environment says otherwise."""
+    if not ON_CPYTHON or os.environ.get("ASYNCHAT_FAST_NO_EXTENSIONS", "0") not in ("", "0"):
+        assert not asynchat_fast.COMPILED
+    else:
+        assert asynchat_fast.COMPILED, "build the extension, or set ASYNCHAT_FAST_NO_EXTENSIONS=1"

@@ -1,0 +1,737 @@
+"""chat_server: where it listens, whom it lets in, and what it survives."""
+
+import contextlib
+import errno
+import gc
+import os
+import select
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+import weakref
+from pathlib import Path
+
+import pytest
+
+import asynchat_fast
+from asynchat_fast import SocketMap, async_chat, asyncore, chat_server, inherited_sockets, loop
+
+PATIENCE = 20  # seconds, for what takes milliseconds unless it hangs
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this system has no IPv6")
+needs_unix = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no unix sockets")
+needs_reuse_port = pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="this system has no SO_REUSEPORT")
+posix_only = pytest.mark.skipif(os.name != "posix", reason="only POSIX numbers, limits and inherits descriptors")
+
+LOCAL = ("127.0.0.1", 0)
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(asynchat_fast.__file__).parents[1])}  # for the package under test
+
+
+@pytest.fixture(params=[SocketMap, dict])
+def map(request):
+    """An asyncore map of each kind."""
+    channels = request.param()
+    yield channels
+    asyncore.close_all(channels, ignore_all=True)
+
+
+@pytest.fixture
+def loop_until(map):
+    """A function that runs loop() on *map* until a condition holds."""
+
+    def run(condition):
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, "the condition has not become true"
+            loop(0.01, map=map, count=1)
+
+    return run
+
+
+class Echo(async_chat):
+    """Sends back each line."""
+
+    def __init__(self, sock, map=None):
+        super().__init__(sock, map)
+        self.set_terminator(b"\n")
+
+    collect_incoming_data = async_chat._collect_incoming_data
+
+    def found_terminator(self):
+        self.push(self._get_data() + b"\n")
+
+
+@pytest.fixture
+def made():
+    """The channels that ``echo_class`` has made."""
+    return []
+
+
+@pytest.fixture
+def echo_class(made):
+    class Noted(Echo):
+        def __init__(self, sock, map=None):
+            super().__init__(sock, map)
+            made.append(self)
+
+    return Noted
+
+
+@pytest.fixture
+def serve(map, echo_class):
+    """A function that makes a chat_server in *map*."""
+
+    def make(address=LOCAL, channel_class=echo_class, **options):
+        return chat_server(address, channel_class, map=map, **options)
+
+    return make
+
+
+@pytest.fixture
+def connect():
+    """A function that connects a client, which is closed after the test."""
+    with contextlib.ExitStack() as clients:
+
+        def make(address):
+            unix = isinstance(address, (str, bytes))
+            client = socket.socket(socket.AF_UNIX) if unix else None
+            if client is None:
+                client = socket.create_connection(address[:2], timeout=PATIENCE)
+            else:
+                client.settimeout(PATIENCE)
+                client.connect(address)
+            return clients.enter_context(client)
+
+        yield make
+
+
+def arrived(client):
+    return bool(select.select([client], [], [], 0)[0])
+
+
+@pytest.fixture
+def ask(loop_until):
+    """A function that sends a line and returns what comes back, ``b""`` when the connection is closed."""
+
+    def converse(client, line=b"hello\n"):
+        client.sendall(line)
+        return receive(client)
+
+    def receive(client):
+        loop_until(lambda: arrived(client))
+        try:
+            return client.recv(1024)
+        except ConnectionResetError:
+            return b""
+
+    return converse
+
+
+# Where it listens
+
+
+@pytest.mark.parametrize(
+    ("host", "family"),
+    [
+        ("127.0.0.1", socket.AF_INET),
+        ("0.0.0.0", socket.AF_INET),
+        pytest.param("::1", socket.AF_INET6, marks=needs_ipv6),
+        ("localhost", None),
+    ],
+)
+def test_host_and_port(serve, connect, ask, host, family):
+    server = serve((host, 0))
+    assert server.addr == server.socket.getsockname()
+    assert server.addr[1] > 0
+    assert family in (None, server.socket.family)
+    client = connect(("127.0.0.1" if host == "0.0.0.0" else server.addr[0], server.addr[1]))
+    assert ask(client) == b"hello\n"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("::1", marks=needs_ipv6)])
+def test_no_host_means_all_addresses(serve, connect, ask, host):
+    server = serve(("", 0))
+    assert ask(connect((host, server.addr[1]))) == b"hello\n"
+
+
+def test_the_port_may_be_chosen(serve, connect, ask):
+    with socket.create_server(LOCAL) as sock:
+        address = sock.getsockname()
+    assert serve(address).addr == address
+    assert ask(connect(address)) == b"hello\n"
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return Path("chat.sock")  # relative, as the room for an absolute one is small
+
+
+@needs_unix
+@pytest.mark.parametrize("kind", [str, os.fsencode, Path], ids=["str", "bytes", "Path"])
+def test_path_of_a_unix_socket(serve, connect, ask, path, kind):
+    server = serve(kind(path))
+    assert ask(connect(str(path))) == b"hello\n"
+    server.close()
+    assert not path.exists()
+
+
+@needs_unix
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has unix sockets without a file")
+def test_unix_socket_without_a_file(serve, connect, ask):
+    name = f"\0asynchat_fast {os.getpid()}"
+    server = serve(name)
+    assert ask(connect(name)) == b"hello\n"
+    server.close()
+    serve(name)
+
+
+@needs_unix
+def test_the_file_that_a_dead_server_left_is_replaced(serve, connect, ask, path):
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    serve(path)
+    assert ask(connect(str(path))) == b"hello\n"
+
+
+@needs_unix
+def test_the_file_of_a_live_server_is_not(serve, connect, ask, path):
+    serve(path)
+    with pytest.raises(OSError, match=r"cannot listen at chat\.sock: .* in use") as raised:
+        serve(path)
+    assert raised.value.errno == errno.EADDRINUSE
+    assert ask(connect(str(path))) == b"hello\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux, who is busy differs from who is dead")
+def test_nor_if_that_is_too_busy_to_answer(serve, path):
+    with socket.socket(socket.AF_UNIX) as busy, contextlib.ExitStack() as clients:
+        busy.bind(str(path))
+        busy.listen(0)
+        fill(clients, socket.AF_UNIX, str(path), 10)
+        with pytest.raises(OSError, match="cannot listen"):
+            serve(path)
+    assert path.exists()
+
+
+@needs_unix
+def test_nor_is_a_file_that_is_no_socket(serve, path):
+    path.write_text("precious")
+    with pytest.raises(OSError, match="cannot listen") as raised:
+        serve(path)
+    assert raised.value.errno == errno.EADDRINUSE
+    assert path.read_text() == "precious"
+
+
+@needs_unix
+def test_a_path_that_is_too_long_is_said_to_be(serve):
+    with pytest.raises(OSError, match="too long"):
+        serve("x" * 1000)
+
+
+@needs_unix
+def test_a_unix_socket_that_cannot_be_listened_at_leaves_no_file(serve, map, path):
+    with pytest.raises(OverflowError):
+        serve(path, backlog=1 << 40)
+    assert not path.exists()
+    assert not map
+
+
+def test_a_socket_handed_in(serve, connect, ask):
+    sock = socket.socket()
+    sock.bind(LOCAL)
+    sock.listen()
+    server = serve(sock)
+    assert server.addr == sock.getsockname()
+    assert ask(connect(server.addr)) == b"hello\n"
+    server.close()
+    assert sock.fileno() == -1
+
+
+@needs_unix
+def test_the_file_of_a_unix_socket_handed_in_stays(serve, connect, ask, path):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(path))
+    sock.listen()
+    server = serve(sock)
+    assert ask(connect(str(path))) == b"hello\n"
+    server.close()
+    assert path.exists()
+
+
+def test_no_sockets_are_inherited_unless_said_so(monkeypatch):
+    monkeypatch.delenv("LISTEN_FDS", raising=False)
+    monkeypatch.delenv("LISTEN_PID", raising=False)
+    assert inherited_sockets() == []
+    monkeypatch.setenv("LISTEN_FDS", "3")
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid() + 1))
+    assert inherited_sockets() == []
+
+
+BECOME_SERVICE = """\
+import os, sys
+from fcntl import F_DUPFD, fcntl
+
+copies = [fcntl(int(fd), F_DUPFD, 100) for fd in sys.argv[1:3]]  # out of the way of those to come
+os.dup2(copies[0], 3)
+os.dup2(copies[1], 4)
+os.environ.update(LISTEN_FDS="2", LISTEN_PID=str(os.getpid()))
+os.execv(sys.executable, [sys.executable, *sys.argv[3:]])
+"""
+
+SERVICE = """\
+import os
+from asynchat_fast import async_chat, chat_server, inherited_sockets, loop
+
+
+class Echo(async_chat):
+    def __init__(self, sock):
+        super().__init__(sock)
+        self.set_terminator(b"\\n")
+
+    collect_incoming_data = async_chat._collect_incoming_data
+
+    def found_terminator(self):
+        line = self._get_data()
+        if line == b"quit":
+            raise SystemExit
+        self.push(line + b"\\n")
+
+
+sockets = inherited_sockets()
+assert [sock.fileno() for sock in sockets] == [3, 4]
+assert not any(os.get_inheritable(sock.fileno()) for sock in sockets)
+for sock in sockets:
+    chat_server(sock, Echo)
+loop()
+"""
+
+
+@posix_only
+def test_inherited_sockets(tmp_path):
+    service = tmp_path / "service.py"
+    service.write_text(SERVICE)
+    with contextlib.ExitStack() as stack:
+        listening = [stack.enter_context(socket.create_server(LOCAL)) for _ in range(2)]
+        process = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-c", BECOME_SERVICE, *(str(sock.fileno()) for sock in listening), service],
+                pass_fds=[sock.fileno() for sock in listening],
+                env=ENVIRONMENT,
+            )
+        )
+        stack.callback(process.kill)
+        for sock in listening:
+            with socket.create_connection(sock.getsockname(), PATIENCE) as client:
+                client.sendall(b"hello\n")
+                assert client.recv(1024) == b"hello\n"
+        with socket.create_connection(sock.getsockname(), PATIENCE) as client:
+            client.sendall(b"quit\n")
+            assert process.wait(PATIENCE) == 0
+
+
+@needs_reuse_port
+@pytest.mark.parametrize("host", ["127.0.0.1", ""])
+def test_reuse_port(serve, connect, ask, host):
+    first = serve((host, 0), reuse_port=True)
+    second = serve((host, first.addr[1]), reuse_port=True)
+    assert first.addr == second.addr
+    first.close()
+    assert ask(connect(("127.0.0.1", second.addr[1]))) == b"hello\n"
+
+
+@needs_reuse_port
+def test_a_port_is_not_shared_unless_both_say_so(serve):
+    first = serve(reuse_port=True)
+    with pytest.raises(OSError, match="cannot listen"):
+        serve(first.addr)
+
+
+def fill(clients, family, address, most):
+    """Connect until the system does not keep any more waiting, and return how many it does."""
+    for count in range(most):
+        client = clients.enter_context(socket.socket(family))
+        client.setblocking(False)
+        try:
+            client.connect(address)
+        except OSError:
+            return count
+    return most
+
+
+@needs_unix
+def test_backlog(serve, path):
+    serve(path, backlog=4)
+    with contextlib.ExitStack() as clients:
+        assert fill(clients, socket.AF_UNIX, str(path), 100) < 10
+
+
+@needs_unix
+def test_backlog_is_large_by_default(serve, path):
+    serve(path)
+    with contextlib.ExitStack() as clients:
+        assert fill(clients, socket.AF_UNIX, str(path), 100) == 100
+
+
+# What cannot be listened at
+
+
+def open_descriptors():
+    gc.collect()  # those that other tests have left behind
+    return len(os.listdir("/dev/fd")) if os.name == "posix" else 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "", pytest.param("::1", marks=needs_ipv6)])
+def test_an_address_that_is_taken(serve, map, host):
+    taken = serve((host, 0))
+    port = taken.addr[1]
+    before = open_descriptors()
+    with pytest.raises(OSError, match=str(port)) as raised:
+        serve((host, port))
+    assert raised.value.errno == errno.EADDRINUSE
+    assert "in use" in str(raised.value) or os.name == "nt"
+    assert list(map.values()) == [taken]
+    assert open_descriptors() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets two be bound to an address if none listens")
+def test_an_address_that_somebody_else_listens_at_since(serve, map):
+    with socket.socket() as first:
+        second = socket.socket()
+        for sock in first, second:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
+        first.bind(LOCAL)
+        second.bind(first.getsockname())
+        first.listen()
+        with pytest.raises(OSError, match=str(first.getsockname()[1])) as raised:
+            serve(second)
+    assert raised.value.errno == errno.EADDRINUSE
+    assert second.fileno() == -1
+    assert not map
+
+
+def test_an_address_of_another_machine(serve, map):
+    with pytest.raises(OSError, match=r"cannot listen at .*203\.0\.113\.1"):
+        serve(("203.0.113.1", 0))
+    assert not map
+
+
+def test_a_host_that_nobody_knows(serve, map, monkeypatch):
+    def unknown(*args, **options):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(OSError, match=r"cannot listen at .*nowhere"):
+        serve(("nowhere", 0))
+    assert not map
+
+
+def test_a_port_that_there_is_not(serve, map):
+    before = open_descriptors()
+    with pytest.raises(OverflowError):
+        serve(("127.0.0.1", 70_000))
+    assert not map
+    assert open_descriptors() == before
+
+
+# Whom it lets in
+
+
+@pytest.mark.parametrize("nodelay", [True, False])
+def test_nodelay(serve, connect, ask, made, nodelay):
+    ask(connect(serve(nodelay=nodelay).addr))
+    assert bool(made[0].socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) is nodelay
+
+
+def test_nodelay_is_the_default(serve, connect, ask, made):
+    ask(connect(serve().addr))
+    assert made[0].socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_channels_join_the_map_that_is_given(serve, connect, ask, map, made):
+    server = serve()
+    ask(connect(server.addr))
+    assert set(map.values()) == {server, *made}
+    assert not set(made) & set(asyncore.socket_map.values())
+
+
+def test_without_a_map_channels_are_made_of_a_socket_alone(monkeypatch, connect, ask, map, made):
+    monkeypatch.setattr(asyncore, "socket_map", map)
+
+    class Plain(Echo):
+        def __init__(self, sock):
+            super().__init__(sock)
+            made.append(self)
+
+    server = chat_server(LOCAL, Plain)
+    assert ask(connect(server.addr)) == b"hello\n"
+    assert set(map.values()) == {server, *made}
+
+
+def test_many_at_once(serve, connect, map, loop_until, made):
+    server = serve()
+    clients = [connect(server.addr) for _ in range(200)]
+    for client in clients:
+        client.sendall(b"hello\n")
+    loop(PATIENCE, map=map, count=1)
+    assert 1 < len(made) < len(clients)  # in batches, between which the others have their turn
+    loop_until(lambda: all(arrived(client) for client in clients))
+    assert {client.recv(1024) for client in clients} == {b"hello\n"}
+
+
+def test_handle_accepted_may_choose(map, connect, ask, made, echo_class):
+    class Choosy(chat_server):
+        def handle_accepted(self, sock, addr):
+            if made:
+                sock.close()
+            else:
+                super().handle_accepted(sock, addr)
+
+    server = Choosy(LOCAL, echo_class, map=map)
+    assert ask(connect(server.addr)) == b"hello\n"
+    assert ask(connect(server.addr)) == b""
+    assert len(made) == 1
+
+
+# max_connections
+
+
+@pytest.mark.parametrize("leave", ["client", "channel"])
+def test_who_is_too_many_waits(serve, connect, ask, map, loop_until, made, leave):
+    server = serve(max_connections=2)
+    clients = [connect(server.addr) for _ in range(3)]
+    for client in clients:
+        client.sendall(b"hello\n")
+    loop_until(lambda: len(made) == 2 and arrived(clients[0]) and arrived(clients[1]))
+    loop(0.01, map=map, count=5)
+    assert len(made) == 2
+    assert not arrived(clients[2])
+    clients[0].close() if leave == "client" else made[0].close()
+    loop_until(lambda: arrived(clients[2]))
+    assert clients[2].recv(1024) == b"hello\n"
+    assert clients[1].recv(1024) == b"hello\n"
+    assert ask(clients[1], b"again\n") == b"again\n"
+
+
+def test_all_who_wait_have_their_turn(serve, connect, ask, made):
+    server = serve(max_connections=3)
+    clients = [connect(server.addr) for _ in range(10)]
+    for client in clients:
+        assert ask(client) == b"hello\n"
+        client.close()
+    assert len(made) == 10
+
+
+def test_those_who_have_left_are_let_go(serve, connect, ask, made):
+    ask(connect(serve(max_connections=10).addr))
+    channel = weakref.ref(made[0])
+    made.pop().close()
+    gc.collect()
+    assert channel() is None
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_somebody_must_be_able_to_connect(serve, map, number):
+    with pytest.raises(ValueError, match=f"{number}"):
+        serve(max_connections=number)
+    assert not map
+
+
+def test_a_connection_whose_channel_could_not_be_made_does_not_count(serve, connect, ask, echo_class):
+    failures = [ZeroDivisionError("of the channel")]
+
+    def make(sock, map):
+        if failures:
+            raise failures.pop()
+        return echo_class(sock, map)
+
+    server = serve(channel_class=make, max_connections=1)
+    assert ask(connect(server.addr)) == b""
+    assert ask(connect(server.addr)) == b"hello\n"
+
+
+# What it survives
+
+
+class Unmade(Echo):
+    """Cannot be made, halfway."""
+
+    idle_timeout = 3600
+
+    def __init__(self, sock, map=None):
+        super().__init__(sock, map)
+        raise ZeroDivisionError("of the channel")
+
+
+def unmade(sock, map):
+    raise ZeroDivisionError("of the channel")
+
+
+@pytest.mark.parametrize("run", [loop, asyncore.loop], ids=["loop", "asyncore.loop"])
+@pytest.mark.parametrize("unmade", [unmade, Unmade], ids=["before", "halfway"])
+def test_a_channel_that_cannot_be_made(serve, connect, map, capsys, echo_class, run, unmade):
+    server = serve(channel_class=unmade)
+    client = connect(server.addr)
+    run(PATIENCE, map=map, count=1)
+    assert client.recv(1024) == b""
+    assert list(map.values()) == [server]
+    logged = capsys.readouterr().out
+    assert "error" in logged
+    assert "ZeroDivisionError: of the channel" in logged
+    assert str(client.getsockname()[1]) in logged
+    server.channel_class = echo_class
+    client = connect(server.addr)
+    client.sendall(b"hello\n")
+    run(0.01, map=map, count=5)
+    assert client.recv(1024) == b"hello\n"
+
+
+def test_a_connection_that_ended_while_it_waited(serve, connect, ask):
+    class Aborting(socket.socket):
+        aborted = 3
+
+        def accept(self):
+            if self.aborted:
+                self.aborted -= 1
+                raise ConnectionAbortedError(errno.ECONNABORTED, "Software caused connection abort")
+            return super().accept()
+
+    sock = Aborting()
+    sock.bind(LOCAL)
+    assert ask(connect(serve(sock).addr)) == b"hello\n"
+
+
+def test_close_while_a_batch_is_accepted(map, connect, loop_until, echo_class, made):
+    class Single(echo_class):
+        def __init__(self, sock, map=None):
+            super().__init__(sock, map)
+            server.close()
+
+    server = chat_server(LOCAL, Single, map=map)
+    clients = [connect(server.addr) for _ in range(3)]
+    clients[0].sendall(b"hello\n")
+    loop_until(lambda: arrived(clients[0]))
+    assert clients[0].recv(1024) == b"hello\n"
+    assert len(made) == 1
+    assert set(map.values()) == set(made)
+
+
+def test_close_by_one_of_its_channels(serve, connect, ask, map, made, echo_class):
+    class Shutdown(echo_class):
+        def found_terminator(self):
+            if self._get_data() == b"shut down":
+                server.close()
+            self.push(b"done\n")
+
+    server = serve(channel_class=Shutdown)
+    client = connect(server.addr)
+    assert ask(client, b"shut down\n") == b"done\n"
+    assert set(map.values()) == set(made)
+    with pytest.raises(OSError, match=r"refused|timed out"):
+        socket.create_connection(server.addr, 5)
+    assert ask(client) == b"done\n"  # connections stay
+    client.close()
+    loop(PATIENCE, map=map)
+    assert not map
+
+
+def test_close_may_be_repeated(serve, map):
+    server = serve()
+    server.close()
+    server.close()
+    assert not map
+
+
+EXHAUSTED = """\
+import resource
+import sys
+import time
+from asynchat_fast import async_chat, asyncore, chat_server, loop
+
+
+class Server(chat_server):
+    def handle_accept(self):
+        super().handle_accept()
+        print("tried", flush=True)
+
+
+class Echo(async_chat):
+    def __init__(self, sock):
+        super().__init__(sock)
+        self.set_terminator(b"\\n")
+
+    collect_incoming_data = async_chat._collect_incoming_data
+
+    def found_terminator(self):
+        line = self._get_data()
+        if line == b"quit":
+            print("seconds:", time.process_time() - began)
+            raise SystemExit
+        self.push(line + b"\\n")
+
+
+server = Server(("127.0.0.1", 0), Echo)
+resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30))
+print(server.addr[1], flush=True)
+began = time.process_time()
+"""
+
+
+@posix_only
+@pytest.mark.parametrize(
+    "run", ["loop()", "asyncore.loop(0.1, use_poll=True)", "asyncore.loop(0.1)"], ids=["loop", "poll", "select"]
+)
+def test_descriptors_run_out(run, connect):
+    """Those for whom there is none wait; it is said once, and there is no busy loop meanwhile."""
+    with contextlib.ExitStack() as stack:
+        process = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-c", EXHAUSTED + run],
+                stdout=subprocess.PIPE,
+                text=True,
+                env=ENVIRONMENT,
+            )
+        )
+        stack.callback(process.kill)
+        address = ("127.0.0.1", int(process.stdout.readline()))
+        clients = [connect(address) for _ in range(35)]
+        for client in clients:
+            client.sendall(b"hello\n")
+        said = read_until(process.stdout, "leaves connections waiting")
+        for _ in range(3):  # more attempts, at intervals
+            said += read_until(process.stdout, "tried")
+        served = [client for client in clients if arrived(client)]
+        assert 5 < len(served) < len(clients)
+        waiting = [client for client in clients if client not in served]
+        for client in served:
+            assert client.recv(1024) == b"hello\n"
+        for client in served[1:]:
+            client.close()
+        for client in waiting:
+            assert client.recv(1024) == b"hello\n"
+        served[0].sendall(b"quit\n")
+        said += process.stdout.read()
+        assert process.wait(PATIENCE) == 0
+    assert said.count("waiting") == 1, said
+    assert float(said.rpartition("seconds:")[2]) < 1
+
+
+def read_until(stream, words):
+    said = ""
+    for line in stream:
+        said += line
+        if words in line:
+            return said
+    pytest.fail(f"{words!r} has not been said:\n{textwrap.indent(said, '    ')}")
