@@ -1,0 +1,591 @@
+"""Every block of code in README.md, docs/ and the other pages does what it says, and they can be built.
+
+A Python block is a program: it is run in a process of its own, in one directory with the named blocks of its
+page.  One that listens is talked to by the function in CLIENTS that has its name; any other is to end well, and to
+print the block marked ``<!-- output -->`` that follows it.  Ports are free ones, not those written.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import queue
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+import asynchat_fast
+
+ROOT = Path(__file__).parents[1]
+if not (ROOT / "docs").is_dir():
+    pytest.skip("these tests are not in a source tree, so there is no documentation", allow_module_level=True)
+
+PAGES = [page for folder in (ROOT, ROOT / "docs", ROOT / "examples") for page in sorted(folder.glob("*.md"))]
+PATIENCE = 30  # seconds, for what takes milliseconds unless it hangs
+
+# Runs a block: what it would bind to a port goes to one that is free, and which that is gets printed.
+RUNNER = """
+import json, os, runpy, socket, sys
+
+bind, listen = socket.socket.bind, socket.socket.listen
+written = {}
+
+def bind_free(sock, address):
+    bind(sock, (address[0], 0, *address[2:]) if isinstance(address, tuple) else address)
+    written[sock.fileno()] = address[1] if isinstance(address, tuple) else address
+
+def listen_and_tell(sock, *backlog):
+    listen(sock, *backlog)
+    where = written.get(sock.fileno())
+    if where != 0:  # as for the pairs that Windows makes
+        print("listens " + json.dumps([where, sock.getsockname()[1]]), flush=True)
+
+socket.socket.bind = bind_free
+socket.socket.listen = listen_and_tell
+sys.path[0] = os.getcwd()
+sys.argv[:] = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+class Block:
+    """A block of a page: its *language*, the *text*, and the *marks*, a dict, of the comments before it."""
+
+    def __init__(self, page, number, language, text, marks):
+        self.page = page
+        self.language = language
+        self.text = text
+        self.marks = marks
+        self.name = marks.get("file") or f"block{number}.py"
+        self.id = f"{page.stem}-{number}-{marks.get('file', language)}"
+
+
+_FENCE = re.compile(
+    r"(?P<marks>(?:^<!-- [^\n]* -->\n)*)^(?P<indent> *)```(?P<language>[^\n`]*)\n(?P<text>.*?)^(?P=indent)```$",
+    re.M | re.S,
+)
+
+
+def read_blocks(page):
+    blocks = []
+    for number, match in enumerate(_FENCE.finditer(page.read_text(encoding="utf-8")), 1):
+        marks = dict(
+            re.fullmatch(r"<!-- (\w[\w ]*)(?:: (.*))? -->", line).groups() for line in match["marks"].splitlines()
+        )
+        text = re.sub(f"^{match['indent']}", "", match["text"], flags=re.M)
+        blocks.append(Block(page, number, match["language"], text, marks))
+    return blocks
+
+
+BLOCKS = {page: read_blocks(page) for page in PAGES}
+
+
+def blocks_in(*languages):
+    chosen = [block for blocks in BLOCKS.values() for block in blocks if block.language in languages]
+    return pytest.mark.parametrize("block", chosen, ids=[block.id for block in chosen])
+
+
+def output_after(block):
+    blocks = BLOCKS[block.page]
+    following = blocks[blocks.index(block) + 1 :]
+    return following[0].text if following and "output" in following[0].marks else None
+
+
+class Program:
+    """A block that runs, in *directory*; what it prints is read as it comes."""
+
+    def __init__(self, block, directory):
+        self.directory = directory
+        self.lines = queue.Queue()
+        self.has_ended = False
+        self.printed = []
+        self.ports = {}
+        environment = os.environ | {
+            "PYTHONPATH": str(Path(asynchat_fast.__file__).parents[1]),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONUTF8": "1",
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", RUNNER, block.name],
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.put(line)
+        self.lines.put(None)
+
+    def next_line(self):
+        """Return the next line that is printed, None at the end."""
+        if self.has_ended:
+            return None
+        try:
+            line = self.lines.get(timeout=PATIENCE)
+        except queue.Empty:
+            pytest.fail(f"it has not ended, and printed nothing but {self.printed}")
+        if line is not None and line.startswith("listens "):
+            written, free = json.loads(line.removeprefix("listens "))
+            self.ports[written] = free
+        elif line is not None:
+            self.printed.append(line)
+        self.has_ended = line is None
+        return line
+
+    def listens(self, count=1):
+        """Wait until it listens at *count* addresses, and tell whether it does: it may also end."""
+        while len(self.ports) < count:
+            if self.next_line() is None:
+                return False
+        return True
+
+    def end(self):
+        """Wait for its end, and return the exit status and what was printed."""
+        while self.next_line() is not None:
+            pass
+        return self.process.wait(PATIENCE), "".join(self.printed)
+
+    def connect(self, port):
+        return socket.create_connection(("127.0.0.1", self.ports[port]), timeout=PATIENCE)
+
+    def stop(self):
+        self.process.kill()
+        _, printed = self.end()
+        print(printed)  # for the report of a test that fails
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def directories(tmp_path_factory):
+    """A directory for each page, with its named blocks."""
+    directories = {}
+    for page, blocks in BLOCKS.items():
+        directories[page] = tmp_path_factory.mktemp(page.stem)
+        for block in blocks:
+            if block.language == "python":
+                text = block.text + APPENDED.get((page.stem, block.name), "")
+                (directories[page] / block.name).write_text(text, encoding="utf-8")
+    return directories
+
+
+def provide(what, directory):
+    """Skip the test unless there is *what* a block needs; make it in *directory* if it is a certificate."""
+    if what == "certificate":
+        make_certificate(directory)
+    elif what is not None and not hasattr(socket, what):
+        pytest.skip(f"this system has no {what}")
+
+
+def make_certificate(directory):
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("the command openssl, which makes a certificate, is not here")
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "certificate.pem"]
+    subprocess.run(command, cwd=directory, check=True, capture_output=True, timeout=PATIENCE)
+
+
+# Clients for the blocks that serve
+
+
+class Lines:
+    """A client that speaks in lines."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.file = sock.makefile("rb")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.file.close()
+        self.sock.close()
+
+    def send(self, *lines):
+        self.sock.sendall(b"".join(line.encode() + b"\r\n" for line in lines))
+
+    def receive(self):
+        return self.file.readline().decode().removesuffix("\n").removesuffix("\r")
+
+    def ask(self, *lines):
+        self.send(*lines)
+        return [self.receive() for _ in lines]
+
+    def ended(self):
+        """Tell whether the server closes, and sends nothing before."""
+        return not self.file.read(1)
+
+
+@contextlib.contextmanager
+def http(program, port):
+    connection = HTTPConnection("127.0.0.1", program.ports[port], timeout=PATIENCE)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def fetch(connection, method, path, body=None, **headers):
+    connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    response = connection.getresponse()
+    return response.status, response.read()
+
+
+CLIENTS = {}
+
+# What makes a block do something that only defines.
+APPENDED = {
+    ("README", "block5.py"): """
+async def serve():
+    server = await asyncio.get_running_loop().create_server(Lines, "127.0.0.1", 8007)
+    await server.serve_forever()
+
+asyncio.run(serve())
+""",
+}
+
+
+def client_of(page, name, listeners=1):
+    """Register a function as the client of the block *name* on *page*, which listens at so many addresses."""
+
+    def register(function):
+        CLIENTS[page, name] = listeners, function
+        return function
+
+    return register
+
+
+@client_of("README", "block4.py")
+@client_of("README", "block5.py")
+@client_of("index", "echo.py")
+@client_of("loop", "echo.py")
+def talk_to_echo(program):
+    with Lines(program.connect(8007)) as client:
+        assert client.ask("one", "", "three") == ["one", "", "three"]
+
+
+@client_of("loop", "pinged.py")
+def keep_silent(program):
+    with Lines(program.connect(8007)) as client:
+        assert client.receive() == "PING"
+        assert client.ask("here") == ["here"]
+        assert client.receive() == "PING"
+        assert client.ended()
+
+
+@client_of("loop", "inherited.py", listeners=2)
+def talk_by_both_ways(program):
+    talk_to_echo(program)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(PATIENCE)
+        before = os.getcwd()
+        os.chdir(program.directory)  # the whole path may be longer than that of a unix socket
+        try:
+            sock.connect("echo.sock")
+        finally:
+            os.chdir(before)
+        with Lines(sock) as client:
+            assert client.ask("by a path") == ["by a path"]
+
+
+@client_of("loop", "sender.py")
+def receive_source(program):
+    with program.connect(8008) as sock, sock.makefile("rb") as file:
+        assert file.read() == b"My source:\n\n" + (program.directory / "sender.py").read_bytes()
+
+
+@client_of("tutorial", "shout.py")
+def be_shouted_at(program):
+    with Lines(program.connect(8007)) as client:
+        client.sock.sendall(b"hello\nyou\n")
+        assert [client.receive(), client.receive()] == ["HELLO", "YOU"]
+
+
+@client_of("tutorial", "lines.py")
+def exceed_limits(program):
+    with Lines(program.connect(8007)) as client:
+        assert client.ask("hello", "g\N{LATIN SMALL LETTER U WITH DIAERESIS}t\t\x07") == ["HELLO", "G\xdcT"]
+        client.sock.sendall(b"x" * 2000)
+        assert client.ended()
+
+
+@contextlib.contextmanager
+def guest(program, name):
+    with Lines(program.connect(8007)) as client:
+        assert client.receive() == "What is your name?"
+        assert client.ask(name) == [f"* {name} has come in"]
+        yield client
+
+
+@client_of("tutorial", "room.py")
+def chat(program):
+    with guest(program, "ann") as ann:
+        with guest(program, "bob") as bob:
+            assert ann.receive() == "* bob has come in"
+            ann.send("hello")
+            assert ann.receive() == bob.receive() == "ann: hello"
+            bob.send("/quit")
+            assert bob.receive() == "* goodbye"
+            assert bob.ended()
+        assert ann.receive() == "* bob has left"
+        with guest(program, "eve"):
+            assert ann.receive() == "* eve has come in"
+        assert ann.receive() == "* eve has left"
+
+
+@client_of("tutorial", "web.py", listeners=2)
+def chat_on_the_web(program):
+    with guest(program, "ann") as ann, http(program, 8000) as web:
+        ann.send("<hello>")
+        assert ann.receive() == "ann: <hello>"
+        status, page = fetch(web, "GET", "/")
+        assert status == 200
+        assert b"ann: &lt;hello&gt;" in page
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        assert fetch(web, "POST", "/", "name=bob&text=from+the+web%0D%0A", **form)[0] == 303
+        assert ann.receive() == "bob: from the web"
+        assert fetch(web, "GET", "/nothing")[0] == 404
+    with http(program, 8000) as web:
+        assert fetch(web, "POST", "/", b"octets")[0] == 415
+
+
+@client_of("tutorial", "live.py", listeners=2)
+def follow_on_the_web(program):
+    chat_on_the_web(program)
+    with guest(program, "ann") as ann, program.connect(8000) as web, web.makefile("rb") as events:
+        assert fetch_page_with_script(program)
+        web.sendall(b"GET /events HTTP/1.0\r\n\r\n")
+        assert events.readline().startswith(b"HTTP/1.1 200 ")
+        while events.readline().strip() != b": welcome":
+            pass
+        events.readline()
+        ann.send("hello")
+        assert [events.readline(), events.readline()] == [b"data: ann: hello\n", b"\n"]
+
+
+def fetch_page_with_script(program):
+    with http(program, 8000) as web:
+        return b"EventSource" in fetch(web, "GET", "/")[1]
+
+
+def secure(program, sock):
+    context = ssl.create_default_context(cafile=program.directory / "certificate.pem")
+    return Lines(context.wrap_socket(sock, server_hostname="localhost"))
+
+
+@client_of("migrate", "over_tls.py")
+def talk_over_tls(program):
+    with secure(program, program.connect(8443)) as client:
+        long = "x" * 100_000  # several records
+        assert client.ask("one", long, "three") == ["one", long, "three"]
+
+
+@client_of("migrate", "starttls.py")
+def inject_before_tls(program):
+    sock = program.connect(8025)
+    with Lines(sock) as client:
+        assert client.ask("noop") == ["250 NOOP"]
+        client.send("starttls", "injected")
+        assert client.receive() == "220 go ahead"
+        with secure(program, sock) as client:
+            assert client.ask("noop", "starttls") == ["250 NOOP", "250 STARTTLS"]
+
+
+@client_of("migrate", "in_threads.py")
+def have_it_worked_out(program):
+    with Lines(program.connect(8007)) as client:
+        assert client.ask("12") == ["6"]
+        client.send("13", "x")
+        assert sorted([client.receive(), client.receive()]) == ["2", "error"]
+
+
+@client_of("README", "block6.py")
+@client_of("http", "hello.py")
+def be_greeted(program):
+    with http(program, 8000) as web:
+        for _ in range(2):
+            assert fetch(web, "GET", "/") == (200, b"hello\n")
+        assert fetch(web, "HEAD", "/") == (200, b"")
+        assert fetch(web, "POST", "/")[0] == 405
+
+
+@client_of("http", "request.py")
+def ask_for_sums(program):
+    json_type = {"Content-Type": "application/json"}
+    with http(program, 8000) as web:
+        assert fetch(web, "GET", "/sum?n=1&n=2") == (200, b"3\n")
+        assert fetch(web, "POST", "/", '{"n": [3, 4]}', **json_type) == (200, b"7\n")
+    for refused in ("GET", "/sum?n=x"), ("POST", "/", "no", json_type):
+        with http(program, 8000) as web:
+            assert fetch(web, *refused[:3], **dict(*refused[3:]))[0] == 400
+
+
+@client_of("http", "answer.py")
+def take_answers(program):
+    with http(program, 8000) as web:
+        assert fetch(web, "GET", "/source") == (200, (program.directory / "answer.py").read_bytes())
+        assert fetch(web, "GET", "/numbers") == (200, b"".join(b"%d\n" % number for number in range(100_000)))
+        assert fetch(web, "GET", "/old")[0] == 301
+        assert b"There are numbers" in fetch(web, "GET", "/nothing")[1]
+
+
+@client_of("http", "later.py")
+def wait_for_answers(program):
+    with http(program, 8000) as web:
+        assert fetch(web, "GET", "/it") == (200, b"/it took its time\n")
+        assert fetch(web, "GET", "/drip") == (200, b"drop\n" * 3)
+
+
+@client_of("http", "upload.py")
+def upload(program):
+    octets = os.urandom(1 << 16) * 400  # more than max_body
+    with http(program, 8000) as web:
+        assert fetch(web, "PUT", "/files/a", octets) == (201, hashlib.sha256(octets).hexdigest().encode() + b"\n")
+        assert fetch(web, "PUT", "/elsewhere", b"octets")[0] == 403
+
+
+@client_of("http", "websocket.py")
+def talk_over_websocket(program):
+    with program.connect(8000) as sock, sock.makefile("rb") as file:
+        key = "dGhlIHNhbXBsZSBub25jZQ=="  # of RFC 6455, section 1.3, as is what is accepted
+        fields = (
+            f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+        )
+        sock.sendall(f"GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n".encode() + frame(1, b"with the request"))
+        head = b"".join(iter(file.readline, b"\r\n"))
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in head
+        assert read_frame(file) == (0x81, b"with the request")
+        for message in b"", b"octets", b"x" * 125, b"x" * 126, b"x" * 65535:
+            sock.sendall(frame(2, message))
+            assert read_frame(file) == (0x82, message)
+        sock.sendall(frame(1, b"in ", is_last=False) + frame(9, b"ping") + frame(0, b"x" * 65532))
+        assert read_frame(file) == (0x8A, b"ping")
+        assert read_frame(file) == (0x81, b"in " + b"x" * 65532)
+        sock.sendall(frame(8, b""))
+        assert read_frame(file) == (0x88, (1000).to_bytes(2, "big"))
+        assert file.read() == b""
+    with http(program, 8000) as web:
+        assert fetch(web, "GET", "/")[0] == 426
+
+
+def frame(opcode, payload, is_last=True):
+    """Return a frame of RFC 6455, section 5.2, masked as a client's is."""
+    size, mask = len(payload), b"mask"
+    sizes = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+    masked = bytes(octet ^ mask[at % 4] for at, octet in enumerate(payload))
+    return bytes([(0x80 if is_last else 0) | opcode]) + sizes + mask + masked
+
+
+def read_frame(file):
+    first, size = file.read(2)
+    if size >= 126:
+        size = int.from_bytes(file.read(2 if size == 126 else 8), "big")
+    return first, file.read(size)
+
+
+@client_of("http", "logged.py")
+def be_logged(program):
+    with http(program, 8000) as web:
+        assert fetch(web, "GET", '/"', User_Agent="a test") == (200, b"hello\n")
+    line = program.next_line()
+    assert re.fullmatch(r'127\.0\.0\.1 - - \[.*\] "GET /\\x22 HTTP/1\.1" 200 6 "-" "a test"\n', line)
+
+
+@client_of("http", "graceful.py")
+def be_the_last(program):
+    with http(program, 8000) as idle, http(program, 8000) as web:
+        idle.connect()
+        assert fetch(web, "POST", "/") == (200, b"the last answer\n")
+        assert idle.sock.recv(1) == b""
+    assert program.end() == (0, "done\n")
+
+
+@client_of("http", "web_site.py")
+def look_at_site(program):
+    with http(program, 8000) as web:
+        assert fetch(web, "GET", "/web_site.py") == (200, (program.directory / "web_site.py").read_bytes())
+        assert fetch(web, "GET", "/")[0] == 403
+        assert fetch(web, "GET", "/../hello.py")[0] == 404
+
+
+@client_of("http", "documented.py")
+def ask_as_documented(program):
+    with http(program, 8000) as web:
+        assert fetch(web, "GET", "/", Host="example") == (200, b"example")
+        assert fetch(web, "POST", "/", b"octets") == (200, b"octets")
+
+
+@blocks_in("python")
+def test_python_blocks(block, directories):
+    provide(block.marks.get("needs"), directories[block.page])
+    listeners, client = CLIENTS.get((block.page.stem, block.name), (1, None))
+    program = Program(block, directories[block.page])
+    try:
+        if program.listens(listeners):
+            assert client, "it listens, and nobody talks to it"
+            client(program)
+            program.stop()
+            assert not [line for line in program.printed if "Traceback" in line or "uncaptured" in line]
+        else:
+            status, printed = program.end()
+            assert not client, f"it does not listen: {printed}"
+            assert (status, printed) == (0, output_after(block) or ""), printed
+    finally:
+        program.stop()
+
+
+# Other blocks
+
+
+@blocks_in("sh")
+def test_shell_blocks(block):
+    """Each is right in syntax; whoever runs it, or why nobody does, is said before it."""
+    assert {"ci", "not run"} & block.marks.keys(), "it is neither run by .ci/run, nor is there a reason why not"
+    bash = shutil.which("bash")
+    if bash is None or os.name == "nt":
+        pytest.skip("this system has no bash")
+    process = subprocess.run([bash, "-n"], input=block.text, text=True, capture_output=True, timeout=PATIENCE)
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+@blocks_in("toml")
+def test_toml_blocks(block):
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no tomllib")
+    assert tomllib.loads(block.text)
+
+
+def test_no_block_is_left_out():
+    known = {"python", "sh", "toml", "text", "{include}", "{toctree}"}
+    assert not [block.id for blocks in BLOCKS.values() for block in blocks if block.language.split()[0] not in known]
+    named = {(block.page.stem, block.name) for blocks in BLOCKS.values() for block in blocks}
+    missing = (CLIENTS.keys() | APPENDED.keys()) - named
+    assert {page for page, _ in missing} <= (set() if ROOT / "README.md" in PAGES else {"README"})
+
+
+def test_pages_can_be_built(tmp_path):
+    for name in "sphinx", "myst_parser", "furo":
+        pytest.importorskip(name, reason="what builds the documentation is not installed")
+    if not (ROOT / "README.md").exists():
+        pytest.skip("these tests are not in a source tree, whose root has some of the pages")
+    built = tmp_path / "built"
+    command = [sys.executable, "-m", "sphinx", "-W", "-n", "-q", "-d", tmp_path / "doctrees", ROOT / "docs", built]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=4 * PATIENCE)
+    assert (process.returncode, process.stderr) == (0, "")
+    pages = {page.stem for page in built.glob("*.html")}
+    assert pages - {"genindex", "search"} == {page.stem for page in (ROOT / "docs").glob("*.md")}
