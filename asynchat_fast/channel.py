@@ -175,9 +175,9 @@ class _Watched(property):
         return self.function(channel)
 
     def __fetch(self, channel):
-        # What was bound before watching began is in the object's dictionary.
-        own = channel._ac_rebound or channel.__dict__
-        return own.get(self.name) or MethodType(self.function, channel)
+        # Not in the object's dictionary, even to look: once it is asked for, CPython is slow at all attributes.
+        own = channel._ac_rebound
+        return (own and own.get(self.name)) or MethodType(self.function, channel)
 
     def __rebind(self, channel, function=None):
         channel.__dict__.pop(self.name, None)
