@@ -1,0 +1,60 @@
+"""Fuzz the compiled head parser: it returns what the one of plain Python does, or raises the same error.
+
+And a head that is refused is refused as soon as what is wrong with it has come.
+"""
+
+import sys
+
+import atheris
+
+from asynchat_fast.http import _head, _head_py
+from asynchat_fast.http.errors import HTTPError
+
+PIECES = (
+    *(b"GET ", b"OPTIONS * ", b"/", b" HTTP/1.1", b" HTTP/1.0", b"HTTP/2.0", b"\r\n", b"\r", b"\n", b":", b": ", b" "),
+    *(b"Host: a", b"host:b", b"Content-Length: 5", b"Transfer-Encoding:chunked", b"X: \xff\x7f", b"\t", b"\0"),
+)
+
+
+def octets(data):
+    """Return what resembles a head, more or less."""
+    head = b""
+    for _ in range(data.ConsumeIntInRange(0, 30)):
+        if data.ConsumeBool():
+            head += data.PickValueInList(list(PIECES))
+        else:
+            head += data.ConsumeBytes(data.ConsumeIntInRange(0, 12))
+    return head
+
+
+def outcome(function, *arguments):
+    try:
+        return function(*arguments)
+    except HTTPError as error:
+        return error.args, error.status
+
+
+def compare(name, *arguments):
+    compiled = outcome(getattr(_head, name), *arguments)
+    assert compiled == outcome(getattr(_head_py, name), *arguments), (name, arguments)
+    return compiled
+
+
+def test_one_input(raw):
+    data = atheris.FuzzedDataProvider(raw)
+    max_fields, max_line = data.PickValueInList([0, 1, 3, 100]), data.PickValueInList([70, 100, 8192])
+    head = octets(data)
+    result = compare("parse_head", head, max_fields, max_line)
+    compare("parse_fields", head, max_fields)
+    checked = size = 0
+    while size < len(head):
+        size = min(size + 1 + data.ConsumeIntInRange(0, 40), len(head))
+        checked = compare("check_beginning", head[:size], checked, max_fields, max_line)
+        if type(checked) is not int:
+            assert checked == result, "refused, but not for what is wrong with it"
+            break
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, test_one_input)
+    atheris.Fuzz()
