@@ -131,7 +131,7 @@ class Answering:
             self.push(head)
             self.push(memoryview(body))  # which is cut without copying
         self.__octets = size
-        self.__done()
+        self.__done(size)
 
     def __respond_stream(self, status, body, headers, content_type):
         if hasattr(body, "read"):
@@ -306,7 +306,7 @@ class Answering:
             self.__send(b"0\r\n\r\n")
         elif not self.__bodyless and self.__length is not None and self.__octets < self.__length:
             self.close_connection = True  # the client must see that something is missing
-        self.__done()
+        self.__done(self.__octets)
 
     # The ends of an answer
 
@@ -349,7 +349,8 @@ class Answering:
         self._http_log_exception()
         self._http_abort()
 
-    def __done(self):
+    def __done(self, unsent=0):
+        """Note that the answer is complete, of which *unsent* octets may not have left."""
         if self._http_stage != DONE:
             self._http_stage = DONE
-            self._http_answered(int(self.__status), self.__octets)
+            self._http_answered(int(self.__status), self.__octets, unsent)

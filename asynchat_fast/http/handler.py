@@ -11,6 +11,8 @@ from .requests import Requests
 
 __all__ = ["http_request_handler"]
 
+_LONGEST_PERIOD = 60  # seconds
+
 logger = logging.getLogger("asynchat_fast.http")
 
 # What RFC 9110 and 5789 define: who does not serve one of them refuses it for the target, others are not known at all.
@@ -57,6 +59,7 @@ class http_request_handler(Requests, async_chat):
     """The format of the access log: "common" or "combined", which has Referer and User-Agent, too."""
 
     def __init__(self, conn=None, addr=None, sessions=None, log=None, *, sock=None, map=None):
+        self.__timer = None
         async_chat.__init__(self, conn if sock is None else sock, map)
         Requests.__init__(self)
         if addr is not None:
@@ -68,8 +71,8 @@ class http_request_handler(Requests, async_chat):
         self.__receives = False
         self.__sent, self.__stalled = 0, 0.0
         shortest = min(self.head_timeout, self.body_timeout, self.keep_alive_timeout, self.write_timeout)
-        self.__period = min(shortest, self.linger_timeout * 4, 240) / 4
-        self.__watch()
+        self.__period = min(shortest / 4, _LONGEST_PERIOD)
+        self._http_watch(self.__period)
 
     # Requests
 
@@ -176,20 +179,21 @@ class http_request_handler(Requests, async_chat):
         super().close()
         self.discard_buffers()
 
-    __timer = None
+    def _http_watch(self, seconds):
+        """Look in so many *seconds*, and then now and again, whether the client takes too long for something."""
+        if self.__timer is not None:
+            self.__timer.cancel()
+        self.__timer = self._ac_call_later(seconds, self.__look)
 
-    def __watch(self):
-        """Look now and then whether the client takes too long for something."""
-        if not self.connected:
-            return
-        status = self.__overdue()
-        if status is None:
-            self.__timer = self._ac_call_later(self.__period, self.__watch)
-        elif status:
-            self._http_refuse(HTTPError(status, "the request took too long"))
-            self.__timer = self._ac_call_later(self.__period, self.__watch)
-        else:
+    def __look(self):
+        self.__timer = None
+        status = self.__overdue() if self.connected else None
+        if status == 0:
             self.close()
+        elif status is not None:
+            self._http_refuse(HTTPError(status, "the request took too long"))
+        if self.connected and self.__timer is None:
+            self._http_watch(self.__period)
 
     def __overdue(self):
         """Return the status to answer a client with that has taken too long, 0 for none; None if it has not."""

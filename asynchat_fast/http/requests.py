@@ -143,12 +143,12 @@ class Requests(Bodies):
         if self.__is_reading and (self.__is_expected or not 0 <= self.__left <= _MOST_UNREAD):
             self.close_connection = True
 
-    def _http_answered(self, status, octets):
+    def _http_answered(self, status, octets, unsent):
         self.handling = False
         if not self.connected:
             return
         self.log_request(status, octets)
-        self.__unsent += octets
+        self.__unsent += unsent
         if self.close_connection or self.__input_ended:
             self.__end()
         elif not self.__is_reading:
@@ -233,6 +233,7 @@ class Requests(Bodies):
         self.__lingers = True
         self.__left = _MOST_UNREAD
         self._http_waits_since = monotonic()
+        self._http_watch(self.linger_timeout)
         self._ac_pause_reading(False)
 
     def _http_finish_soon(self):
