@@ -22,7 +22,7 @@ _MOST_DIGITS = 18  # of a length: what fits into 64 bits, whatever the digits
 _is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _match_authority = re.compile(
     r"(?: \[ (?: (?P<v6> [0-9A-Fa-f:.]+ ) | v[0-9A-Fa-f]+\.[\w.~!$&'()*+,;=:-]+ ) \]"
-    r"  | (?: [\w.~!$&'()*+,;=-] | %[0-9A-Fa-f]{2} )* )"
+    r"  | (?: [\w.~!$&'()*+,;=-] | %[0-9A-Fa-f]{2} )+ )"
     r"(?: : (?P<port> [0-9]* ) )?",
     re.ASCII | re.VERBOSE,
 ).fullmatch
@@ -31,7 +31,7 @@ _match_absolute = re.compile(r"https?://(?P<authority>[^/?#]*)(?P<path>.*)", re.
 
 @lru_cache(maxsize=256)
 def _is_authority(text: str) -> bool:
-    """Tell whether *text* is a host, and maybe a port (RFC 3986, section 3.2.2, for names in an "http" URI)."""
+    """Tell whether *text* is a host, and maybe a port: RFC 3986, section 3.2.2, but not empty (RFC 9110, 4.2.1)."""
     match = _match_authority(text)
     if match is None or int((match["port"] or "0")[:6]) > 65535 or len(match["port"] or "") > 20:
         return False
@@ -51,7 +51,7 @@ def _host(index: Index, minor: int) -> str:
         return ""
     if type(host) is not str:
         raise HTTPError(400, "there are several Host fields")
-    if host[:1] == ":" or not _is_authority(host):
+    if not _is_authority(host):
         raise HTTPError(400, "the Host field is not a host")
     return host
 
@@ -63,11 +63,11 @@ def parse_target(method: str, target: str, index: Index, minor: int) -> tuple[st
     Source: RFC 9112, section 3.2.
     """
     host = index.get("host")
-    if type(host) is str and target[0] == "/" and method != "CONNECT" and host[:1] != ":" and _is_authority(host):
+    if type(host) is str and target[0] == "/" and method != "CONNECT" and _is_authority(host):
         return target, host  # as nearly all are
     host = _host(index, minor)
     if method == "CONNECT":
-        if not _is_authority(target) or not re.search(".:[0-9]+$", target):
+        if not _is_authority(target) or not re.search(":[0-9]+$", target):
             raise HTTPError(400, "CONNECT takes a host and a port")
         return target, target
     if target[0] == "/":
@@ -75,7 +75,7 @@ def parse_target(method: str, target: str, index: Index, minor: int) -> tuple[st
     if target == "*" and method == "OPTIONS":
         return target, host
     match = _match_absolute(target)
-    if match is None or match["authority"][:1] in ("", ":") or not _is_authority(match["authority"]):
+    if match is None or not _is_authority(match["authority"]):
         raise HTTPError(400, "the target is neither a path nor the URI of one")
     path = match["path"] or ("*" if method == "OPTIONS" else "/")
     index["host"] = match["authority"]  # which prevails (RFC 9112, section 3.2.2)
@@ -114,7 +114,7 @@ def body_length(index: Index, minor: int) -> int:
     if type(length) is not str or not (length.isascii() and length.isdigit()):
         raise HTTPError(400, "Content-Length is not one number")
     if len(length) > _MOST_DIGITS:
-        raise HTTPError(413, "Content-Length has too many digits")
+        raise HTTPError(400, "Content-Length has too many digits")
     return int(length)
 
 
