@@ -70,18 +70,17 @@ class async_chat(Conversation, asyncore.dispatcher):
     def close(self):
         """Close the socket, after an attempt to send what ``coalesce_pushes`` holds back."""
         self._send_held_back()
-        self.__closed = True
+        self._ac_closed = True
         if self.__idle_timer is not None:
             self.__idle_timer.cancel()
             let_go_of(self._map)
         super().close()
 
-    __closed = False
     __idle_timer = None
 
     def set_socket(self, sock, map=None):
         """Converse over *sock*, which is not blocking, and join *map*."""
-        self.__closed = False
+        self._ac_closed = False
         super().set_socket(sock, map)
         if self.__idle_timer is not None:
             self.__idle_timer.cancel()
@@ -95,7 +94,7 @@ class async_chat(Conversation, asyncore.dispatcher):
         elif quarters == 4 and self.idle_timeout is not None:
             self.handle_timeout()
             quarters = 0
-        if not self.__closed and self.idle_timeout is not None:
+        if not self._ac_closed and self.idle_timeout is not None:
             timers = timers_of(self._map)
             self.__idle_timer = timers.call_later(self.idle_timeout / 4, self.__watch_idleness, progress, quarters + 1)
 
@@ -115,9 +114,6 @@ class async_chat(Conversation, asyncore.dispatcher):
         except OSError:
             return False
         return True
-
-    def _is_gone(self):
-        return self.__closed and not self.connected
 
     def _ac_send_file(self, fileno, offset, count):
         # Only past a send() that is the dispatcher's own: one that encrypts, counts or logs is not to be passed by.

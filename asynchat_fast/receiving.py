@@ -64,7 +64,7 @@ class Receiving:
             self.__input = InputBuffer()
             self.__asks = True  # get_terminator() is called before each payload
             self.__collecting = False  # a payload is with collect_incoming_data()
-            self._ac_pushes_held = None  # the number that coalesce_pushes holds back, while it does
+            self._ac_holds = 0  # see Sending
             return self.__input
 
     def _ac_received(self):
@@ -199,9 +199,9 @@ class Receiving:
             if not (isinstance(octets, str) and self.use_encoding):
                 raise
             buffer.feed(octets.encode(self.encoding))
-        outer = self._ac_pushes_held
-        if outer is None and self.coalesce_pushes:
-            self._ac_pushes_held = 0
+        outer = self._ac_holds
+        if not outer and self.coalesce_pushes:
+            self._ac_hold_pushes()
         try:
             while True:
                 if not self.__asks:
@@ -222,11 +222,8 @@ class Receiving:
                 buffer.put_back()
             raise
         finally:
-            if outer is None:
-                held = self._ac_pushes_held
-                self._ac_pushes_held = None
-                if held:
-                    self._ac_send_held()
+            if self._ac_holds and not outer:
+                self._ac_send_held()
 
     def __deliver(self, buffer):
         """Deliver what the present terminator lets out of *buffer*; tell whether more may come out."""

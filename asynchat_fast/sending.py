@@ -2,7 +2,7 @@
 
 import sys
 from collections import deque
-from itertools import accumulate, islice, takewhile
+from itertools import accumulate, islice, repeat, starmap, takewhile
 from threading import RLock
 
 from .producers import FileChanged, file_producer
@@ -12,6 +12,7 @@ __all__ = ["Sending", "would_block"]
 OCTETS = (bytes, bytearray, memoryview)
 
 _JOINED_MOST = 1024  # items of the queue that are joined at once
+_HELD_WHOLE = 4096  # octets of a push that is held back, before its size is looked at
 
 _making_queue = RLock()  # so that threads whose first pushes meet make one queue; a signal handler may push, too
 
@@ -62,7 +63,8 @@ class Sending:
             self.__outlet = [None]  # a token that the one who sends holds; taking it costs less than a Lock
             self.__sends = 0
             self.__sends_owed = False  # another has wanted to meanwhile
-            self._ac_pushes_held = None
+            self._ac_holds = 0  # 1 + the items that waited before, while pushes are held back
+            self._ac_closed = False
         else:
             self._ac_report()
 
@@ -91,20 +93,21 @@ class Sending:
 
         On a closed channel, *data* is discarded.  ValueError for an ``ac_out_buffer_size`` below 1.
         """
-        fifo = self.__fifo
-        if type(data) is not bytes or not data or len(data) > self.ac_out_buffer_size or fifo is None:
-            self.__enqueue(self.__pieces(data))
-            return
-        if not self.connected and self._is_gone():
-            self.__log_discarding()
-            return
-        fifo.append(data)
-        held = self._ac_pushes_held
-        if held is not None:
-            self._ac_pushes_held = held + 1
-            return
+        if self._ac_holds and type(data) is bytes and len(data) <= _HELD_WHOLE:
+            self.__fifo.append(data)  # it will be cut, if need be, when it is sent
+            if self._ac_holds:  # still, whatever other threads do
+                return
+        else:
+            fifo = self.__fifo
+            if type(data) is not bytes or not data or len(data) > self.ac_out_buffer_size or fifo is None:
+                self.__enqueue(self.__pieces(data))
+                return
+            if self._ac_closed and self._is_gone():
+                self.__log_discarding()
+                return
+            fifo.append(data)
         self.initiate_send()
-        if fifo:
+        if self.__fifo:
             self._ac_report()
 
     def __pieces(self, data):
@@ -129,12 +132,11 @@ class Sending:
         self.__enqueue((producer,))
 
     def __enqueue(self, items):
-        if not self.connected and self._is_gone():
+        if self._ac_closed and self._is_gone():
             self.__log_discarding()
             return
         self.__queue().extend(items)
-        if self._ac_pushes_held is not None:
-            self._ac_pushes_held += 1
+        if self._ac_holds:
             return
         self.initiate_send()
         if self.__fifo:
@@ -276,22 +278,33 @@ class Sending:
             totals = accumulate(len(item) for item in takewhile(lambda item: isinstance(item, OCTETS), items))
             items = items[: sum(1 for _ in takewhile(lambda total: total <= size, totals))]
         if len(items) > 1:
-            for _ in items:
-                fifo.popleft()
+            deque(starmap(fifo.popleft, repeat((), len(items))), 0)  # as a loop in C
             fifo.appendleft(b"".join(items))
         return fifo[0]
 
+    def _ac_hold_pushes(self):
+        """Have what is pushed from now on wait for ``_ac_send_held()``."""
+        self._ac_holds = 1 + len(self.__queue())
+
+    def __release(self):
+        """Hold pushes back no more; return how many items were added meanwhile."""
+        before = self._ac_holds - 1
+        self._ac_holds = 0
+        return len(self.__fifo or ()) - before
+
     def _ac_send_held(self):
         """Send what ``coalesce_pushes`` held back while input was handled."""
-        self.initiate_send()
-        if self.__fifo:
-            self._ac_report()
+        if self.__release() > 0:
+            self.initiate_send()
+            if self.__fifo:
+                self._ac_report()
 
     def _send_held_back(self):
         """Send, before closing, what would have been sent already without ``coalesce_pushes``."""
         tried = None
-        while self._ac_pushes_held and self.__fifo and self.__fifo[0] is not tried:
-            self._ac_pushes_held -= 1
+        for _ in range(self.__release() if self._ac_holds else 0):
+            if not self.__fifo or self.__fifo[0] is tried:
+                break
             tried = self.__fifo[0]
             self.initiate_send()
 
@@ -301,7 +314,7 @@ class Sending:
 
     def _is_gone(self):
         """Tell whether the transport has been closed, and not been replaced."""
-        return False
+        return self._ac_closed and not self.connected
 
     _ac_reading_is_paused = False
 
