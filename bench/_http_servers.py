@@ -15,6 +15,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from _http_cases import FILE, FILE_SIZE, HOST, PAGES, PLAIN
 
 FAST, STDLIB, UVICORN = "asynchat_fast", "http.server", "uvicorn"
+AS_IT_COMES = "http.server, HTTP/1.0"  # which is its default: a connection and a thread for each request
 KEPT_ALIVE = 75  # seconds, for who would close connections earlier
 
 
@@ -42,9 +43,9 @@ def serve_asynchat_fast(port, directory):
     loop()
 
 
-def serve_stdlib(port, directory):
+def serve_stdlib(port, directory, version="HTTP/1.1"):
     class Handler(SimpleHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+        protocol_version = version
         wbufsize = -1  # head and body leave together
         disable_nagle_algorithm = True
 
@@ -225,6 +226,7 @@ def serve_granian(port, directory):
 PEERS = {  # name -> (what serves, the modules that it takes)
     FAST: (serve_asynchat_fast, ()),
     STDLIB: (serve_stdlib, ()),
+    AS_IT_COMES: (partial(serve_stdlib, version="HTTP/1.0"), ()),
     "waitress": (serve_waitress, ("waitress",)),
     "gunicorn": (serve_gunicorn, ("gunicorn", "fcntl")),
     "tornado": (serve_tornado, ("tornado",)),
