@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from ..producers import file_producer
 from .lines import beginning, date_line, field_line
-from .pieces import Pieces, Then, pieces_of
+from .pieces import Pieces, Then, WriteFile, pieces_of
 
 __all__ = ["DONE", "HEAD", "Answering"]
 
@@ -19,28 +19,6 @@ _OCTETS = (bytes, bytearray, memoryview)
 _JOINED_MOST = 1 << 14  # octets of a body that leave in one piece with the head
 # How far an answer has come: nothing has been sent up to HEAD.
 NOTHING, HEAD, BODY, STREAM, DONE = range(5)
-
-
-class _WriteFile:
-    """``wfile``: what a handler written for http.server writes its body to."""
-
-    closed = False
-
-    def __init__(self, write):
-        self.write = write
-
-    def writelines(self, pieces):
-        for piece in pieces:
-            self.write(piece)
-
-    def flush(self):
-        pass
-
-    def writable(self):
-        return True
-
-    def close(self):
-        pass
 
 
 class Answering:
@@ -53,21 +31,8 @@ class Answering:
     """The Content-Type of a body for which ``respond()`` is told none (str); empty for none."""
 
     # Here and in the classes below, as CPython is fast up to some thirty attributes of an object's dictionary.
-    __slots__ = (
-        "__awaited",
-        "__bodyless",
-        "__chunked",
-        "__length",
-        "__lines",
-        "__names",
-        "__octets",
-        "__reason",
-        "__status",
-        "_http_stage",
-        "close_connection",
-        "command",
-        "minor_version",
-    )
+    __slots__ = ("__awaited", "__bodyless", "__chunked", "__length", "__lines", "__names", "__octets",
+                 "__reason", "__status", "_http_stage", "close_connection", "command", "minor_version")  # fmt: skip
 
     def __init__(self):
         self.close_connection = False  # after the answer; a handler may make it true before it answers
@@ -258,7 +223,7 @@ class Answering:
     @property
     def wfile(self):
         """Where the body may be written to (a file), after ``end_headers()``."""
-        return _WriteFile(self.__write)
+        return WriteFile(self.__write)
 
     # Later
 

@@ -44,19 +44,8 @@ class Bodies(Heads):
     stream_body = False
     """Whether ``body_data()`` is given the body as it comes (bool), which is not kept, then."""
 
-    __slots__ = (
-        "__began",
-        "__data",
-        "__end",
-        "__extensions",
-        "__left",
-        "__parts",
-        "__size",
-        "__trailers",
-        "__trailers_left",
-        "body",
-        "trailers",
-    )
+    __slots__ = ("__began", "__data", "__end", "__extensions", "__left", "__parts", "__size",
+                 "__trailers", "__trailers_left", "body", "trailers")  # fmt: skip
 
     def __init__(self):
         Heads.__init__(self)

@@ -33,24 +33,9 @@ class Heads(Answering):
     max_fields = 100
     """The most fields of a head, and of trailers (int); else 431."""
 
-    __slots__ = (
-        "__check",
-        "__checked",
-        "__complete",
-        "__empty_lines",
-        "__sink",
-        "_http_bad_line",
-        "_http_drips",
-        "_http_is_last",
-        "_http_waits_since",
-        "headers",
-        "host",
-        "ibuffer",
-        "op",
-        "path",
-        "reading_headers",
-        "target",
-    )
+    __slots__ = ("__check", "__checked", "__complete", "__empty_lines", "__sink", "_http_bad_line",
+                 "_http_drips", "_http_is_last", "_http_waits_since", "headers", "host", "ibuffer", "op",
+                 "path", "reading_headers", "target")  # fmt: skip
 
     def __init__(self):
         Answering.__init__(self)

@@ -1,9 +1,9 @@
-"""Producers for the bodies of answers."""
+"""What the bodies of answers come from: producers, and a file to write to."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeAlias
 
-__all__ = ["Pieces", "Then", "pieces_of"]
+__all__ = ["Pieces", "Then", "WriteFile", "pieces_of"]
 
 _Piece: TypeAlias = bytes | bytearray | memoryview | str
 
@@ -62,3 +62,25 @@ class Pieces:
             return b""
         self.chunked = False
         return b"0\r\n\r\n"
+
+
+class WriteFile:
+    """``wfile``: what a handler written for http.server writes its body to."""
+
+    closed = False
+
+    def __init__(self, write: Callable[[_Piece], int]) -> None:
+        self.write = write
+
+    def writelines(self, pieces: Iterable[_Piece]) -> None:
+        for piece in pieces:
+            self.write(piece)
+
+    def flush(self) -> None:
+        pass
+
+    def writable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass

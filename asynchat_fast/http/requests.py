@@ -22,19 +22,8 @@ _MOST_UNSENT = 1 << 18  # octets of answers that may wait to be sent while more 
 class Requests(Bodies):
     """What a handler does with the requests that it receives."""
 
-    __slots__ = (
-        "__ahead",
-        "__input_ended",
-        "__is_expected",
-        "__is_over",
-        "__is_paused",
-        "__is_reading",
-        "__is_upgraded",
-        "__left",
-        "__lingers",
-        "__unsent",
-        "handling",
-    )
+    __slots__ = ("__ahead", "__input_ended", "__is_expected", "__is_over", "__is_paused", "__is_reading",
+                 "__is_upgraded", "__left", "__lingers", "__unsent", "handling")  # fmt: skip
 
     def __init__(self):
         Bodies.__init__(self)
