@@ -66,6 +66,7 @@ class Sending:
             self._ac_holds = 0  # 1 + the items that waited before, while pushes are held back
             self._ac_closed = False
         else:
+            self.__hold_all()
             self._ac_report()
 
     def __queue(self):
@@ -154,6 +155,7 @@ class Sending:
     def _ac_discard_output(self):
         if self.__fifo:
             self.__fifo.clear()
+        self.__hold_all()
 
     def initiate_send(self):
         """Send from the queue, by one ``send()`` of at most ``ac_out_buffer_size`` octets.
@@ -274,17 +276,28 @@ class Sending:
         """Make one item of those at the head of the queue that together have at most *size* octets."""
         fifo = self.__fifo
         items = list(islice(fifo, _JOINED_MOST))
-        if set(map(type, items)) != {bytes} or sum(map(len, items)) > size:
+        try:
+            joined = b"".join(items) if sum(map(len, items)) <= size else None
+        except TypeError:  # not octets alone
+            joined = None
+        if joined is None or len(joined) > size:
             totals = accumulate(len(item) for item in takewhile(lambda item: isinstance(item, OCTETS), items))
             items = items[: sum(1 for _ in takewhile(lambda total: total <= size, totals))]
+            joined = b"".join(items)
         if len(items) > 1:
             deque(starmap(fifo.popleft, repeat((), len(items))), 0)  # as a loop in C
-            fifo.appendleft(b"".join(items))
+            fifo.appendleft(joined)
         return fifo[0]
 
     def _ac_hold_pushes(self):
         """Have what is pushed from now on wait for ``_ac_send_held()``."""
         self._ac_holds = 1 + len(self.__queue())
+
+    def __hold_all(self):
+        """Have the whole queue, which is another now, wait for ``_ac_send_held()``, if anything does."""
+        if self._ac_holds:
+            self.__queue()
+            self._ac_holds = 1
 
     def __release(self):
         """Hold pushes back no more; return how many items were added meanwhile."""

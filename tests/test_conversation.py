@@ -1792,6 +1792,44 @@ class TestCoalescing:
         coalescing.arrive(b"1\n2\n")
         assert (coalescing.sent, coalescing.payloads) == ([], [b"1"])
 
+    @pytest.mark.parametrize("replacement", [None, deque(), "the same"])
+    def test_sends_what_is_pushed_after_the_queue_was_emptied(self, coalescing, replacement):
+        coalescing.producer_fifo.extend([b"a", b"b", b"c"])
+
+        def found():
+            if replacement == "the same":
+                coalescing.discard_buffers()
+            else:
+                coalescing.producer_fifo = replacement
+            coalescing.push(b"<1>")
+
+        coalescing.found_terminator = found
+        coalescing.arrive(b"1\n")
+        assert coalescing.sent == [b"<1>"]
+
+    @pytest.mark.parametrize("length", [1, 9, 4096, 4097, 20000])
+    def test_cuts_what_is_held_back(self, coalescing, length):
+        coalescing.ac_out_buffer_size = 4000
+        pushed = bytes(range(256)) * 100
+        coalescing.found_terminator = lambda: coalescing.push(pushed[:length])
+        coalescing.arrive(b"1\n2\n")
+        while coalescing.producer_fifo:
+            coalescing.initiate_send()
+        assert coalescing.octets_sent == 2 * pushed[:length]
+        assert all(len(octets) <= 4000 for octets in coalescing.sent)
+
+    def test_sends_text_among_what_is_held_back(self, coalescing):
+        coalescing.use_encoding = True
+        coalescing.found_terminator = lambda: [
+            coalescing.push(b"1"),
+            coalescing.producer_fifo.append("text"),
+            coalescing.push(b"2"),
+        ]
+        coalescing.arrive(b"1\n")
+        while coalescing.producer_fifo:
+            coalescing.initiate_send()
+        assert coalescing.octets_sent == b"1text2"
+
 
 def test_reading_pauses_while_too_much_waits(slow_class):
     class Paused(slow_class):
