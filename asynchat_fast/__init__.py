@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from .channel import async_chat, asyncore
 from .framing import COMPILED, InputBuffer, find_prefix_at_end
-from .loop import SocketMap, call_later, loop
+from .loop import call_later, loop
+from .maps import SocketMap
 from .producers import FileChanged, fifo, file_producer, simple_producer
 from .server import chat_server, inherited_sockets
 from .swap import install, uninstall

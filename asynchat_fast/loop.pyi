@@ -1,9 +1,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from .timers import Timer, Timers
+from .timers import Timer
 
-__all__ = ["SocketMap", "call_later", "loop"]
+__all__ = ["call_later", "loop"]
 
 def loop(
     timeout: float | None = 30.0, use_poll: bool = False, map: dict[int, Any] | None = None, count: int | None = None
@@ -11,14 +11,3 @@ def loop(
 def call_later(
     seconds: float, callback: Callable[..., object], *args: Any, map: dict[int, Any] | None = None
 ) -> Timer: ...
-
-class SocketMap(dict[int, Any]):
-    changed: set[int]
-    reactor: Any
-    timers: Timers
-
-    def touch(self, fd: int) -> None: ...
-    def wake(self) -> None: ...
-
-EXHAUSTED: frozenset[int]
-ACCEPT_PAUSE: float

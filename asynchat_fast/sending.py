@@ -309,8 +309,8 @@ class Sending:
         """Send what ``coalesce_pushes`` held back while input was handled."""
         if self.__release() > 0:
             self.initiate_send()
-            if self.__fifo:
-                self._ac_report()
+        if self.__fifo:
+            self._ac_report()
 
     def _send_held_back(self):
         """Send, before closing, what would have been sent already without ``coalesce_pushes``."""

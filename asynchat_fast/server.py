@@ -8,7 +8,7 @@ import time
 import weakref
 
 from .channel import asyncore
-from .loop import ACCEPT_PAUSE, EXHAUSTED
+from .reactor import ACCEPT_PAUSE, EXHAUSTED
 from .timers import timers_of
 
 __all__ = ["chat_server", "inherited_sockets"]

@@ -42,7 +42,7 @@ def poller(request, monkeypatch):
 
 
 def leave_only(monkeypatch, names):
-    monkeypatch.setattr(sys.modules["asynchat_fast.loop"], "pollers", {name: pollers[name] for name in names})
+    monkeypatch.setattr(sys.modules["asynchat_fast.reactor"], "pollers", {name: pollers[name] for name in names})
 
 
 @pytest.fixture

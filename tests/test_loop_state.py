@@ -314,7 +314,7 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: f"{way[0].__name__}-{way[1]}")
 def test_random_lives(way, monkeypatch):
     map_class, poller = way
-    monkeypatch.setattr(sys.modules["asynchat_fast.loop"], "pollers", {poller: pollers[poller]})
+    monkeypatch.setattr(sys.modules["asynchat_fast.reactor"], "pollers", {poller: pollers[poller]})
     machine = type("Machine", (Machine,), {"map_class": map_class})
     fewer = settings(
         max_examples=settings().max_examples // 8,
