@@ -95,16 +95,16 @@ class async_chat(Conversation, asyncore.dispatcher):
             self.handle_timeout()
             quarters = 0
         if not self._ac_closed and self.idle_timeout is not None:
-            timers = timers_of(self._map)
-            self.__idle_timer = timers.call_later(self.idle_timeout / 4, self.__watch_idleness, progress, quarters + 1)
+            quarter = self.idle_timeout / 4
+            self.__idle_timer = self._ac_call_later(quarter, self.__watch_idleness, progress, quarters + 1)
 
     def handle_timeout(self):
         """Called when nothing was received or sent for ``idle_timeout`` seconds; logs and closes, unless overridden."""
         self.log_info(f"closing {self!r}: idle for {self.idle_timeout} seconds", "error")
         self.handle_close()
 
-    def _ac_call_later(self, seconds, callback):
-        return timers_of(self._map).call_later(seconds, callback)
+    def _ac_call_later(self, seconds, callback, *args):
+        return timers_of(self._map).call_later(seconds, callback, *args)
 
     def _ac_end_output(self):
         if type(self.socket) is not socket.socket:
