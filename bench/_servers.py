@@ -202,7 +202,7 @@ def available():
 
 
 def serve(name, pipe):
-    """Serve in this process by peer *name*: tell the port through *pipe*, and the CPU time whenever asked."""
+    """Serve in this process by peer *name*: tell the address through *pipe*, and the CPU time whenever asked."""
 
     def tell_time():
         while True:
@@ -211,23 +211,26 @@ def serve(name, pipe):
 
     listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
     listener.setblocking(False)
-    pipe.send(listener.getsockname()[1])
+    pipe.send(listener.getsockname())
     Thread(target=tell_time, daemon=True).start()
     logging.disable()  # a client that has what it wants closes without waiting for the rest
     PEERS[name][0](listener)
 
 
 class PythonServer:
-    """A peer that is a Python program."""
+    """A peer that is a Python program: *serve* in a process of its own.
 
-    def __init__(self, name):
+    It is called with *args* and a pipe, through which it tells its address, and the CPU time whenever it is asked.
+    """
+
+    def __init__(self, serve, *args):
         spawn = multiprocessing.get_context("spawn")  # not a copy of all that was imported here
         self.pipe, far_end = spawn.Pipe()
-        self.process = spawn.Process(target=serve, args=(name, far_end), daemon=True)
+        self.process = spawn.Process(target=serve, args=(*args, far_end), daemon=True)
         self.process.start()
         far_end.close()  # so that recv() fails if the process does
         self.pid = self.process.pid
-        self.address = "127.0.0.1", self.pipe.recv()
+        self.address = self.pipe.recv()
 
     def cpu_seconds(self):
         self.pipe.send(None)
@@ -263,7 +266,7 @@ class RedisServer:
 
 def start(name):
     """Start peer *name*, and return it once it answers."""
-    server = RedisServer() if name == REDIS else PythonServer(name)
+    server = RedisServer() if name == REDIS else PythonServer(serve, name)
     deadline = time.monotonic() + 10
     while True:
         try:

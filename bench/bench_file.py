@@ -12,7 +12,6 @@ a producer that reads as much at once as asynchat sends.
 """
 
 import asyncio
-import multiprocessing
 import os
 import socket
 import sys
@@ -23,6 +22,7 @@ from threading import Thread
 
 import _common
 from _common import figure
+from _servers import PythonServer
 
 FLOOR, BY_READS, ASYNCIO = "os.sendfile loop", "asynchat_fast by reads", "asyncio sendfile"
 MIB = 1 << 20
@@ -119,26 +119,6 @@ def serve(peer, path, pipe):
     PEERS[peer](listener, path)
 
 
-class Server:
-    """A peer's process."""
-
-    def __init__(self, peer, path):
-        spawn = multiprocessing.get_context("spawn")
-        self.pipe, far_end = spawn.Pipe()
-        self.process = spawn.Process(target=serve, args=(peer, path, far_end), daemon=True)
-        self.process.start()
-        far_end.close()  # so that recv() fails if the process does
-        self.address = self.pipe.recv()
-
-    def cpu_seconds(self):
-        self.pipe.send(None)
-        return self.pipe.recv()
-
-    def stop(self):
-        self.process.terminate()
-        self.process.join()
-
-
 def receive(address, size, buffer):
     """Receive what the server at *address* sends; exit unless that is *size* octets."""
     received = 0
@@ -192,7 +172,7 @@ def main():
         file.flush()
         try:
             for peer in choose_peers():
-                servers[peer] = Server(peer, file.name)
+                servers[peer] = PythonServer(serve, peer, file.name)
             best = best_of_rounds(servers, rounds, size)
         finally:
             for server in servers.values():
