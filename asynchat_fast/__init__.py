@@ -7,18 +7,18 @@ that.  See ``async_chat`` for channels and ``InputBuffer`` for framing without a
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .channel import async_chat, asyncore
+from ._asyncore import asyncore
+from ._version import __version__ as __version__
+from .channel import async_chat
+from .eventloop import call_later, loop
+from .eventloop.maps import SocketMap
 from .framing import COMPILED, InputBuffer, find_prefix_at_end
-from .loop import call_later, loop
-from .maps import SocketMap
 from .producers import FileChanged, fifo, file_producer, simple_producer
 from .server import chat_server, inherited_sockets
 from .swap import install, uninstall
 
 if TYPE_CHECKING:
     from .http import http_request_handler as http_request_handler
-
-__version__ = "0.1.0"
 
 __all__ = [
     "COMPILED",

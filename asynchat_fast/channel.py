@@ -1,23 +1,15 @@
-"""``async_chat``: the conversation on an ``asyncore.dispatcher``.
-
-asyncore is the interpreter's own up to 3.11 and pyasyncore's after it, and always the
-module in ``sys.modules``: there is one ``socket_map``.
-"""
+"""``async_chat``: the conversation on an ``asyncore.dispatcher``."""
 
 import errno
 import gc
 import os
 import socket
-import warnings
 from types import MethodType
 
+from ._asyncore import asyncore
 from .conversation import Conversation
+from .eventloop.timers import let_go_of, timers_of
 from .sending import Sending, would_block
-from .timers import let_go_of, timers_of
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # 3.11 says that it will be gone in 3.12
-    import asyncore
 
 __all__ = ["async_chat", "asyncore"]
 

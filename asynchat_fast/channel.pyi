@@ -1,10 +1,10 @@
-import asyncore as asyncore  # type: ignore[import-untyped,unused-ignore]  # pyasyncore brings no types
 from collections.abc import Callable
 from socket import socket
 from typing import Any
 
+from ._asyncore import asyncore as asyncore
 from .conversation import Conversation
-from .timers import Timer
+from .eventloop.timers import Timer
 
 __all__ = ["async_chat", "asyncore"]
 

@@ -1,9 +1,9 @@
 """Choose the InputBuffer: the compiled one, or the plain one where that is what there is.
 
-The only place that chooses; ``compiled.py`` says when, and what is said about it.
+The only place that chooses; ``_compiled.py`` says when, and what is said about it.
 """
 
-from .compiled import is_wanted, report_missing
+from ._compiled import is_wanted, report_missing
 
 __all__ = ["COMPILED", "InputBuffer", "find_prefix_at_end"]
 

@@ -7,9 +7,9 @@ import stat
 import time
 import weakref
 
-from .channel import asyncore
-from .reactor import ACCEPT_PAUSE, EXHAUSTED
-from .timers import timers_of
+from ._asyncore import asyncore
+from .eventloop.reactor import ACCEPT_PAUSE, EXHAUSTED
+from .eventloop.timers import timers_of
 
 __all__ = ["chat_server", "inherited_sockets"]
 

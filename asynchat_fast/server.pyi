@@ -3,7 +3,7 @@ from os import PathLike
 from socket import socket
 from typing import Any
 
-from .channel import asyncore
+from ._asyncore import asyncore
 
 __all__ = ["chat_server", "inherited_sockets"]
 

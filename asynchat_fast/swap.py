@@ -4,8 +4,8 @@ import sys
 import warnings
 from typing import Any
 
-from .channel import asyncore
-from .loop import loop as our_loop
+from ._asyncore import asyncore
+from .eventloop import loop as our_loop
 
 __all__ = ["install", "uninstall"]
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from asynchat_fast import SocketMap, async_chat, asyncore, loop, simple_producer
-from asynchat_fast.pollers import pollers
+from asynchat_fast.eventloop.pollers import pollers
 
 PATIENCE = 10  # seconds, for what takes milliseconds unless it hangs
 A_WHILE = 0.02  # seconds that a loop with nothing to do has to wait
@@ -42,7 +42,9 @@ def poller(request, monkeypatch):
 
 
 def leave_only(monkeypatch, names):
-    monkeypatch.setattr(sys.modules["asynchat_fast.reactor"], "pollers", {name: pollers[name] for name in names})
+    monkeypatch.setattr(
+        sys.modules["asynchat_fast.eventloop.reactor"], "pollers", {name: pollers[name] for name in names}
+    )
 
 
 @pytest.fixture
@@ -167,7 +169,7 @@ def connect(map, connect_into):
 def run_on(map, run_python):
     """A function that runs a script, whose ``new_map()`` is as *map* of the test, on the same poller."""
     prologue = f"""
-import asynchat_fast.pollers as module
+import asynchat_fast.eventloop.pollers as module
 for name in module.pollers.keys() - {set(pollers)}:
     del module.pollers[name]
 from {type(map).__module__} import {type(map).__name__} as new_map
@@ -1537,7 +1539,7 @@ warnings.simplefilter("ignore", DeprecationWarning)
 import asyncore
 if sys.argv[1:]:
     from asynchat_fast import loop
-    from asynchat_fast.pollers import pollers
+    from asynchat_fast.eventloop.pollers import pollers
     for name in pollers.keys() - set(sys.argv[1:]):
         del pollers[name]
     asyncore.loop = loop

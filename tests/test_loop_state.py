@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from asynchat_fast import SocketMap, async_chat, asyncore, loop
-from asynchat_fast.pollers import pollers
+from asynchat_fast.eventloop.pollers import pollers
 
 WAYS = [(SocketMap, name) for name in pollers] + [(dict, name) for name in ("poll", "select") if name in pollers]
 A_MOMENT = 0.002  # seconds that a pass with nothing to do has to wait
@@ -314,7 +314,7 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: f"{way[0].__name__}-{way[1]}")
 def test_random_lives(way, monkeypatch):
     map_class, poller = way
-    monkeypatch.setattr(sys.modules["asynchat_fast.reactor"], "pollers", {poller: pollers[poller]})
+    monkeypatch.setattr(sys.modules["asynchat_fast.eventloop.reactor"], "pollers", {poller: pollers[poller]})
     machine = type("Machine", (Machine,), {"map_class": map_class})
     fewer = settings(
         max_examples=settings().max_examples // 8,

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from asynchat_fast import pollers as pollers_module
-from asynchat_fast.pollers import ERROR, HANGUP, INVALID, READ, URGENT, WRITE, pollers
+from asynchat_fast.eventloop import pollers as pollers_module
+from asynchat_fast.eventloop.pollers import ERROR, HANGUP, INVALID, READ, URGENT, WRITE, pollers
 
 PATIENCE = 10  # seconds, for what takes milliseconds unless it hangs
 A_WHILE = 0.05  # seconds

@@ -206,7 +206,7 @@ def test_an_echo_server(tmp_path, as_module):
                 assert [file.readline() for file in files] == [b"%d\r\n" % number for number in range(50)]
             files[0].write(b"which\r\n")
             files[0].flush()
-            assert files[0].readline() == b"asynchat_fast.loop\r\n"
+            assert files[0].readline() == b"asynchat_fast.eventloop\r\n"
             files[0].write(b"shut down\r\n")
             files[0].flush()
             assert [file.read() for file in files] == [b""] * 50
@@ -220,7 +220,7 @@ def test_the_arguments_are_those_of_the_program(run_python, tmp_path):
     program.write_text("import sys, asyncore; print(sys.argv[1:], asyncore.loop.__module__)")
     for options in [], ["--loop"], ["--loop", "-m"]:
         done = run_python("-W", "ignore", "-m", "asynchat_fast", "--loop", program, *options)
-        assert done.stdout == f"{options} asynchat_fast.loop\n", done.stderr
+        assert done.stdout == f"{options} asynchat_fast.eventloop\n", done.stderr
 
 
 def test_without_the_option_the_loop_is_asyncore_s(run_python, tmp_path):
@@ -293,7 +293,7 @@ def test_smtpd(tmp_path):
             with smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE) as client:
                 client.sendmail("from@example.org", ["to@example.org"], f"Subject: test\r\n\r\n{body}")
         said, _ = process.communicate(timeout=PATIENCE)
-    assert said.splitlines()[-1] == "done asynchat_fast.loop"
+    assert said.splitlines()[-1] == "done asynchat_fast.eventloop"
     assert said.count("from@example.org ['to@example.org']") == 2
     assert process.returncode == 0
 
@@ -335,5 +335,5 @@ def test_pyftpdlib_and_the_program_share_asyncore(run_python, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(PYFTPDLIB_ON_ASYNCORE)
     done = run_python("-W", "ignore", "-m", "asynchat_fast", "--loop", program)
-    assert "asynchat_fast.loop" in done.stdout, done.stderr
+    assert "asynchat_fast.eventloop" in done.stdout, done.stderr
     assert "asynchat_fast.channel" in done.stdout

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from asynchat_fast.conversation import Conversation
-from asynchat_fast.timers import Timers
+from asynchat_fast.eventloop.timers import Timers
 
 THREADS = 4
 ROUNDS = 300

@@ -12,8 +12,8 @@ import weakref
 import pytest
 
 from asynchat_fast import SocketMap, async_chat, asyncore, call_later, loop
-from asynchat_fast.pollers import pollers
-from asynchat_fast.timers import Timers, timers_of
+from asynchat_fast.eventloop.pollers import pollers
+from asynchat_fast.eventloop.timers import Timers, timers_of
 
 PATIENCE = 10  # seconds, for what takes milliseconds unless it hangs
 A_WHILE = 0.02  # seconds
@@ -41,7 +41,7 @@ class Chat(async_chat):
 def map(request, monkeypatch):
     """A map with one channel, of each kind and on each poller that serves it."""
     map_class, poller = request.param
-    monkeypatch.setattr(sys.modules["asynchat_fast.reactor"], "pollers", {poller: pollers[poller]})
+    monkeypatch.setattr(sys.modules["asynchat_fast.eventloop.reactor"], "pollers", {poller: pollers[poller]})
     channels = map_class()
     ours, theirs = socket.socketpair()
     with theirs:
@@ -240,7 +240,7 @@ class TestSettingThem:
 
     @pytest.mark.parametrize("poller", list(pollers))
     def test_by_another_thread_ends_the_waiting(self, poller, monkeypatch):
-        monkeypatch.setattr(sys.modules["asynchat_fast.reactor"], "pollers", {poller: pollers[poller]})
+        monkeypatch.setattr(sys.modules["asynchat_fast.eventloop.reactor"], "pollers", {poller: pollers[poller]})
         map = SocketMap()
         ours, theirs = socket.socketpair()
         with theirs:

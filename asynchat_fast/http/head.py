@@ -1,9 +1,9 @@
 """Choose the head parser: the compiled one, or the plain one where that is what there is.
 
-The only place that chooses; ``asynchat_fast/compiled.py`` says when, and what is said about it.
+The only place that chooses; ``asynchat_fast/_compiled.py`` says when, and what is said about it.
 """
 
-from ..compiled import is_wanted, report_missing
+from .._compiled import is_wanted, report_missing
 
 __all__ = ["COMPILED", "check_beginning", "parse_fields", "parse_head"]
 

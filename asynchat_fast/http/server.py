@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from socket import socket
 from typing import Any
 
-from ..loop import call_later
+from ..eventloop import call_later
 from ..server import chat_server
 from .handler import http_request_handler
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from .channel import asyncore
+from .._asyncore import asyncore
 from .maps import SocketMap
 from .reactor import Reactor
 from .timers import timers_of

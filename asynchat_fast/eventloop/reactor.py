@@ -14,7 +14,7 @@ import weakref
 from threading import get_ident
 from typing import ClassVar
 
-from .channel import asyncore
+from .._asyncore import asyncore
 from .maps import SocketMap
 from .pollers import ERROR, HANGUP, INVALID, READ, URGENT, WRITE, pollers
 from .timers import let_go_of, timers_of

@@ -1,0 +1,3 @@
+import asyncore as asyncore  # type: ignore[import-untyped,unused-ignore]  # pyasyncore brings no types
+
+__all__ = ["asyncore"]
