@@ -15,7 +15,8 @@ if platform.python_implementation() == "CPython" and os.environ.get("ASYNCHAT_FA
     # Not through CFLAGS, which would replace -O3 -DNDEBUG; -g0 keeps builds reproducible.
     flags = [] if sys.platform == "win32" else ["-g0"]
     extensions += [
-        Extension("asynchat_fast._framing", ["asynchat_fast/_framing.pyx"], extra_compile_args=flags),
+        Extension("asynchat_fast._framing", ["asynchat_fast/_framing.pyx"], depends=["asynchat_fast/_search.h"], extra_compile_args=flags),
+        Extension("asynchat_fast._output_queue", ["asynchat_fast/_output_queue.pyx"], extra_compile_args=flags),
         Extension("asynchat_fast.http._head", ["asynchat_fast/http/_head.pyx"], extra_compile_args=flags),
     ]
 

@@ -1,23 +1,44 @@
-# cython: language_level=3, always_allow_keywords=False, auto_pickle=False, freethreading_compatible=True
-"""Framing, compiled: ``_framing_py.py`` member by member; that file says what is meant.
+# cython: language_level=3, always_allow_keywords=False, auto_pickle=False, binding=False, embedsignature=True, embedsignature.format=clinic, freethreading_compatible=True
+"""Framing, compiled: the classes of ``framing.py`` member by member; that file says what is meant.
 
-Never calls back: payloads are pulled out of it.  ``_data`` is an immutable bytes object,
-where possible the one received; pointers into it live within one method, whose critical
-section keeps other threads from exchanging it meanwhile.
+Never calls back: payloads are pulled out of it.  ``_data`` is an immutable bytes object, where
+possible the one received; pointers into it live within one method, whose critical section keeps
+other threads from exchanging it meanwhile.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.object cimport PyObject
 from libc.string cimport memchr, memcmp
 
 from sys import maxsize
 
-# A search led by memchr() pays FALSE_HIT octets' worth of time for each first octet of the
-# terminator that turns out to be something else.  Once it owes CREDIT more than it has
-# scanned, bytes.find() goes on, which is linear whatever the input.
-cdef enum:
-    FALSE_HIT = 16
-    CREDIT = 128
+from .framing import Interrupted, _UNSET  # which that module defines before it imports this one
+
+cdef extern from "Python.h":  # of pointers, as Cython counts a reference to each object that is passed
+    Py_ssize_t size_of "PyBytes_GET_SIZE" (PyObject *) nogil
+    char *start_of "PyBytes_AS_STRING" (PyObject *) nogil
+
+cdef extern from "_search.h":
+    Py_ssize_t search_find(const char *, Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, Py_ssize_t *) nogil
+    enum: SEARCH_LINEAR
+
+cdef enum Kind:  # of terminators
+    NEVER
+    NEEDLE
+    COUNT
+    HELD  # one that cannot be searched for
+    INTERRUPTED = 4  # added to one of these: the next event is an interruption
+
+cdef enum Phase:  # what the last event was, until the next one is pulled
+    NOTHING
+    PART
+    LAST_PART
+    WHOLE
+    COUNTED
+
+cdef object unset = _UNSET
+cdef object exhausted = object()
 
 
 cdef Py_ssize_t prefix_at_end(const char *data, Py_ssize_t size, const char *needle, Py_ssize_t length) noexcept nogil:
@@ -34,7 +55,11 @@ cdef Py_ssize_t prefix_at_end(const char *data, Py_ssize_t size, const char *nee
 
 
 def find_prefix_at_end(haystack, needle):
-    """Return the length of the longest start of *needle* that *haystack* ends with, 0 if none."""
+    """Return the length of the longest start of *needle* that *haystack* ends with (int), 0 if none.
+
+    Both are str, or both are bytes or bytearray.  A whole *needle* does not count: it
+    has been searched for already.  Source: the asynchat documentation.
+    """
     if type(haystack) is bytes and type(needle) is bytes:
         return prefix_at_end(haystack, len(haystack), needle, len(needle))
     cdef Py_ssize_t length = min(len(needle) - 1, len(haystack))
@@ -43,196 +68,419 @@ def find_prefix_at_end(haystack, needle):
     return max(length, 0)
 
 
-@cython.final
+@cython.no_gc  # which would take 16 bytes more of each channel: what it holds does not lead back to it
 cdef class InputBuffer:
-    cdef object _terminator  # as it was assigned; parsed when it is needed
-    cdef bytes _data, _needle_owner  # whose octets the pointers below borrow
-    cdef const char *_octets
-    cdef const char *_needle
-    cdef Py_ssize_t _size, _needle_size  # no needle: a numeric terminator, or none
-    cdef Py_ssize_t _start, _mark, _scanned, _count, _limit, _carried
-    cdef bint _parsed, _skipping, _views
-    cdef public bint overlong
-    cdef readonly unsigned long long fed
-    cdef readonly Py_ssize_t taken
+    """InputBuffer(terminator=None, limit=None, views=False)\n--\n
+    Received bytes, and a cursor that moves from payload to payload.
 
-    def __cinit__(self, terminator=None, limit=None, bint views=False):
-        self._replace(b"", 0)
+    Feed it what arrives, iterate over the payloads that are complete, and take the part of one
+    that is not.  *terminator* is what ends a payload: bytes, which are not part of it; the number
+    of its bytes (int); or None, 0 or empty for never.  *limit* is the most bytes of a payload that
+    ends at bytes (int), None for any number.  *views* makes payloads memoryviews of what was fed.
+    ValueError for a negative number, TypeError for any other terminator.
+    """
+
+    cdef object _terminator
+    cdef bytes _data, _needle
+    cdef Py_ssize_t _start, _scanned, _carried, _count, _limit
+    cdef readonly unsigned long long fed
+    cdef int _kind
+    cdef char _skipping, _views, _overlong
+
+    def __init__(self, terminator=None, limit=None, views=False):
+        self._data = self._needle = b""
         self.set_terminator(terminator, limit, views)
 
     @cython.critical_section
     def __len__(self):
-        return self._size - self._start
+        return size_of(<PyObject *> self._data) - self._start
 
     @property
     @cython.critical_section
     def terminator(self):
+        """The terminator, as it was set."""
         return self._terminator
 
+    @property
+    def overlong(self):
+        """Whether a payload has exceeded the limit (bool): its bytes are dropped, its terminator included.
+
+        Set by ``take_partial()``, to be set to False by the caller that acts upon it.
+        """
+        return bool(self._overlong)
+
+    @overlong.setter
+    def overlong(self, bint overlong):
+        self._overlong = overlong
+
     @cython.critical_section
-    def set_terminator(self, terminator, limit=None, bint views=False):
-        self._parsed = self._parsed and self._needle_size and terminator is self._needle_owner
+    def set_terminator(self, terminator, limit=None, views=False):
+        """Cut at *terminator* from the next byte on; see the class for the arguments."""
+        if limit is not None and limit < 0:
+            raise ValueError(f"limit counts bytes: it cannot be {limit}")
+        self._set(terminator)
+        self._set_options(limit, views)
+
+    @cython.critical_section
+    def set_options(self, limit, views):
+        """Have *limit* and *views* of ``set_terminator()``, and the terminator as it is."""
+        self._set_options(limit, views)
+
+    @cython.final
+    cdef int _set_options(self, limit, views) except -1:
+        self._limit = -1 if limit is None else min(limit, maxsize)
+        self._views = bool(views)
+        return 0
+
+    @cython.final
+    cdef int _set(self, terminator) except -1:
+        cdef bytes needle
+        cdef int interrupted = self._kind & INTERRUPTED
+        if type(terminator) is bytes:
+            if size_of(<PyObject *> terminator):
+                if terminator is not self._needle:
+                    self._scanned = 0
+                self._needle = terminator
+                self._terminator = terminator
+                self._kind = NEEDLE | interrupted
+                return 0
+        elif isinstance(terminator, int):
+            if terminator < 0:
+                raise ValueError(f"a numeric terminator counts bytes: it cannot be {terminator}")
+            self._count = min(terminator, maxsize)
+            if self._count:
+                self._never(terminator)
+                self._kind = COUNT | interrupted
+                return 0
+        elif terminator:
+            try:
+                needle = bytes(memoryview(terminator))
+            except TypeError:
+                kind = type(terminator).__name__
+                raise TypeError(f"terminator must be bytes, int or None, not {kind}: {terminator!r}") from None
+            self._set(needle)
+            self._terminator = terminator
+            return 0
+        self._never(terminator)
+        return 0
+
+    @cython.final
+    cdef int _never(self, terminator) except -1:
+        """Have no terminator of bytes; no limit holds for such payloads."""
         self._terminator = terminator
-        self._limit = -1 if limit is None else limit
-        self._views = views
+        self._carried = 0
+        self._skipping = False
+        self._kind &= INTERRUPTED
+        return 0
 
     @property
     @cython.critical_section
     def unread(self):
-        return self._data[self._start :]
+        """The bytes not taken yet; may be assigned (bytes-like) at any time, ``b""`` to discard them."""
+        return self._rest()
 
     @unread.setter
     @cython.critical_section
-    def unread(self, octets):
-        self._replace(octets if type(octets) is bytes else b"" + octets, 0)
+    def unread(self, data):
+        self._replace(data if type(data) is bytes else b"" + data, 0)
 
-    @property
-    @cython.critical_section
-    def untaken(self):
-        return self._data[self._mark :]
+    @cython.final
+    cdef bytes _rest(self):
+        cdef Py_ssize_t size = size_of(<PyObject *> self._data) - self._start
+        if not self._start:
+            return self._data
+        return PyBytes_FromStringAndSize(start_of(<PyObject *> self._data) + self._start, size) if size else b""
+
+    @cython.final
+    cdef int _replace(self, bytes data, Py_ssize_t scanned) except -1:
+        self._data = data
+        self._start = 0
+        self._scanned = scanned
+        return 0
 
     @cython.critical_section
-    def feed(self, octets):
+    def feed(self, data):
+        """Append *data* (bytes-like), whose object is kept without a copy if it is bytes and nothing is unread.
+
+        Take what ``take_partial()`` gives before feeding again: what stays is copied each time.
+        """
+        self._feed(data)
+
+    @cython.final
+    cdef int _feed(self, data) except -1:
+        if type(data) is not bytes or self._start < size_of(<PyObject *> self._data):
+            data = self._rest() + data
+        self._replace(data, max(self._scanned - self._start, 0))
         self.fed += 1
-        if type(octets) is not bytes or self._start < self._size:
-            octets = self._data[self._start :] + octets
-        self._replace(octets, max(self._scanned - self._start, 0))
+        return 0
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        payload = self._take_whole()
-        if payload is None:
-            raise StopIteration  # outside of the critical section, where it costs nothing
+        payload = self._next_whole()
+        if payload is exhausted:
+            raise StopIteration
         return payload
 
     @cython.critical_section
-    cdef _take_whole(self):
-        cdef Py_ssize_t end
-        if not self._parsed and self._start < self._size:  # what is wrong with it does not matter sooner
-            self._parse_terminator()
-        while self._needle_size and self._parsed:
+    @cython.final
+    cdef _next_whole(self):
+        cdef Py_ssize_t start = self._start, end
+        while self._kind == NEEDLE:
             end = self._find()
-            if end < 0 or (self._limit >= 0 and self._exceeds_limit(end)):
+            if end < 0 or self._exceeds_limit(end):
                 break
+            start = self._start
+            self._start = end + size_of(<PyObject *> self._needle)
             self._carried = 0
             if not self._skipping:
-                return self._take(end, end + self._needle_size)
+                return self._cut(start, end)
             self._skipping = False
-            self._start = self._mark = end + self._needle_size
-        if self._start == self._size:
+        if self._kind == COUNT and self._count <= size_of(<PyObject *> self._data) - start:
+            self._start += self._count
+            self._count = min(self._terminator, maxsize)
+            return self._cut(start, self._start)
+        if self._start == size_of(<PyObject *> self._data):
             self._replace(b"", 0)
-        return None
+        return exhausted
 
     @cython.critical_section
     def take_partial(self):
-        cdef Py_ssize_t end = self._size
-        cdef bint whole
-        if not self._parsed:
-            self._parse_terminator()
-        if not self._needle_size:
-            if self._count and self._count < end - self._start:
-                end = self._start + self._count
-            return self._take(end, end)
-        end = self._find()
-        whole = end >= 0
-        if not whole:
-            end = self._size - prefix_at_end(
-                self._octets + self._start, self._size - self._start, self._needle, self._needle_size
-            )
-        if self._skipping or self._exceeds_limit(end):
-            self.overlong = self.overlong or not self._skipping
-            self._skipping = not whole
-            self._carried = 0
-            self._start = self._mark = end + self._needle_size if whole else end
-            return b""
-        if whole:
-            return b""
-        self._carried += end - self._start
-        return self._take(end, end)
+        """Take what has come of a payload that is not complete, without what may be the beginning of the terminator.
 
-    @cython.critical_section
-    def put_back(self):
-        self._carried = max(self._carried - (self._start - self._mark), 0)
-        self._start = self._scanned = self._mark  # the search may have gone on since
+        Without a terminator, that is all there is: the very object, if it is all that was fed.
+        Empty while a payload is complete.
+        """
+        cdef Py_ssize_t start = self._start, end = size_of(<PyObject *> self._data)
+        cdef bint whole = False
+        if self._kind == NEEDLE:
+            end = self._end(&whole)
+            if self._skipping or self._exceeds_limit(end):
+                self._drop(end, whole)
+                return b""
+            if whole:
+                return b""
+            self._carried += end - start
+        elif self._kind == COUNT:
+            if self._count <= end - start:
+                return b""
+            self._count -= end - start
+        self._start = end
+        return self._cut(start, end)
 
-    @cython.critical_section
-    def skip(self, Py_ssize_t count):
-        self._mark = self._start
-        self._start = min(self._start + count, self._size)
-        self.taken = count
-
-    cdef int _replace(self, bytes data, Py_ssize_t scanned) except -1:
-        self._data = data
-        self._octets = data
-        self._size = PyBytes_GET_SIZE(data)
-        self._start = self._mark = self.taken = 0
-        self._scanned = scanned
-        return 0
-
-    cdef int _parse_terminator(self) except -1:
-        terminator = self._terminator
-        cdef bytes needle = b""
-        self._count = 0
-        if isinstance(terminator, int):
-            if terminator < 0:
-                raise ValueError(f"a numeric terminator counts octets: it cannot be {terminator}")
-            self._count = min(terminator, maxsize)
-        elif type(terminator) is bytes:
-            needle = terminator
-        elif terminator:
-            needle = bytes(memoryview(terminator))
-        self._needle_owner = needle
-        self._needle = needle
-        self._needle_size = PyBytes_GET_SIZE(needle)
-        if not self._needle_size:  # nothing is too long for a terminator that says how long
-            self._carried = 0
-            self._skipping = False
-        self._scanned = self._start
-        self._parsed = True
-        return 0
-
+    @cython.final
     cdef inline Py_ssize_t _find(self) except -2:
-        """Return where the next terminator begins in _octets, -1 if there is none."""
-        cdef const char *octets = self._octets
-        cdef const char *needle = self._needle
-        cdef const char *hit
-        cdef Py_ssize_t last = self._needle_size - 1
-        cdef Py_ssize_t stop = self._size - last
-        cdef Py_ssize_t at = max(self._start, self._scanned)
-        cdef Py_ssize_t owed = at - CREDIT
-        while at < stop:
-            hit = <const char *> memchr(octets + at, needle[0], stop - at)
-            if hit == NULL:
-                break
-            at = hit - octets
-            if hit[last] == needle[last]:
-                if last < 2 or memcmp(hit, needle, last) == 0:
-                    self._scanned = at
-                    return at
-                owed += last
-            at += 1
-            owed += FALSE_HIT
-            if owed > at:
-                at = self._data.find(self._needle_owner, at)
-                if at < 0:
-                    break
-                self._scanned = at
-                return at
-        self._scanned = max(self._scanned, stop)
-        return -1
+        """Return where the next terminator begins, -1 if it has not come."""
+        cdef Py_ssize_t size = size_of(<PyObject *> self._data), length = size_of(<PyObject *> self._needle), resume = 0
+        cdef Py_ssize_t end = search_find(start_of(<PyObject *> self._data), size, max(self._start, self._scanned),
+                                          start_of(<PyObject *> self._needle), length, &resume)
+        if end == SEARCH_LINEAR:
+            end = self._data.find(self._needle, resume)
+        self._scanned = max(self._scanned, size - length + 1) if end < 0 else end
+        return end
 
+    @cython.final
+    cdef Py_ssize_t _end(self, bint *whole) except -2:
+        """Return where the payload at hand ends, if it is whole; else where what may begin its terminator does."""
+        cdef Py_ssize_t end = self._find(), size = size_of(<PyObject *> self._data)
+        whole[0] = end >= 0
+        if end < 0:
+            end = size - prefix_at_end(start_of(<PyObject *> self._data) + self._start, size - self._start,
+                                       start_of(<PyObject *> self._needle), size_of(<PyObject *> self._needle))
+        return end
+
+    @cython.final
     cdef inline bint _exceeds_limit(self, Py_ssize_t end) noexcept:
         return self._limit >= 0 and not self._skipping and self._carried + end - self._start > self._limit
 
-    cdef inline _take(self, Py_ssize_t end, Py_ssize_t resume):
-        cdef Py_ssize_t start = self._start
-        self._mark = start
-        self._start = resume
-        self.taken = resume - start
+    @cython.final
+    cdef int _drop(self, Py_ssize_t end, bint whole) except -1:
+        """Drop the payload at hand, which is overlong, up to *end*, and its terminator if it is *whole*."""
+        self._overlong = self._overlong or not self._skipping
+        self._skipping = not whole
+        self._carried = 0
+        self._start = end + size_of(<PyObject *> self._needle) if whole else end
+        return 0
+
+    @cython.final
+    cdef inline _cut(self, Py_ssize_t start, Py_ssize_t end):
         if self._views:
             return memoryview(self._data)[start:end]
-        if end - start == self._size:
+        if end - start == size_of(<PyObject *> self._data):
             return self._data
-        return PyBytes_FromStringAndSize(self._octets + start, end - start)
+        return PyBytes_FromStringAndSize(start_of(<PyObject *> self._data) + start, end - start)
+
+
+@cython.final
+@cython.no_gc
+cdef class EventBuffer(InputBuffer):
+    """An input buffer that hands out events, for conversations: a payload or a part of one, and None for its end.
+
+    Until the next event is pulled, the bytes that were handed out last count as unread, so that a
+    callback which raises loses nothing.  A numeric terminator counts down, and is 0 at the end.
+    """
+
+    cdef Py_ssize_t _resume, _out, _out_of
+    cdef int _phase
+
+    def __init__(self):
+        InputBuffer.__init__(self)
+        self.hold(unset)
+
+    @property
+    @cython.critical_section
+    def terminator(self):
+        """The terminator as it was set, or what is left of a number; AttributeError if there is none."""
+        if self._terminator is unset:
+            raise AttributeError("terminator")
+        return self._terminator
+
+    @terminator.setter
+    @cython.critical_section
+    def terminator(self, terminator):
+        if isinstance(terminator, str):
+            raise TypeError("a str is for the caller to encode, an empty one too")
+        self._set(terminator)
+
+    @cython.critical_section
+    def hold(self, terminator):
+        """Have a *terminator* that this buffer cannot search for: the next event is an interruption."""
+        self._never(terminator)
+        self._kind |= HELD
+
+    def unset(self):
+        """Have no terminator, like ``hold()``."""
+        self.hold(unset)
+
+    def interrupt(self):
+        """Have an interruption in the place of the next event."""
+        self._kind |= INTERRUPTED
+
+    def undo(self):
+        """Have the bytes that were handed out last be unread again, as the callback has raised."""
+        self._phase = NOTHING
+
+    @cython.critical_section
+    def feed(self, data):
+        """Append *data* (bytes-like), and return the iterator over the events."""
+        self._resume -= self._start
+        if type(data) is bytes and self._start == size_of(<PyObject *> self._data):
+            self._data = data
+            self._start = self._scanned = 0
+            self.fed += 1
+        else:
+            self._feed(data)
+        return self
+
+    @property
+    @cython.critical_section
+    def unread(self):
+        """The bytes not taken yet, with those of the last event; may be assigned (bytes-like) at any time."""
+        return self._rest()
+
+    @unread.setter
+    @cython.critical_section
+    def unread(self, data):
+        self._replace(data if type(data) is bytes else b"" + data, 0)
+        self._resume = min(self._out, size_of(<PyObject *> self._data))  # what is out is dropped by its length
+
+    def __next__(self):
+        event = self._next_event()
+        if event is exhausted:
+            raise StopIteration
+        return event
+
+    @cython.critical_section
+    cdef inline _next_event(self):
+        cdef Py_ssize_t end
+        if self._phase:
+            if self._phase == WHOLE:
+                self._phase = NOTHING
+                self._start = self._resume
+                self._carried = 0
+                return None
+            if self._phase == COUNTED:
+                self._phase = NOTHING
+                self._start = self._resume
+                self._never(0)
+                return None
+            if self._take_part() == LAST_PART:
+                return self._stop()
+        if self._start < size_of(<PyObject *> self._data):
+            if self._kind == NEEDLE:
+                end = self._find()
+                if end < 0 or self._limit >= 0:
+                    return self._next_of_needle()
+                self._resume = end + size_of(<PyObject *> self._needle)
+                if end == self._start:
+                    self._start = self._resume
+                    self._carried = 0
+                    return None
+                self._phase = WHOLE
+                self._out = self._resume - self._start
+                return self._cut(self._start, end)
+            if self._kind == COUNT:
+                self._out_of = self._count
+                if self._count <= size_of(<PyObject *> self._data) - self._start:
+                    self._phase = COUNTED
+                    self._resume = self._start + self._count
+                    self._out = self._count
+                    return self._cut(self._start, self._resume)
+            return self._next_of_rest()
+        return self._stop()
+
+    cdef int _take_part(self) except -1:
+        """Take the part that is out; return which it was."""
+        cdef int phase = self._phase
+        self._phase = NOTHING
+        self._start = self._resume
+        self._carried += self._out
+        if self._kind & ~INTERRUPTED == COUNT and self._count == self._out_of:  # the callback has not set another number
+            self._set(self._terminator - self._out)
+        return phase
+
+    cdef _next_of_needle(self):
+        """Return the next event where the terminator has not come, or a limit is set."""
+        cdef bint whole
+        cdef Py_ssize_t end = self._end(&whole)
+        if self._skipping or self._exceeds_limit(end):
+            self._drop(end, whole)
+            if self._overlong:
+                raise Interrupted
+            if whole:
+                return self._next_event()
+            end = self._start
+        if whole:
+            self._resume = end + size_of(<PyObject *> self._needle)
+            if end == self._start:
+                self._start = self._resume
+                self._carried = 0
+                return None
+            self._phase = WHOLE
+            self._out = self._resume - self._start
+            return self._cut(self._start, end)
+        if end == self._start:
+            return self._stop()
+        self._out_of = 0
+        self._phase = PART if end == size_of(<PyObject *> self._data) else LAST_PART
+        self._resume = end
+        self._out = end - self._start
+        return self._cut(self._start, end)
+
+    cdef _next_of_rest(self):
+        """Return the next event, which is all there is, unless the events are interrupted."""
+        if self._kind & INTERRUPTED or self._kind == HELD:
+            self._kind &= ~INTERRUPTED
+            raise Interrupted
+        self._out_of = self._count if self._kind == COUNT else 0
+        self._phase = PART
+        self._resume = size_of(<PyObject *> self._data)
+        self._out = self._resume - self._start
+        return self._cut(self._start, self._resume)
+
+    cdef _stop(self):
+        """End the events for now, and keep no more of the received object than waits."""
+        if self._start:
+            self._replace(self._rest(), max(self._scanned - self._start, 0))
+        return exhausted

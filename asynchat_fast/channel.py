@@ -1,22 +1,21 @@
 """``async_chat``: the conversation on an ``asyncore.dispatcher``."""
 
 import errno
-import gc
+import logging
 import os
 import socket
-from types import MethodType
+from collections.abc import Callable
+from typing import Any
 
 from ._asyncore import asyncore
 from .conversation import Conversation
-from .eventloop.timers import let_go_of, timers_of
-from .sending import Sending, would_block
+from .eventloop.timers import Timer, let_go_of, timers_of
+from .pushing import send_held_back
 
 __all__ = ["async_chat", "asyncore"]
 
-_SENDFILE_MOST = 1 << 24  # octets at once: as much as the socket takes, but others are to have their turn
+_SENDFILE_MOST = 1 << 24  # bytes at once: as much as the socket takes, but the other channels are to have their turn
 _NO_SENDFILE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOTSOCK)  # not for this file, system or socket
-
-_receive = Conversation.receive  # not looked up on the channel: a program may have a receive() of its own
 
 
 class async_chat(Conversation, asyncore.dispatcher):
@@ -28,77 +27,125 @@ class async_chat(Conversation, asyncore.dispatcher):
     Source: the asynchat documentation.
     """
 
-    idle_timeout = None
-    """Seconds without an octet received or sent after which ``handle_timeout()`` is called (number); None is never.
+    idle_timeout: float | None = None
+    """Seconds without a byte received or sent after which ``handle_timeout()`` is called (number); None or 0 is never.
 
     Looked up when the channel gets its socket.  It is noticed with a delay of up to a quarter, and under ``loop()``.
     """
 
-    def __init__(self, sock=None, map=None, *, conn=None):
+    ac_logger: logging.Logger | None = None
+    """Where all goes that the channel logs (logging.Logger), with the traceback of a callback that failed.
+
+    None is asyncore's way: errors are printed by ``log_info()``, the rest is dropped.
+    """
+
+    __idle_timer: Timer | None = None
+    __reads_pending = False
+
+    def __init__(
+        self, sock: socket.socket | None = None, map: dict[int, Any] | None = None, *, conn: socket.socket | None = None
+    ) -> None:
         # By name and not by super(): programs inherit from this beside classes whose __init__ take other arguments.
         Conversation.__init__(self)
         asyncore.dispatcher.__init__(self, conn if sock is None else sock, map)
 
-    def handle_read(self):
-        """Receive once, and deliver to the callbacks."""
-        try:
-            octets = self.recv(self.ac_in_buffer_size)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            if not would_block(error):
-                self.handle_error()
-            return
-        _receive(self, octets)
-
-    def handle_write(self):
-        """Send what waits."""
-        self.initiate_send()
-
-    def handle_close(self):
+    def handle_close(self) -> None:
         """Close; called when the peer has closed, after an error, or when ``close_when_done()`` is due."""
         self.close()
 
-    def close(self):
-        """Close the socket, after an attempt to send what ``coalesce_pushes`` holds back."""
-        self._send_held_back()
-        self._ac_closed = True
-        if self.__idle_timer is not None:
-            self.__idle_timer.cancel()
-            let_go_of(self._map)
+    def close(self) -> None:
+        """Close the socket, after an attempt to send what ``coalesce_pushes`` holds back.
+
+        What waits to be sent is kept, and sent if the channel connects anew.
+        """
+        send_held_back(self)
+        self.__stop_idle_timer()
         super().close()
 
-    __idle_timer = None
-
-    def set_socket(self, sock, map=None):
+    def set_socket(self, sock: Any, map: dict[int, Any] | None = None) -> None:
         """Converse over *sock*, which is not blocking, and join *map*."""
-        self._ac_closed = False
         super().set_socket(sock, map)
-        if self.__idle_timer is not None:
-            self.__idle_timer.cancel()
-        if self.idle_timeout is not None:
+        self.__stop_idle_timer()
+        if self.idle_timeout:
             self.__watch_idleness()
 
-    def __watch_idleness(self, progress=None, quarters=0):
-        # Looking now and then, rather than noting the time of each octet, costs the busy nothing.
-        if self._ac_progress() != progress:
-            progress, quarters = self._ac_progress(), 0
-        elif quarters == 4 and self.idle_timeout is not None:
-            self.handle_timeout()
+    def __stop_idle_timer(self) -> None:
+        if self.__idle_timer is not None:
+            self.__idle_timer.cancel()
+            self.__idle_timer = None
+            let_go_of(self._map)
+
+    def __watch_idleness(self, progress: Any = None, quarters: int = 0) -> None:
+        # Looking now and then, rather than noting the time of each byte, costs the busy nothing.
+        now = self._ac_progress()
+        if now != progress:
+            progress, quarters = now, 0
+        elif quarters == 4 and self.idle_timeout:
             quarters = 0
-        if not self._ac_closed and self.idle_timeout is not None:
+            self.__idle_timer = None
+            self.handle_timeout()
+            if self.__idle_timer is not None or self._fileno is None:
+                return  # closed, or connected anew
+        if self.idle_timeout:
             quarter = self.idle_timeout / 4
             self.__idle_timer = self._ac_call_later(quarter, self.__watch_idleness, progress, quarters + 1)
 
-    def handle_timeout(self):
+    def handle_timeout(self) -> None:
         """Called when nothing was received or sent for ``idle_timeout`` seconds; logs and closes, unless overridden."""
         self.log_info(f"closing {self!r}: idle for {self.idle_timeout} seconds", "error")
         self.handle_close()
 
-    def _ac_call_later(self, seconds, callback, *args):
+    # The log
+
+    def log(self, message: str) -> None:
+        """Log *message*."""
+        if self.ac_logger is None:
+            super().log(message)
+        else:
+            self.ac_logger.info("%s", message)
+
+    def log_info(self, message: str, type: str = "info") -> None:
+        """Log *message* at the level *type*: "info", "warning" or "error"."""
+        if self.ac_logger is None:
+            super().log_info(message, type)
+        else:
+            self.ac_logger.log(getattr(logging, type.upper(), logging.INFO), "%s", message)
+
+    def handle_error(self) -> None:
+        """Log the exception that is being handled, and close, unless overridden."""
+        if self.ac_logger is None:
+            super().handle_error()
+        else:
+            self.ac_logger.exception("closing %r: uncaught exception", self)
+            self.handle_close()
+
+    # What a conversation asks of its transport
+
+    def _ac_call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
         return timers_of(self._map).call_later(seconds, callback, *args)
 
-    def _ac_end_output(self):
+    def _ac_report(self) -> None:
+        try:
+            map = object.__getattribute__(self, "_map")  # a __getattr__() of the program's is not to be asked
+        except AttributeError:
+            return  # the dispatcher has not been made yet
+        if hasattr(type(map), "touch") and self._fileno is not None:
+            map.touch(self._fileno)
+
+    def _ac_read_pending(self) -> None:
+        """Receive what a TLS socket holds of a record that was longer than ``ac_in_buffer_size``."""
+        pending = getattr(self.socket, "pending", None)
+        if pending is None or self.__reads_pending:
+            return
+        self.__reads_pending = True  # the reads that follow would nest, one for each ac_in_buffer_size of the record
+        try:
+            while self.connected and self.readable() and pending():
+                self.handle_read()
+        finally:
+            self.__reads_pending = False
+
+    def _ac_end_output(self) -> bool:
+        """Tell the peer that nothing more will be sent, and tell whether that can be done without closing."""
         if type(self.socket) is not socket.socket:
             return False  # TLS has words of its own for the end
         try:
@@ -107,7 +154,8 @@ class async_chat(Conversation, asyncore.dispatcher):
             return False
         return True
 
-    def _ac_send_file(self, fileno, offset, count):
+    def _ac_send_file(self, fileno: int, offset: int, count: int) -> int | None:
+        """Send from a file by the system's means; return how much, -1 for nothing now, None without such means."""
         # Only past a send() that is the dispatcher's own: one that encrypts, counts or logs is not to be passed by.
         if (
             not hasattr(os, "sendfile")
@@ -127,75 +175,3 @@ class async_chat(Conversation, asyncore.dispatcher):
             else:
                 self.handle_error()
             return -1
-
-    # What loop() wants to know, so as not to ask each channel on each pass.
-
-    def _ac_report(self):
-        map = getattr(self, "_map", None)  # a dispatcher's, if its __init__ has been called
-        if hasattr(map, "touch") and self._fileno is not None:
-            map.touch(self._fileno)
-
-    def _ac_interest(self):
-        """Return whether to read and whether to write, if that cannot change without ``_ac_report()``; else None."""
-        if _Watched.readable is None:
-            _watch_rebinding()
-        cls = type(self)
-        if not self.connected or cls.readable is not _Watched.readable or cls.writable is not _Watched.writable:
-            return None
-        if self._ac_rebound or self._ac_queue_is_known:
-            return None
-        return Sending.readable(self), Sending.writable(self)
-
-    _ac_rebound = None  # readable() or writable(), if this object has rebound them: dict, name -> function
-
-
-class _Watched(property):
-    """A method that reports when an object rebinds it; on the class, it is a function."""
-
-    readable = writable = None  # those of async_chat, once they are watched
-
-    def __init__(self, name, function):
-        super().__init__(self.__fetch, self.__rebind, self.__rebind, function.__doc__)
-        self.name = name
-        self.function = function
-
-    def __call__(self, channel):
-        return self.function(channel)
-
-    def __fetch(self, channel):
-        # Not in the object's dictionary, even to look: once it is asked for, CPython is slow at all attributes.
-        own = channel._ac_rebound
-        return (own and own.get(self.name)) or MethodType(self.function, channel)
-
-    def __rebind(self, channel, function=None):
-        channel.__dict__.pop(self.name, None)
-        own = dict(channel._ac_rebound or ())
-        own.pop(self.name, None)
-        if function is not None:
-            own[self.name] = function
-        channel._ac_rebound = own or None
-        channel._ac_report()
-
-
-def _watch_rebinding():
-    """Notice from now on when a channel rebinds readable() or writable(), since loop() runs.
-
-    Not from the start, because it makes these methods slow to call, which asyncore.loop() does
-    for each channel on each pass.
-    """
-    functions = {"readable": Sending.readable, "writable": Sending.writable}
-    rebound = [
-        (channel, name, method)
-        for channel in gc.get_objects()  # once in a process
-        if issubclass(type(channel), async_chat)
-        for name, function in functions.items()
-        if getattr(type(channel), name) is function
-        and getattr(method := getattr(channel, name), "__func__", None) is not function
-    ]
-    for name, function in functions.items():
-        watched = _Watched(name, function)
-        setattr(_Watched, name, watched)
-        if getattr(async_chat, name) is function:  # not patched
-            setattr(async_chat, name, watched)
-    for channel, name, method in rebound:
-        setattr(channel, name, method)

@@ -1,37 +1,296 @@
-"""The chat state machine, over any transport.
+"""asynchat's face over any transport: what arrives is cut and delivered, what is pushed waits and is sent.
 
-Octets come in by ``receive()``; they go out by ``send()``, which a transport provides, as it
-does ``connected``, ``handle_close()``, ``handle_error()`` and ``log_info()``.  No socket is known
-here.  State of our own has mangled names or begins with ``_ac_``: programs subclass this
-freely, and their attributes must not meet ours.
+The class holds the two buffers and says which methods asynchat has; those that receive are functions
+of ``delivering``, those that send of ``pushing``, and those that say what is waited for of
+``interest``.  Attributes of our own begin with ``_ac_``, as programs subclass this freely.  Those
+that the loops read have no default on the class: CPython does not specialise the access to a name
+that is in both places.
 """
 
-from .receiving import Receiving
-from .sending import Sending
+from collections import deque
+from typing import Any
+
+from . import delivering, interest, pushing
+from .borrowed import queue_of
+from .descriptors import RebindableMethod, option
+from .framing import EventBuffer, InputBuffer
+from .output_queue import OutputQueue
 
 __all__ = ["Conversation"]
 
 
-class Conversation(Receiving, Sending):
-    """Both halves; ``async_chat`` is the one over sockets."""
+def _check_max_payload(most: Any) -> None:
+    if most and most < 0:
+        raise ValueError(f"max_payload counts bytes: it cannot be {most}")
 
-    def __init__(self):
-        Receiving.__init__(self)
-        Sending.__init__(self)
 
-    def __copy__(self):
+def _get_terminator(channel: Any) -> Any:
+    """Return the terminator; see ``set_terminator()``."""
+    return channel.terminator
+
+
+class Conversation:
+    """Both halves of a conversation; ``async_chat`` is the one over sockets."""
+
+    ac_in_buffer_size = 65536
+    """Bytes to ask of the transport at once (int)."""
+
+    ac_out_buffer_size = 65536
+    """Bytes to give to the transport at once (int, at least 1)."""
+
+    use_encoding = 0
+    """Whether a str is taken, encoded, in the place of bytes (bool): as terminator, received and to be sent."""
+
+    encoding = "latin-1"
+    """The encoding for ``use_encoding`` (str)."""
+
+    collect_views = option(
+        "collect_views",
+        False,
+        """Whether ``collect_incoming_data()`` gets memoryviews of what was received (bool) rather than bytes.
+
+        Looked up when a terminator is set.  A view keeps all alive that was received with it.
+        """,
+    )
+
+    max_payload = option(
+        "max_payload",
+        None,
+        """The most bytes of a payload that ends at a terminator of bytes (int); None or 0 is no limit.
+
+        Looked up when a terminator is set; see ``handle_overlong_payload()``.
+        """,
+        _check_max_payload,
+    )
+
+    coalesce_pushes = option(
+        "coalesce_pushes",
+        False,
+        """Whether what is pushed while input is handled leaves together at the end of that (bool), in few sends.""",
+    )
+
+    output_high_water = option(
+        "output_high_water",
+        None,
+        """The bytes that may wait to be sent before reading pauses until fewer do (int); None is no limit.""",
+    )
+
+    _ac_options: dict[str, Any] | None = None  # those that the object has
+    _ac_own_get_terminator: Any = None  # what the object has in the place of the method
+    _ac_blocked: str | None = None  # of a TLS socket: what must happen first, "received" or "writable"
+    _ac_paused = False
+    _ac_carried = 0.0  # bytes of the payload at hand that left in parts, where the terminator is asked for
+
+    def __init__(self) -> None:
+        self._ac_prepare()
+        self.ac_in_buffer = b""
+        self.incoming: list[Any] = []
+        if type(self).producer_fifo is not _producer_fifo:
+            self.producer_fifo = deque()
+
+    def _ac_prepare(self) -> None:
+        """Make the two buffers; not in ``__init__`` alone, which a subclass need not call."""
+        cls = type(self)
+        self._ac_input = EventBuffer()
+        self._ac_plain = False  # nothing is overridden or set that the short ways leave out of account
+        self._ac_waiting = cls.producer_fifo is not _producer_fifo  # writable() has to look what waits to be sent
+        self._ac_unreadable = False  # readable() has to look what holds back reading
+        if not self._ac_waiting:
+            self._ac_output = OutputQueue()
+        self._ac_use_options()
+
+    def _ac_prepared(self) -> None:
+        try:
+            object.__getattribute__(self, "_ac_input")  # and not a __getattr__() of the program's
+        except AttributeError:
+            self._ac_prepare()
+
+    def _ac_use_options(self) -> None:
+        """Act upon what the options are now."""
+        cls = type(self)
+        self._ac_plain = self._ac_options is None and (
+            cls.max_payload is _max_payload
+            and cls.collect_views is _collect_views
+            and cls.coalesce_pushes is _coalesce_pushes
+            and not self._ac_is_asked()
+        )
+        if self.output_high_water is not None:
+            self._ac_unreadable = True
+        if self.coalesce_pushes:
+            queue_of(self).joins = True
+
+    def _ac_is_asked(self) -> bool:
+        """Tell whether the terminator must be asked for before each payload, as it or the input is not in our hands."""
+        cls = type(self)
+        return (
+            self._ac_own_get_terminator is not None
+            or cls.get_terminator is not _get_terminator
+            or cls.terminator is not _terminator
+            or cls.ac_in_buffer is not _ac_in_buffer
+        )
+
+    def _ac_rebound(self) -> None:
+        """Have the events end at once, as ``get_terminator()`` of this object is another now."""
+        self._ac_prepared()
+        self._ac_plain = False
+        self._ac_input.interrupt()
+
+    def __copy__(self) -> Any:
         self.producer_fifo  # noqa: B018 - made by now, to be shared
         twin = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin._unshare_input()
+        twin._ac_prepare()
+        for name in ("ac_in_buffer", "terminator", "producer_fifo"):
+            if hasattr(self, name):
+                setattr(twin, name, getattr(self, name))
         return twin
 
-    def _ac_progress(self):
-        """Return what is different after octets were received or sent."""
-        return self._ac_received(), self._ac_sent()
+    # What is received
 
-    def discard_buffers(self):
+    @property
+    def ac_in_buffer(self) -> bytes:
+        """What was received and not delivered yet (bytes); may be assigned at any time, ``b""`` to discard it.
+
+        While ``collect_incoming_data()`` runs, what it was given still counts.
+        """
+        return self._ac_input.unread
+
+    @ac_in_buffer.setter
+    def ac_in_buffer(self, data: Any) -> None:
+        self._ac_prepared()
+        self._ac_input.unread = data or b""
+
+    @property
+    def terminator(self) -> Any:
+        """What ends the payload at hand: bytes, the number of bytes to come, or a false value for nothing."""
+        try:
+            return self._ac_input.terminator
+        except AttributeError:
+            name = type(self).__name__
+            raise AttributeError(
+                f"{name!r} object has no attribute 'terminator': call set_terminator() first"
+            ) from None
+
+    @terminator.setter
+    def terminator(self, terminator: Any) -> None:
+        self._ac_prepared()
+        if not self._ac_plain:
+            _check_max_payload(self.max_payload)
+            self._ac_input.set_options(self.max_payload or None, self.collect_views)
+        try:
+            self._ac_input.terminator = terminator
+        except (TypeError, ValueError):  # asynchat's are noticed when they are needed
+            self._ac_input.hold(terminator)
+
+    @terminator.deleter
+    def terminator(self) -> None:
+        self.terminator  # noqa: B018 - raises if there is none
+        self._ac_input.unset()
+
+    get_terminator = RebindableMethod(_get_terminator)
+
+    def set_terminator(self, term: Any) -> None:
+        """Set what ends a payload.
+
+        *term* is bytes; a number of bytes (int), after which ``found_terminator()`` is called once;
+        or None, 0 or empty, for a payload without end, for which ``found_terminator()`` is never
+        called.  With ``use_encoding``, a str is encoded.  ValueError for a negative number, TypeError
+        for anything else.  Source: the asynchat documentation.
+        """
+        try:
+            if self._ac_plain:
+                self._ac_input.terminator = term
+                return
+        except (AttributeError, TypeError):  # of a class that borrows the method; a str
+            pass
+        if isinstance(term, str) and self.use_encoding:
+            term = term.encode(self.encoding)
+        elif isinstance(term, str) and term:
+            raise TypeError(f"terminator must be bytes, int or None, not str: {term!r}; or set use_encoding first")
+        InputBuffer(term)  # raises if there is something wrong with it
+        self.terminator = term
+
+    def collect_incoming_data(self, data: Any) -> None:
+        """Take *data*, the payload at hand or a part of it (bytes, never empty); to be overridden."""
+        raise NotImplementedError(f"{type(self).__name__} must define collect_incoming_data()")
+
+    def found_terminator(self) -> None:
+        """Act upon the payload, which is complete; to be overridden."""
+        raise NotImplementedError(f"{type(self).__name__} must define found_terminator()")
+
+    def _collect_incoming_data(self, data: Any) -> None:
+        self.incoming.append(data)
+
+    def _get_data(self) -> bytes:
+        data = b"".join(self.incoming)
+        del self.incoming[:]
+        return data
+
+    def handle_overlong_payload(self: Any) -> None:
+        """Act upon a payload that exceeds ``max_payload``, once for each: log and close, unless overridden.
+
+        What had not been collected of the payload is dropped, up to and including its terminator, for
+        which ``found_terminator()`` is not called.  An override that goes on drops what was collected.
+        """
+        self.log_info(f"closing {self!r}: more than {self.max_payload} bytes without a terminator", "error")
+        self.ac_in_buffer = b""
+        self.handle_close()
+
+    handle_read = delivering.handle_read
+    _ac_receive = delivering.receive
+
+    # What is sent
+
+    push = pushing.push
+    push_with_producer = pushing.push_with_producer
+    close_when_done = pushing.close_when_done
+    initiate_send = pushing.initiate_send
+
+    producer_fifo = property(
+        pushing.fetch_fifo,
+        pushing.replace_fifo,
+        doc="""What waits to be sent (a deque): bytes, producers, and None for the end; may be changed and assigned.""",
+    )
+
+    def discard_buffers(self) -> None:
         """Drop all that was received and not collected, is in ``incoming``, or waits to be sent."""
         self.ac_in_buffer = b""
         del self.incoming[:]
-        self._ac_discard_output()
+        queue = queue_of(self)
+        if queue:
+            queue.items.clear()
+        queue.corked = min(queue.corked, 1)
+
+    # What is waited for
+
+    handle_write = interest.handle_write
+    pause_reading = interest.pause_reading
+    readable = interest.readable
+    resume_reading = interest.resume_reading
+    writable = interest.writable
+
+    _ac_block_sending = interest.block_sending
+    _ac_wait_to_send = interest.wait_to_send
+
+    def _ac_report(self) -> None:
+        """Called when ``readable()`` or ``writable()`` may have changed, for transports that want to know."""
+
+    def _ac_read_pending(self) -> None:
+        """Called after as much was received as was asked for, for transports that hold more."""
+
+    def _ac_is_sending(self) -> bool:
+        """Tell whether something waits to be sent."""
+        return bool(queue_of(self))
+
+    def _ac_sent(self) -> int:
+        """Return how often something was sent."""
+        return queue_of(self).sends
+
+    def _ac_progress(self) -> Any:
+        """Return what differs after bytes were received or sent."""
+        return self._ac_input.fed, queue_of(self).sends
+
+
+_max_payload, _collect_views = Conversation.max_payload, Conversation.collect_views
+_coalesce_pushes, _producer_fifo = Conversation.coalesce_pushes, Conversation.producer_fifo
+_terminator, _ac_in_buffer = Conversation.terminator, Conversation.ac_in_buffer

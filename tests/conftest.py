@@ -17,13 +17,14 @@ from functools import lru_cache
 from importlib.machinery import PathFinder
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
 from hypothesis import settings
 
 import asynchat_fast
-from asynchat_fast import receiving
+from asynchat_fast import conversation
 from asynchat_fast.conversation import Conversation
 
 settings.register_profile("short", max_examples=200, deadline=None)
@@ -33,19 +34,42 @@ settings.load_profile("short")
 PATIENCE = 20  # seconds, for what takes milliseconds unless it hangs
 
 
-@pytest.fixture(params=["_framing", "_framing_py"], ids=["compiled", "plain"])
-def framing(request):
-    """Each of the two modules that frame, whichever of them the package has chosen."""
-    try:
-        return importlib.import_module(f"asynchat_fast.{request.param}")
-    except ModuleNotFoundError:
+def builds(name):
+    """Return the classes and functions of the module *name* in asynchat_fast: those in plain Python, and the compiled."""
+    module = importlib.import_module(f"asynchat_fast.{name}")
+    plain = {each[5:].lstrip("_"): vars(module)[each] for each in vars(module) if each.lower().startswith("plain")}
+    found = {"plain": SimpleNamespace(**plain)}
+    with contextlib.suppress(ModuleNotFoundError):
+        found["compiled"] = importlib.import_module(f"asynchat_fast._{name}")
+    return found
+
+
+def build_of(name, which):
+    if which not in builds(name):
         pytest.skip("the compiled module has not been built for this Python")
+    return builds(name)[which]
 
 
-@pytest.fixture
-def both_buffers(framing):
-    """Make every channel that the test creates receive through the InputBuffer of *framing*."""
-    with patch.object(receiving, "InputBuffer", framing.InputBuffer):
+@pytest.fixture(params=["compiled", "plain"])
+def framing(request):
+    """The classes that frame: the compiled ones, and those in plain Python."""
+    return build_of("framing", request.param)
+
+
+@pytest.fixture(params=["compiled", "plain"])
+def output_queue(request):
+    """The OutputQueue: the compiled one, and the one in plain Python."""
+    return build_of("output_queue", request.param)
+
+
+@pytest.fixture(params=["compiled", "plain"])
+def both_buffers(request):
+    """Make every channel that the test creates hold the buffers of one build, whichever the package has chosen."""
+    framing, output_queue = (build_of(name, request.param) for name in ("framing", "output_queue"))
+    with (
+        patch.object(conversation, "EventBuffer", framing.EventBuffer),
+        patch.object(conversation, "OutputQueue", output_queue.OutputQueue),
+    ):
         yield
 
 
@@ -96,7 +120,7 @@ class Talk(Recorder, Conversation):
         Conversation.__init__(self)
         self.connected = True
 
-    arrive = Conversation.receive
+    arrive = Conversation._ac_receive
 
 
 class Channel(Recorder, asynchat_fast.async_chat):

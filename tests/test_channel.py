@@ -358,29 +358,31 @@ def test_a_handshake_that_goes_on_does_not_close(pair, map, error):
     assert channel.logged == []
 
 
-def test_what_is_pushed_after_close_is_discarded_with_a_warning(pair, map):
+def test_what_is_pushed_after_close_is_kept_and_sent_once_the_channel_is_connected_anew(pair, map):
+    """As asynchat keeps it: clients that reconnect queue what they have to say while they are away."""
     channel = Lines(pair[0], map)
     channel.close()
-    channel.push(b"octets")
-    channel.push_with_producer(simple_producer(b"octets"))
+    channel.push(b"bytes, ")
+    channel.push_with_producer(simple_producer(b"a producer"))
     channel.close_when_done()
-    assert list(channel.producer_fifo) == []
-    assert [kind for kind, _ in channel.logged] == ["warning", "warning"]
-    assert "discarded" in channel.logged[0][1]
-    assert not channel.connected
+    assert len(channel.producer_fifo) == 3
+    assert channel.logged == []
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        channel.set_socket(ours, map)
+        channel.connected = True
+        while channel.connected:
+            asyncore.loop(timeout=20, map=map, count=1)
+        assert theirs.recv(99) == b"bytes, a producer"
 
 
-def test_what_is_pushed_at_the_end_of_file_is_discarded(pair, map):
-    """The peer has gone; nobody would ever take it."""
-    channel = Echo(pair[0], map)
-    pair[1].sendall(b"one\r\ntwo")
-    channel.handle_read()
-    channel.ac_in_buffer = b"\r\n"
-    pair[1].close()
-    channel.handle_read()
-    assert channel.lines == [b"one", b"two"]
+def test_what_is_pushed_after_close_can_be_discarded(pair, map):
+    channel = Lines(pair[0], map)
+    channel.close()
+    channel.push(b"bytes")
+    channel.discard_buffers()
     assert list(channel.producer_fifo) == []
-    assert [kind for kind, _ in channel.logged] == ["warning"]
 
 
 def test_a_closed_channel_may_get_another_socket(pair, map):

@@ -146,9 +146,6 @@ def scripted(base):
             match action:
                 case None:
                     pass
-                # Not compared: what is pushed after close() is kept for ever by asynchat.
-                case ("push", _) | ("produce", _) | "close when done" | ("append", _) if self.closed:
-                    pass
                 case ("push", octets):
                     self.push(octets)
                 case ("produce", pieces):
@@ -276,8 +273,9 @@ class Choices:
         number = least + self.below(most - least + 1)
         return b"".join(self.among(b"a", b";", b"\r\n", b"\r", b"\n", b"ab", b"aa", b"b") for _ in range(number))
 
-    # Not compared: negative numbers; bytearrays and memoryviews of more than one octet, which asynchat
-    # cannot compare with the end of what has come.
+    # Not compared: negative numbers; bytearrays and memoryviews of more than one byte, which asynchat
+    # cannot compare with the end of what has come; a str without use_encoding and a float, which asynchat
+    # takes at first, and refuses when something has come.
     def terminator(self):
         match self.below(8):
             case 0 | 1:
@@ -289,7 +287,7 @@ class Choices:
             case 6:
                 return self.among(None, b"", "", 0, False)
             case _:
-                return self.among("\r\n", 1.5, True)
+                return self.among("\r\n" if self.use_encoding else b"\r\n", True)
 
     # Not compared: pushes of nothing, which asynchat sends as nothing; memoryviews of wide items.
     def payload(self):
@@ -345,6 +343,7 @@ class Choices:
         return self.among(0, 1, 3, 6, 9, NOT_NOW, BROKEN, RESET)
 
     def script(self):
+        self.use_encoding = self.below(2)
         return SimpleNamespace(
             terminator=self.among(self.terminator(), MISSING),
             chunks=self.several(self.chunk, 8),
@@ -355,7 +354,7 @@ class Choices:
             connected=self.among(True, True, False),
             closes_on_error=self.among(True, False),
             sizes=self.sizes(),
-            use_encoding=self.below(2),
+            use_encoding=self.use_encoding,
         )
 
 

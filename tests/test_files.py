@@ -840,11 +840,3 @@ def test_closed_after_a_change(new_chat, map, receive, path):
         del chat, producer
         gc.collect()
         assert file.closed
-
-
-def test_closed_when_pushed_too_late(new_chat, file):
-    chat = new_chat()
-    chat.close()
-    chat.push_with_producer(file_producer(file))
-    gc.collect()
-    assert file.closed

@@ -1,0 +1,154 @@
+# cython: language_level=3, always_allow_keywords=False, auto_pickle=False, binding=False, embedsignature=True, embedsignature.format=clinic, freethreading_compatible=True
+"""What waits to be sent, compiled: the class of ``output_queue.py`` member by member; that file says what is meant.
+
+Calls nobody, so that each method is one step to other threads: under the GIL, or by its critical
+section.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_GET_SIZE
+
+from collections import deque
+
+
+@cython.final
+cdef class OutputQueue:
+    """Bytes, producers and None for the end, in the order in which they are to leave."""
+
+    cdef bytes _head
+    cdef object _deque
+    cdef public unsigned long long sends
+    cdef public Py_ssize_t corked
+    cdef Py_ssize_t _most
+    cdef char _inside, _owed, _joins, _known
+
+    @cython.critical_section
+    def __len__(self):
+        return (self._head is not None) + (0 if self._deque is None else len(self._deque))
+
+    @cython.critical_section
+    def __bool__(self):
+        return self._is_filled()
+
+    cdef inline bint _is_filled(self) except -1:
+        return self._head is not None or (self._deque is not None and bool(self._deque))
+
+    @property
+    def joins(self):
+        """Whether several items of bytes leave as one (bool)."""
+        return bool(self._joins)
+
+    @joins.setter
+    def joins(self, bint joins):
+        self._joins = joins
+
+    @property
+    def known(self):
+        """Whether the program has the deque, and may change it at any time (bool)."""
+        return bool(self._known)
+
+    @known.setter
+    def known(self, bint known):
+        self._known = known
+
+    @property
+    def owed(self):
+        """Whether somebody has begun while another was inside, and left the sending to that one (bool)."""
+        return bool(self._owed)
+
+    @property
+    @cython.critical_section
+    def items(self):
+        """The items, as a deque; what is assigned takes their place."""
+        if self._deque is None:
+            self._spill()
+        return self._deque
+
+    @items.setter
+    @cython.critical_section
+    def items(self, items):
+        self._head = None
+        self._deque = items
+
+    cdef int _spill(self) except -1:
+        self._deque = deque() if self._head is None else deque((self._head,))
+        self._head = None
+        return 0
+
+    @cython.critical_section
+    def put(self, data):
+        """Queue *data*, and return True, if it is bytes to be sent in one piece; else the caller has to look at it."""
+        if self.corked or self._known or type(data) is not bytes or not 0 < PyBytes_GET_SIZE(data) <= self._most:
+            return False
+        if self._deque is None:
+            if self._head is None:
+                self._head = data
+                return True
+            self._spill()
+        self._deque.append(data)
+        return True
+
+    @cython.critical_section
+    def begin(self, size):
+        """Enter, and return the bytes to send: at most *size*, as they are at the head of the queue.
+
+        None: nothing waits, or somebody is inside.  False: entered, but the head must be looked at
+        before something can be sent.  ValueError for a *size* below 1.
+        """
+        cdef Py_ssize_t most = size if type(size) is int else int(size)
+        if most < 1:
+            raise ValueError(f"with an ac_out_buffer_size of {size}, nothing could be sent")
+        self._most = most
+        if self._inside:
+            self._owed = True
+            return None
+        head = self._head
+        if head is None:
+            if self._deque is None or not self._deque:
+                return None
+            head = self._deque[0]
+        self._inside = True
+        self._owed = False
+        if type(head) is bytes and 0 < PyBytes_GET_SIZE(head) <= most:
+            if not self._joins or self._deque is None or len(self._deque) < 2:
+                return head
+        return False
+
+    @cython.critical_section
+    def end(self, data, sent):
+        """Leave, with *sent* bytes of *data* gone, which stood at the head; return whether something is left to do.
+
+        *data* is None if the head was looked at and has been dealt with.
+        """
+        if data is not None and sent:
+            self.sends += 1
+            if self._head is data:
+                if type(sent) is int and <Py_ssize_t> sent == PyBytes_GET_SIZE(data):
+                    self._head = None
+                else:
+                    self._head = data[sent:] or None
+            elif self._deque is not None and self._deque and self._deque[0] is data:  # not discarded meanwhile
+                rest = data[sent:]
+                if rest:
+                    self._deque[0] = rest
+                else:
+                    del self._deque[0]
+        if self._deque is not None and not self._known and not self._deque:
+            self._deque = None
+        self._inside = False
+        return bool(self._owed) or self._is_filled()
+
+    @cython.critical_section
+    def cork(self):
+        """Have what is put wait for ``uncork()``; return False if it does already."""
+        if self.corked:
+            return False
+        self.corked = 1
+        return True
+
+    @cython.critical_section
+    def uncork(self):
+        """Have nothing wait any more; return the number of items put since ``cork()``."""
+        cdef Py_ssize_t held = self.corked - 1
+        self.corked = 0
+        return max(held, 0)

@@ -1,0 +1,105 @@
+"""How a channel receives: read once, cut, call back.
+
+A short loop pulls events out of the input buffer.  Nothing compiled ever calls back, so a callback
+may do as it likes: read, discard, close, change the terminator, raise.
+"""
+
+from typing import Any
+
+from . import pushing
+from .borrowed import deliver, queue_of
+from .framing import Interrupted
+from .interest import block_receiving, unblock_sending
+from .transport import wants_write, would_block
+
+__all__ = ["handle_read", "receive"]
+
+
+def handle_read(self: Any) -> None:
+    """Receive once, and deliver to the callbacks."""
+    size = self.ac_in_buffer_size
+    try:
+        data = self.recv(size)
+    except OSError as error:
+        _receive_failed(self, error)
+        return
+    try:
+        plain = self._ac_plain
+    except AttributeError:  # of a class that borrows the method
+        deliver(self, data)
+        return
+    if not plain:
+        self._ac_receive(data)
+    else:
+        try:
+            for event in self._ac_input.feed(data):
+                if event is None:
+                    self.found_terminator()
+                else:
+                    self.collect_incoming_data(event)
+        except Interrupted:
+            _go_on(self)
+        except BaseException:
+            self._ac_input.undo()
+            if not (isinstance(data, str) and self.use_encoding):
+                raise
+            self._ac_receive(data)
+    if len(data) == size:
+        self._ac_read_pending()
+
+
+def receive(self: Any, data: Any) -> None:
+    """Deliver *data* (bytes-like, or str with ``use_encoding``) to the callbacks, the long way round."""
+    corked = self.coalesce_pushes and queue_of(self).cork()
+    try:
+        if self._ac_is_asked():
+            deliver(self, data)
+            return
+        if isinstance(data, str) and self.use_encoding:
+            data = data.encode(self.encoding)
+        for event in self._ac_input.feed(data):
+            if event is None:
+                self.found_terminator()
+            else:
+                self.collect_incoming_data(event)
+    except Interrupted:
+        _go_on(self)
+    except BaseException:
+        self._ac_input.undo()
+        raise
+    finally:
+        if corked:
+            pushing.uncork(self)
+        if self._ac_blocked == "received":
+            unblock_sending(self)
+
+
+def _go_on(self: Any) -> None:
+    """Act upon an interruption of the events, and deliver what is left."""
+    buffer = self._ac_input
+    if not buffer.overlong:
+        deliver(self, b"")
+        return
+    buffer.overlong = False
+    try:
+        self.handle_overlong_payload()
+        for event in buffer:
+            if event is None:
+                self.found_terminator()
+            else:
+                self.collect_incoming_data(event)
+    except Interrupted:
+        _go_on(self)
+    except BaseException:
+        buffer.undo()
+        raise
+
+
+def _receive_failed(channel: Any, error: OSError) -> None:
+    if not would_block(error):
+        channel.handle_error()
+    elif hasattr(type(channel), "_ac_block_sending"):
+        if channel._ac_blocked == "received":
+            unblock_sending(channel)
+        if wants_write(error):
+            block_receiving(channel)

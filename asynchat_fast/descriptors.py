@@ -1,0 +1,68 @@
+"""Attributes of a channel that a plain class attribute or function could not be."""
+
+import sys
+from collections.abc import Callable
+from types import CodeType, MethodType
+from typing import Any
+
+__all__ = ["RebindableMethod", "option"]
+
+
+def option(name: str, default: Any, doc: str, check: Callable[[Any], object] | None = None) -> Any:
+    """Return an attribute *name* that is *default* until the class or the object has another.
+
+    A channel whose class or object has one leaves the short way through ``handle_read()`` and
+    ``set_terminator()``, where looking for options would cost more than the rest.
+    """
+
+    def fetch(self: Any) -> Any:
+        return (self._ac_options or {}).get(name, default)
+
+    def assign(self: Any, value: Any) -> None:
+        if check is not None:
+            check(value)
+        self._ac_options = {**(self._ac_options or {}), name: value}
+        self._ac_prepared()
+        self._ac_use_options()
+        self._ac_report()
+
+    return property(fetch, assign, doc=doc)
+
+
+class RebindableMethod:
+    """A method that tells the object when it is rebound there, by ``_ac_rebound()``.
+
+    On the class it is the plain *function*.  On an object it is what was put in its place; but
+    while that runs, the method, so that the replacement may call it by ``super()``.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, channel: Any, owner: type | None = None) -> Any:
+        if channel is None:
+            return self.function
+        own = channel._ac_own_get_terminator
+        return MethodType(self.function, channel) if own is None or _is_running(own) else own
+
+    def __set__(self, channel: Any, function: Callable[..., Any]) -> None:
+        channel._ac_own_get_terminator = function
+        channel._ac_rebound()
+
+    def __delete__(self, channel: Any) -> None:
+        if channel._ac_own_get_terminator is None:
+            raise AttributeError(self.name)
+        channel._ac_own_get_terminator = None
+
+
+def _is_running(function: Any) -> bool:
+    """Tell whether *function*, of Python, is being executed by this thread."""
+    code: CodeType | None = getattr(getattr(function, "__func__", function), "__code__", None)
+    frame = sys._getframe(1) if code is not None else None
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None

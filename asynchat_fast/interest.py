@@ -1,0 +1,110 @@
+"""What a channel waits for: asyncore's ``readable()`` and ``writable()``, and what changes them.
+
+Functions of any object, as ``pushing`` has them.  An idle channel costs one look at a flag of its
+own in each: asyncore's loop asks every channel on every pass.
+"""
+
+from typing import Any
+
+from .borrowed import queue_of
+from .transport import BYTES_LIKE, reporting
+
+__all__ = ["pause_reading", "readable", "resume_reading", "writable"]
+
+
+@reporting
+def readable(self: Any) -> bool:
+    """Tell whether to read: always, but while reading is paused, or too much waits to be sent."""
+    try:
+        unreadable = self._ac_unreadable
+    except AttributeError:  # of a class that borrows the method
+        return True
+    return not unreadable or _may_read(self)
+
+
+@reporting
+def writable(self: Any) -> bool:
+    """Tell whether there is something to send, or a connection to be waited for."""
+    try:
+        waiting = self._ac_waiting
+    except AttributeError:  # of a class that borrows the method
+        waiting = bool(self.producer_fifo)
+        return waiting or not self.connected
+    return (waiting and _may_send(self)) or not self.connected
+
+
+def _may_read(self: Any) -> bool:
+    if self._ac_paused or self._ac_blocked == "writable":
+        return False
+    most = self.output_high_water
+    if most is None:
+        self._ac_unreadable = False
+        return True
+    waiting = 0
+    for item in list(queue_of(self).items):  # other threads may push meanwhile
+        # A producer counts as what it may add to the queue at once.
+        waiting += len(item) if isinstance(item, BYTES_LIKE) else self.ac_out_buffer_size
+    return bool(waiting <= most)
+
+
+def _may_send(self: Any) -> bool:
+    if self._ac_blocked:
+        return bool(self._ac_blocked == "writable")
+    self._ac_waiting = False  # before the look, as another thread may push meanwhile
+    queue = queue_of(self)
+    waits = bool(queue)
+    if waits or queue.known:
+        self._ac_waiting = True
+    return waits
+
+
+def wait_to_send(self: Any) -> None:
+    """Have ``writable()`` look what waits."""
+    self._ac_waiting = True
+    self._ac_report()
+
+
+def pause_reading(self: Any) -> None:
+    """Receive nothing until ``resume_reading()``, for a channel that cannot take more at present."""
+    self._ac_paused = True
+    self._ac_unreadable = True
+    self._ac_report()
+
+
+def resume_reading(self: Any) -> None:
+    """Receive again after ``pause_reading()``."""
+    self._ac_paused = False
+    self._ac_report()
+
+
+# TLS sockets that cannot go on: ``_ac_blocked`` says what has to happen first, "received" or "writable".
+
+
+def block_sending(self: Any) -> None:
+    """Send nothing before something was received."""
+    self._ac_blocked = "received"
+    self._ac_plain = False  # handle_read()'s short way would not unblock
+
+
+def unblock_sending(self: Any) -> None:
+    """Send again what waits, as something was received."""
+    self._ac_blocked = None
+    wait_to_send(self)
+    self.initiate_send()
+
+
+def block_receiving(self: Any) -> None:
+    """Receive nothing before the transport is writable."""
+    self._ac_blocked = "writable"
+    self._ac_unreadable = True
+    wait_to_send(self)
+
+
+def handle_write(self: Any) -> None:
+    """Send what waits."""
+    blocked = getattr(self, "_ac_blocked", None) == "writable"
+    if blocked:
+        self._ac_blocked = None
+    self.initiate_send()
+    if blocked:
+        self.handle_read()

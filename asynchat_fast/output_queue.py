@@ -1,0 +1,142 @@
+"""What waits to be sent, and the gate that lets one sender in at a time.
+
+The class here is the specification of ``_output_queue.pyx``, member by member, and what runs where
+that is not compiled; the last lines choose.  It knows no transport and calls nobody.
+"""
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Literal
+
+from ._compiled import is_wanted, report_missing
+
+__all__ = ["COMPILED", "OutputQueue"]
+
+
+class PlainOutputQueue:
+    """Bytes, producers and None for the end, in the order in which they are to leave.
+
+    A sender calls ``begin()``, sends what that returns, and calls ``end()``.  Whoever begins
+    meanwhile, on another thread or from within ``send()``, leaves the sending to the one inside.
+
+    One item of bytes waits without a deque, since an empty one takes 760 bytes of an idle channel.
+    """
+
+    __slots__ = ("_deque", "_gate", "_head", "_most", "_owed", "corked", "joins", "known", "sends")
+
+    def __init__(self) -> None:
+        self._head: bytes | None = None  # the only item, while there is no deque
+        self._deque: deque[Any] | None = None
+        self._gate: list[None] = [None]  # holds a token while nobody is inside; taking it is atomic
+        self._most = 0.0  # bytes that the last sender was allowed to send at once
+        self._owed = False  # somebody has begun while another was inside
+        self.joins = False  # several items of bytes leave as one
+        self.known = False  # the program has the deque, and may change it at any time
+        self.corked = 0  # 0, or 1 + the number of items put since cork()
+        self.sends = 0  # how often something was sent
+
+    def __len__(self) -> int:
+        return (self._head is not None) + (0 if self._deque is None else len(self._deque))
+
+    def __bool__(self) -> bool:
+        return self._head is not None or bool(self._deque)
+
+    @property
+    def items(self) -> Any:
+        """The items, as a deque; what is assigned takes their place."""
+        if self._deque is None:
+            self._deque = deque() if self._head is None else deque((self._head,))
+            self._head = None
+        return self._deque
+
+    @items.setter
+    def items(self, items: Any) -> None:
+        self._head, self._deque = None, items
+
+    def put(self, data: object) -> bool:
+        """Queue *data*, and return True, if it is bytes to be sent in one piece; else the caller has to look at it."""
+        if self.corked or self.known or type(data) is not bytes or not 0 < len(data) <= self._most:
+            return False
+        if self._head is None and self._deque is None:
+            self._head = data
+        else:
+            self.items.append(data)
+        return True
+
+    def begin(self, size: float) -> bytes | Literal[False] | None:
+        """Enter, and return the bytes to send: at most *size*, as they are at the head of the queue.
+
+        None: nothing waits, or somebody is inside.  False: entered, but the head must be looked at
+        before something can be sent.  ValueError for a *size* below 1.
+        """
+        if size < 1:
+            raise ValueError(f"with an ac_out_buffer_size of {size}, nothing could be sent")
+        self._most = size
+        while True:
+            self._owed = True  # before the attempt: whoever is inside looks after letting go
+            try:
+                self._gate.pop()
+            except IndexError:
+                return None
+            self._owed = False
+            if self:
+                break
+            self._gate.append(None)
+            if not self._owed:
+                return None
+        head = self._deque[0] if self._head is None and self._deque else self._head
+        if type(head) is bytes and 0 < len(head) <= size and not (self.joins and len(self) > 1):
+            return head
+        return False
+
+    def end(self, data: bytes | None, sent: int | None) -> bool:
+        """Leave, with *sent* bytes of *data* gone, which stood at the head; return whether something is left to do.
+
+        *data* is None if the head was looked at and has been dealt with.
+        """
+        if data is not None and sent:
+            self.sends += 1
+            rest = data[sent:]
+            if self._head is data:
+                self._head = rest or None
+            elif self._deque and self._deque[0] is data:  # not discarded meanwhile
+                if rest:
+                    self._deque[0] = rest
+                else:
+                    del self._deque[0]
+        if self._deque is not None and not self.known and not self._deque:
+            self._deque = None
+        self._gate.append(None)
+        return self._owed or bool(self)
+
+    @property
+    def owed(self) -> bool:
+        """Whether somebody has begun while another was inside, and left the sending to that one (bool)."""
+        return self._owed
+
+    def cork(self) -> bool:
+        """Have what is put wait for ``uncork()``; return False if it does already."""
+        if self.corked:
+            return False
+        self.corked = 1
+        return True
+
+    def uncork(self) -> int:
+        """Have nothing wait any more; return the number of items put since ``cork()``."""
+        held, self.corked = self.corked - 1, 0
+        return max(held, 0)
+
+
+COMPILED = False
+"""Whether the queue is the compiled one (bool)."""
+
+if TYPE_CHECKING:
+    from ._output_queue import OutputQueue as OutputQueue
+else:
+    OutputQueue = PlainOutputQueue
+    if is_wanted():
+        try:
+            from ._output_queue import OutputQueue
+
+            COMPILED = True
+        except ModuleNotFoundError as missing:
+            report_missing(missing, f"{__package__}._output_queue")

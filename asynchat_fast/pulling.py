@@ -1,0 +1,178 @@
+"""What a sender does where the head of the queue is not simply bytes to send: ask producers, cut, encode, join."""
+
+from typing import Any
+
+from .output_queue import OutputQueue
+from .producers import FileChanged, file_producer
+from .transport import BYTES_LIKE, wants_read, would_block
+
+__all__ = ["cut", "note_that_something_waits", "send_failed", "send_head"]
+
+_JOINED_MOST = 1024  # items that leave as one
+
+
+def cut(data: Any, size: float) -> list[Any]:
+    """Return *data* (bytes-like) in pieces of at most *size* bytes: itself, if it is not longer."""
+    if size < 1:
+        raise ValueError(f"with an ac_out_buffer_size of {size}, nothing could be sent")
+    if isinstance(data, memoryview):
+        data = _flat(data)
+    if len(data) <= size:
+        return [data] if data else []
+    return [data[at : at + int(size)] for at in range(0, len(data), int(size))]
+
+
+def _flat(view: memoryview) -> Any:
+    """Return *view* byte by byte, whatever its items and their arrangement."""
+    if view.nbytes == len(view) and view.c_contiguous:
+        return view
+    return view.cast("B") if view.c_contiguous else view.tobytes()
+
+
+def send_head(channel: Any, queue: OutputQueue) -> bool:
+    """Send once from *queue*, which the caller has entered, and leave it; return whether something is left to do."""
+    try:
+        data = _next_bytes(channel, queue, int(channel.ac_out_buffer_size))
+        if not data:
+            return queue.end(None, 0)
+        head = queue.items[0]
+        try:
+            sent = channel.send(data)
+        except OSError as error:
+            return send_failed(channel, queue, error)
+        if sent:
+            _replace_head(queue, head, head[sent:])
+            queue.sends += 1
+    except BaseException:
+        queue.end(None, 0)
+        note_that_something_waits(channel)
+        raise
+    return queue.end(None, 0)
+
+
+def note_that_something_waits(channel: Any) -> None:
+    """Have ``writable()`` look, if it is that of a conversation."""
+    if hasattr(type(channel), "_ac_wait_to_send"):
+        channel._ac_wait_to_send()
+
+
+def send_failed(channel: Any, queue: OutputQueue, error: OSError) -> bool:
+    """Leave *queue*, as ``send()`` has raised *error*; return whether something is left to do."""
+    try:
+        if not would_block(error):
+            channel.handle_error()
+        elif wants_read(error) and hasattr(type(channel), "_ac_block_sending"):
+            channel._ac_block_sending()
+    finally:
+        more = queue.end(None, 0)
+    return more
+
+
+def _next_bytes(channel: Any, queue: OutputQueue, size: int) -> Any:
+    """Bring bytes to the head of *queue*, and return at most *size* of them, none if none are to be sent now."""
+    while queue and channel.connected:
+        head = queue.items[0]
+        if head is None:
+            _replace_head(queue, head)
+            channel.handle_close()
+            break
+        if isinstance(head, str) and channel.use_encoding:
+            _replace_head(queue, head, head.encode(channel.encoding))
+        elif isinstance(head, BYTES_LIKE):
+            flat = _flat(head) if isinstance(head, memoryview) else head
+            if flat is not head or not head:
+                _replace_head(queue, head, flat)
+            elif queue.joins and len(queue) > 1 and len(head) <= size:
+                return _join(queue, size)
+            else:
+                return head[:size]
+        elif isinstance(head, str):
+            return head  # which send() refuses
+        elif _ask(channel, queue, head):
+            break
+    return b""
+
+
+def _ask(channel: Any, queue: OutputQueue, producer: Any) -> bool:
+    """Put before *producer* what it has next; tell whether something was sent, or tried to be, in doing so."""
+    try:
+        if isinstance(producer, file_producer) and _send_file(channel, queue, producer):
+            return True
+        data = producer.more()
+    except FileChanged as error:
+        channel.log_info(f"closing {channel!r}: {error}", "error")
+        channel.handle_close()
+        return True
+    if data:
+        queue.items.appendleft(data)
+    else:
+        _replace_head(queue, producer)
+    return False
+
+
+def _send_file(channel: Any, queue: OutputQueue, producer: file_producer) -> bool:
+    """Send of a file without reading it; tell whether that was all to be done for now."""
+    if producer.fileno is None or not producer.remaining or type(producer).more is not file_producer.more:
+        return False
+    if not hasattr(type(channel), "_ac_send_file"):
+        return False
+    producer.check()
+    sent = channel._ac_send_file(producer.fileno, producer.offset, producer.remaining)
+    if sent is None:
+        return False
+    if sent >= 0:
+        producer.advance(sent)
+        queue.sends += 1
+    return True
+
+
+def _replace_head(queue: OutputQueue, head: Any, *rest: Any) -> None:
+    """Put *rest* in the place of *head*, unless a callback has emptied the queue meanwhile."""
+    items = queue.items
+    if items and items[0] is head:
+        del items[0]
+        items.extendleft(each for each in reversed(rest) if each)
+
+
+def _join(queue: OutputQueue, size: int) -> bytes:
+    """Make one item of the bytes at the head of *queue*, up to *size* of them, and return it.
+
+    A producer behind them is asked for its first piece, so that the head of a message and its body leave together.
+    """
+    items, total = queue.items, 0
+    parts: list[Any] = []
+    while items and len(parts) < _JOINED_MOST and isinstance(items[0], BYTES_LIKE):
+        part = _flat(items[0]) if isinstance(items[0], memoryview) else items[0]
+        if total + len(part) > size:
+            break
+        parts.append(part)
+        total += len(part)
+        del items[0]
+    joined = b"".join(parts)
+    items.appendleft(joined)
+    if len(items) > 1 and total < size and hasattr(items[1], "more"):
+        return _with_first_piece(queue, joined, size - total)
+    return joined
+
+
+def _with_first_piece(queue: OutputQueue, joined: bytes, room: int) -> bytes:
+    """Add to *joined*, the head of *queue*, at most *room* bytes of what the producer behind it has next."""
+    items = queue.items
+    producer = items[1]
+    try:
+        data = producer.more()
+    except FileChanged:
+        return joined  # the file says so again when its turn has come
+    if len(items) < 2 or items[0] is not joined or items[1] is not producer:  # changed by the producer
+        return b""
+    if not data:
+        del items[1]
+    elif not isinstance(data, BYTES_LIKE):
+        items.insert(1, data)
+    else:
+        if isinstance(data, memoryview):
+            data = _flat(data)
+        if data[room:]:
+            items.insert(1, data[room:])
+        joined = items[0] = joined + data[:room]
+    return joined
