@@ -1,0 +1,149 @@
+/* Find a needle in received bytes: as fast as memchr() on kind input, and linear on hostile input.
+ *
+ * memchr() leads: nothing is faster where the needle's first byte is rare.  The first false hit shows that it is not
+ * rare here.  From there on, blocks of 16 positions are compared at once, and only a position where both the first and
+ * the last byte of the needle fit is compared in full.  Such comparisons are charged against what has been scanned;
+ * when they have cost more, the caller must go on with a linear search, such as bytes.find().
+ *
+ * Nothing outside of data[at:size] is read.  Blocks need SSE2; other machines, and a build with SEARCH_NO_VECTORS,
+ * go on with memchr().
+ */
+#ifndef ASYNCHAT_FAST_SEARCH_H
+#define ASYNCHAT_FAST_SEARCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define SEARCH_NONE ((ptrdiff_t)-1)   /* the needle is not there */
+#define SEARCH_LINEAR ((ptrdiff_t)-2) /* undecided: search linearly from *resume on */
+
+#define SEARCH_CREDIT 256  /* bytes' worth of comparisons that any search may cost */
+#define SEARCH_MEMCHR 16   /* bytes' worth of a call of memchr() that gains one position */
+#define SEARCH_COMPARE 8   /* bytes' worth of a call of memcmp(), besides what it compares */
+
+/* Compare what stands between the first and the last byte, which are known to fit. */
+static inline int search_fits(const char *at, const char *needle, ptrdiff_t length)
+{
+    return length < 3 || memcmp(at + 1, needle + 1, (size_t)(length - 2)) == 0;
+}
+
+#if !defined(SEARCH_NO_VECTORS) && (defined(__SSE2__) || defined(_M_X64))
+#define SEARCH_BLOCK 16
+
+#include <emmintrin.h>
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+static inline ptrdiff_t search_lowest_bit(uint64_t bits)
+{
+    unsigned long index;
+    _BitScanForward64(&index, bits);
+    return (ptrdiff_t)index;
+}
+#else
+static inline ptrdiff_t search_lowest_bit(uint64_t bits) { return __builtin_ctzll(bits); }
+#endif
+
+/* Mark the positions of a block where the first byte stands and, *last* further on, the last byte. */
+static inline __m128i search_pairs(const char *at, ptrdiff_t last, __m128i head, __m128i tail)
+{
+    __m128i heads = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)at), head);
+    __m128i tails = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(at + last)), tail);
+    return _mm_and_si128(heads, tails);
+}
+
+static inline uint64_t search_bits(__m128i marks) { return (uint64_t)(unsigned)_mm_movemask_epi8(marks); }
+
+/* The same for four blocks: one bit for each position. */
+static inline uint64_t search_four(const char *at, ptrdiff_t last, __m128i head, __m128i tail)
+{
+    __m128i a = search_pairs(at, last, head, tail);
+    __m128i b = search_pairs(at + SEARCH_BLOCK, last, head, tail);
+    __m128i c = search_pairs(at + 2 * SEARCH_BLOCK, last, head, tail);
+    __m128i d = search_pairs(at + 3 * SEARCH_BLOCK, last, head, tail);
+    if (!search_bits(_mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d))))
+        return 0;
+    return search_bits(a) | search_bits(b) << 16 | search_bits(c) << 32 | search_bits(d) << 48;
+}
+
+/* At least one block of positions must lie before *stop*, the end of the positions to look at. */
+static inline ptrdiff_t search_blocks(const char *data, ptrdiff_t stop, ptrdiff_t at, const char *needle,
+                                      ptrdiff_t length, ptrdiff_t *resume)
+{
+    const ptrdiff_t last = length - 1;
+    const __m128i head = _mm_set1_epi8(needle[0]), tail = _mm_set1_epi8(needle[last]);
+    ptrdiff_t owed = at - SEARCH_CREDIT, width;
+    uint64_t bits;
+    for (; at < stop; at += width) {
+        width = stop - at < 4 * SEARCH_BLOCK ? SEARCH_BLOCK : 4 * SEARCH_BLOCK;
+        if (stop - at < SEARCH_BLOCK)
+            at = stop - SEARCH_BLOCK; /* overlaps the block before, or the last load would end beyond the data */
+        bits = width == SEARCH_BLOCK ? search_bits(search_pairs(data + at, last, head, tail))
+                                     : search_four(data + at, last, head, tail);
+        for (; bits; bits &= bits - 1) {
+            const ptrdiff_t candidate = at + search_lowest_bit(bits);
+            if (search_fits(data + candidate, needle, length))
+                return candidate;
+            owed += SEARCH_COMPARE + length;
+            if (owed > candidate) {
+                *resume = candidate + 1;
+                return SEARCH_LINEAR;
+            }
+        }
+    }
+    return SEARCH_NONE;
+}
+#endif
+
+static inline ptrdiff_t search_hits(const char *data, ptrdiff_t stop, ptrdiff_t at, const char *needle,
+                                    ptrdiff_t length, ptrdiff_t *resume)
+{
+    const ptrdiff_t last = length - 1;
+    ptrdiff_t owed = at - SEARCH_CREDIT;
+    for (; at < stop; at++) {
+        const char *hit = (const char *)memchr(data + at, needle[0], (size_t)(stop - at));
+        if (!hit)
+            return SEARCH_NONE;
+        at = hit - data;
+        if (hit[last] == needle[last]) {
+            if (search_fits(hit, needle, length))
+                return at;
+            owed += length;
+        }
+        owed += SEARCH_MEMCHR;
+        if (owed > at) {
+            *resume = at + 1;
+            return SEARCH_LINEAR;
+        }
+    }
+    return SEARCH_NONE;
+}
+
+/* Return where needle[:length] first stands in data[at:size], SEARCH_NONE, or SEARCH_LINEAR with *resume set.
+ *
+ * *length* is at least 1; *at* may lie behind the last place where the needle would fit.
+ */
+static inline ptrdiff_t search_find(const char *data, ptrdiff_t size, ptrdiff_t at, const char *needle,
+                                    ptrdiff_t length, ptrdiff_t *resume)
+{
+    const ptrdiff_t last = length - 1, stop = size - last, from = at;
+    const char *hit;
+    if (at >= stop)
+        return SEARCH_NONE;
+    hit = (const char *)memchr(data + at, needle[0], (size_t)(stop - at));
+    if (!hit)
+        return SEARCH_NONE;
+    at = hit - data;
+    if (hit[last] == needle[last] && search_fits(hit, needle, length))
+        return at;
+    at++;
+#ifdef SEARCH_BLOCK
+    if (stop - from >= SEARCH_BLOCK)
+        return search_blocks(data, stop, at, needle, length, resume);
+#else
+    (void)from;
+#endif
+    return search_hits(data, stop, at, needle, length, resume);
+}
+
+#endif
