@@ -28,6 +28,7 @@ from .benchmark_cases import (
     FromMemory,
     Trial,
     all_cases,
+    idle_class,
     idle_trial,
     peer_class,
     prepare,
@@ -147,9 +148,9 @@ class Comparison:
         for case in all_cases(total):
             self.measure(case.name, case.count, self.trials(case))
         channels = 500
-        idle = {OURS: idle_trial(channel, channels)}
+        idle = {OURS: idle_trial(idle_class(channel.async_chat), channel.asyncore, channels)}
         if self.asynchat:
-            idle[STDLIB] = idle_trial(self.asynchat, channels)
+            idle[STDLIB] = idle_trial(idle_class(self.asynchat.async_chat), self.asynchat.asyncore, channels)
         self.measure("an idle channel, a pass of asyncore.loop()", channels, idle)
 
     def summary(self) -> str:

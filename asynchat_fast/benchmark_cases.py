@@ -183,12 +183,15 @@ def prepare(cls: Any, case: Case) -> Callable[[], Any]:
     return partial(peer.run, case)
 
 
-def idle_trial(asynchat: ModuleType, count: int) -> Trial:
-    """Return passes of asyncore.loop() over *count* idle channels, without their system calls."""
+def idle_class(async_chat: type) -> Any:
+    """Return a class of channels that are going to be idle."""
+    return type("Idle", (with_own_code(LineProgram), async_chat), {})
+
+
+def idle_trial(cls: Any, asyncore: ModuleType, count: int) -> Trial:
+    """Return a pass of asyncore.loop() over *count* idle channels of class *cls*, without its system call."""
     nobody = SimpleNamespace(select=lambda *_: ([], [], []))
-    poll = asynchat.asyncore.poll
-    own_poll = FunctionType(poll.__code__.replace(), {**vars(asynchat.asyncore), "select": nobody}, "poll", (0.0, None))
-    cls: Any = type("Idle", (with_own_code(LineProgram), asynchat.async_chat), {})
+    own_poll = FunctionType(asyncore.poll.__code__.replace(), {**vars(asyncore), "select": nobody})
     channels = {}
     for descriptor in range(count):
         channels[descriptor] = peer = cls()

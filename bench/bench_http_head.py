@@ -22,8 +22,8 @@ from types import FunctionType
 
 import _common
 from _common import figure
-from bench_framing import best_times
 
+from asynchat_fast.benchmark import take_turns
 from asynchat_fast.http import _head_py, head
 
 COMPILED, PLAIN, HTTPTOOLS, H11, CLIENT = "compiled", "plain", "httptools", "h11", "http.client"
@@ -198,9 +198,9 @@ class Table:
 
     def measure(self, name, unit, count, trials):
         _common.progress(f"{name} ...")
-        seconds = best_times(trials, self.rounds, self.budget)
+        seconds = take_turns(trials, self.rounds, self.budget)
         _common.progress()
-        nanoseconds = {peer: 1e9 * best / count for peer, best in seconds.items()}
+        nanoseconds = {peer: 1e9 * min(each) / count for peer, each in seconds.items()}
         self.rows.append({"case": name, "unit": unit, "count": count, "ns": nanoseconds})
         row = f"{name:<30}"
         for peer in self.names:
