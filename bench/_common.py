@@ -128,6 +128,17 @@ def times_faster(other, own):
     return f"{times:.{2 if times < 2 else 1 if times < 10 else 0}f}x"
 
 
+def best_of(rounds):
+    """Return the least CPU and elapsed seconds of each key of *rounds*, which has the pairs of all rounds."""
+    return {key: tuple(map(min, zip(*each, strict=True))) for key, each in rounds.items()}
+
+
+def request_figures(each):
+    """Return what a row tells of *each*, the CPU and elapsed seconds of a request in all rounds."""
+    cpu = sorted(round(1e6 * seconds, 3) for seconds, _ in each)
+    return {"cpu_us": cpu[0], "cpu_us_rounds": cpu, "requests_per_second": 1 / min(elapsed for _, elapsed in each)}
+
+
 def write_json(path, benchmark, rows):
     """Write *rows*, a list of dicts, and the environment to *path*."""
     with open(path, "w", encoding="utf-8") as file:

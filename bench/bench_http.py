@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -101,8 +102,8 @@ def check_all(servers, cases):
 
 
 def run(servers, sizes, ask, rounds, seconds):
-    """Return the best CPU and elapsed seconds of a request, by peer and case; all peers take turns."""
-    best, failures = {}, {}
+    """Return the CPU and elapsed seconds of a request in each round, by peer and case; all peers take turns."""
+    rounds_of, failures = defaultdict(list), {}
     for turn in range(rounds):
         for title, case in CASES.items():
             for name, server in servers.items():
@@ -110,15 +111,13 @@ def run(servers, sizes, ask, rounds, seconds):
                     continue
                 _common.progress(f"round {turn + 1} of {rounds}, {title}: {name} ...")
                 try:
-                    measured = measure(server, case, ask, sizes[name, title], seconds)
+                    rounds_of[name, title].append(measure(server, case, ask, sizes[name, title], seconds))
                 except Failed as failure:
                     failures[name, title] = failure
-                else:
-                    best[name, title] = tuple(map(min, best.get((name, title), measured), measured))
     _common.progress()
     for (name, title), failure in failures.items():
         print(f"a round of {name}, {title}, does not count: {failure}")
-    return best
+    return rounds_of
 
 
 def print_table(title, best):
@@ -132,7 +131,7 @@ def print_table(title, best):
             print(f"  {name:<26}{figure(1e6 * cpu):>15}{less:>23}{uvicorn:>15}{nginx:>13}{figure(1 / elapsed):>12}")
 
 
-def write_rows(path, best, versions):
+def write_rows(path, measured, versions):
     rows = [
         {
             "peer": name,
@@ -140,10 +139,9 @@ def write_rows(path, best, versions):
             "case": title,
             "connections": CASES[title].connections,
             "at_once": CASES[title].depth,
-            "cpu_us": 1e6 * cpu,
-            "requests_per_second": 1 / elapsed,
+            **_common.request_figures(each),
         }
-        for (name, title), (cpu, elapsed) in best.items()
+        for (name, title), each in measured.items()
     ]
     _common.write_json(path, "http", rows)
 
@@ -186,14 +184,14 @@ def main():
                 server.wait_until_ready()
             versions = {name: _http_processes.version(name) for name in servers}
             print(", ".join(f"{name} {number}" for name, number in versions.items()))
-            best = run(servers, check_all(servers, cases), ask, rounds, seconds)
+            measured = run(servers, check_all(servers, cases), ask, rounds, seconds)
         finally:
             for server in servers.values():
                 server.stop()
     for title in cases:
-        print_table(title, best)
+        print_table(title, _common.best_of(measured))
     if options.json:
-        write_rows(options.json, best, versions)
+        write_rows(options.json, measured, versions)
 
 
 if __name__ == "__main__":
