@@ -1,7 +1,7 @@
 """What the benchmarks share: the asynchats to compare, the command line, tables and progress.
 
 All peers are measured in one run, in turns, and the best of a peer's rounds is its
-figure: what a busy machine adds to a round is nobody's cost.
+figure: what a busy machine adds to a round is no cost of a peer.
 """
 
 import argparse
@@ -100,7 +100,7 @@ def environment():
 
 
 def print_header(method):
-    """Print what is measured, where, and who is missing; *method* says how."""
+    """Print what is measured, where, and which peers are missing; *method* says how."""
     found = environment()
     versions = found["versions"]
     print(f"asynchat_fast {versions['asynchat_fast']}, COMPILED = {found['compiled']}", end="; ")

@@ -91,7 +91,7 @@ class Lines:
                 textcoords=axes.get_yaxis_transform(),
                 color=colour,
                 va="center",
-                arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6},
+                arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "relpos": (0, 0.5)},
             )
 
 

@@ -191,9 +191,9 @@ def rounds_of(row):
 
 def file(report):
     cells = [
-        [row["peer"], figure(row["cpu_ms"]), figure(row["octets_per_second"] / (1 << 20))] for row in report["rows"]
+        [row["peer"], figure(row["cpu_ms"]), figure(row["bytes_per_second"] / (1 << 20))] for row in report["rows"]
     ]
-    size = report["rows"][0]["octets"] >> 20
+    size = report["rows"][0]["bytes"] >> 20
     return "\n" + table([f"a file of {size:,} MiB", "CPU ms", "MiB/s"], cells)
 
 

@@ -22,7 +22,7 @@ class Table:
         """Measure a case of *count* units; *bigger*: the same as the one before, twice the size."""
         if not bigger:
             self.last_seconds = {}
-        # The square of twice the size is four times as much: whom that takes too long is left out.
+        # The square of twice the size is four times as much: a peer that takes too long is left out.
         slow = [peer for peer, seconds in self.last_seconds.items() if 4 * seconds > self.patience]
         _common.progress(f"{name} ...")
         rounds = take_turns({peer: trials[peer] for peer in trials if peer not in slow}, self.rounds, self.budget)

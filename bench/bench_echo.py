@@ -232,7 +232,7 @@ def main():
     options = _common.parse(parser)
     os.environ.update(KEEP_MEMORY)
     rounds, requests = (3, 1600) if options.quick else (30, 2400)
-    _common.print_header(f"best of {rounds} rounds, {options.connections} connections, lines of {len(LINE)} octets")
+    _common.print_header(f"best of {rounds} rounds, {options.connections} connections, lines of {len(LINE)} bytes")
     servers = {}
     try:
         for peer in peers():

@@ -4,7 +4,7 @@
 
 The figures are the server's own CPU time for a request, system calls and all its processes and
 threads included, and the requests a second, the best of several rounds in turns: of 50 connections
-that ask for 2 octets, 10 KiB, or what they post, one request at a time, or for 2 octets 16 times at
+that ask for 2 bytes, 10 KiB, or what they post, one request at a time, or for 2 bytes 16 times at
 once, and of 8 connections that ask for a file of 1 MiB.
 
 wrk asks, where it is installed, otherwise a client of our own.  CPU time is the figure to compare:
@@ -60,7 +60,7 @@ def ask_by_wrk(server, case, size, seconds, script):
 
 
 def ask_by_ourselves(server, case, size, seconds):
-    """Do as ``ask_by_wrk()`` does, where an answer of *size* octets is one to all requests at once."""
+    """Do as ``ask_by_wrk()`` does, where a response of *size* bytes is one to all requests at once."""
     request, answered, end = case.request() * case.depth, 0, time.perf_counter() + seconds
     with selectors.DefaultSelector() as selector, ExitStack() as connections:
         for _ in range(case.connections):
@@ -90,7 +90,7 @@ def measure(server, case, ask, size, seconds):
 
 
 def check_all(servers, cases):
-    """Return the octets of an answer by peer and case, of those whose answers are right; tell of the others."""
+    """Return the bytes of a response by peer and case, of those whose responses are right; tell of the others."""
     sizes = {}
     for name, server in servers.items():
         for title in cases:
@@ -111,9 +111,11 @@ def run(servers, sizes, ask, rounds, seconds):
                     continue
                 _common.progress(f"round {turn + 1} of {rounds}, {title}: {name} ...")
                 try:
-                    rounds_of[name, title].append(measure(server, case, ask, sizes[name, title], seconds))
+                    measured = measure(server, case, ask, sizes[name, title], seconds)
                 except Failed as failure:
                     failures[name, title] = failure
+                else:
+                    rounds_of[name, title].append(measured)
     _common.progress()
     for (name, title), failure in failures.items():
         print(f"a round of {name}, {title}, does not count: {failure}")

@@ -33,7 +33,7 @@ CONNECTIONS = 50
 PIPELINED = 16
 IDLE = (10, 100, 1000, 4000, 8000, 10000)
 SPARE_DESCRIPTORS = 100
-LONGEST = 60  # seconds for a client to have its answers
+LONGEST = 60  # seconds for a client to have its responses
 
 
 def raise_descriptor_limit():

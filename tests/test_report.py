@@ -70,7 +70,7 @@ MEASURED = {
         {"case": "idle", "unit": "channel", "count": 1, "ns": {"asynchat_fast": 60.0, "asynchat": 60.0}},
         {"peer": "asynchat_fast", "bytes": 600.0},
     ],
-    "file": [{"peer": "asynchat_fast", "octets": 1 << 30, "cpu_ms": 120.0, "octets_per_second": float(1 << 30)}],
+    "file": [{"peer": "asynchat_fast", "bytes": 1 << 30, "cpu_ms": 120.0, "bytes_per_second": float(1 << 30)}],
     "http": [
         {
             "peer": peer,
