@@ -99,12 +99,17 @@ def environment():
     }
 
 
+def machine(found):
+    """Return what the *found* environment is, in a line."""
+    return f"{found['python']} ({found['build']}), {found['machine']}, {found['processor']}"
+
+
 def print_header(method):
     """Print what is measured, where, and which peers are missing; *method* says how."""
     found = environment()
     versions = found["versions"]
     print(f"asynchat_fast {versions['asynchat_fast']}, COMPILED = {found['compiled']}", end="; ")
-    print(f"{found['python']} ({found['build']}), {found['machine']}, {found['processor']}; {method}")
+    print(f"{machine(found)}; {method}")
     if STDLIB not in asynchat_peers():
         print(f"skipped: {STDLIB} is not installed, so there are no ratios to it")
     elif STDLIB == "pyasynchat":

@@ -13,7 +13,6 @@ _http_servers.py, each in its best configuration of one process and without an a
 what the same costs in C.  What is missing is named and left out, as is what a peer does not answer right.
 """
 
-import os
 import re
 import selectors
 import shutil
@@ -171,7 +170,7 @@ def main():
     options = parse()
     rounds, seconds = (1, 1) if options.quick else (3, 3)
     found = _common.environment()
-    print(f"{found['python']}, {found['machine']}; best of {rounds} rounds, {os.cpu_count()} processors", end="; ")
+    print(f"{_common.machine(found)}; best of {rounds} rounds", end="; ")
     has_wrk = shutil.which("wrk") is not None
     print(f"requests by {'wrk' if has_wrk else 'a client of our own, as wrk is not installed'}")
     cases = [title for number, title in enumerate(CASES, 1) if not options.case or number in options.case]

@@ -213,7 +213,7 @@ class Table:
 def print_header():
     found = _common.environment()
     print(f"asynchat_fast {found['versions']['asynchat_fast']}, head.COMPILED = {head.COMPILED}", end="; ")
-    print(f"{found['python']}, {found['machine']}; best of up to 60 rounds, beside it the ratio to httptools")
+    print(f"{_common.machine(found)}; best of up to 60 rounds, beside it the ratio to httptools")
 
 
 def main():
