@@ -140,6 +140,8 @@ class Comparison:
         self.rows.append((name, best[OURS], other))
         cells = "".join(f"{figure(best[peer]) if peer in best else '':>15}" for peer in self.names())
         words = in_words(other, best[OURS]) if other else ""
+        if not self.asynchat and FLOOR in best:
+            words = f"{best[OURS] / best[FLOOR]:.2f} times the {FLOOR}"
         print(f"{name:<42}{cells}  {words}".rstrip(), flush=True)
 
     def run(self, total: int) -> None:
@@ -182,10 +184,9 @@ def describe(asynchat: ModuleType | None) -> str:
     return (
         f"asynchat_fast {__version__}, InputBuffer: {'compiled' if COMPILED else 'plain Python, which is slow'}\n"
         f"{python}\n{machine}\n\n"
-        "Streams in memory are cut into payloads, and each payload is handed to a program's own callbacks.\n"
-        f"{FLOOR} is these callbacks alone{'' if asynchat else ', the least that any asynchat can take'}. The figures "
-        "are CPU time, the best of rounds in turns; system calls\nare left out, so a server gains less than these "
-        "figures tell."
+        "Streams in memory are cut into payloads, and each payload is handed to a program's own callbacks;\n"
+        f"the {FLOOR} is these callbacks alone. The figures are CPU time, the best of rounds in turns. System\n"
+        "calls are left out, so a server gains less than these figures tell."
     )
 
 
