@@ -82,7 +82,7 @@ def build() -> str:
         return "which does not tell how it was built"
     if "--enable-optimizations" in arguments:
         return "profiled"
-    return "a distribution's build" if sys.base_prefix == "/usr" else "not profiled"
+    return "a distribution's build" if "--prefix=/usr'" in arguments else "not profiled"
 
 
 def processor() -> str:

@@ -162,7 +162,7 @@ def with_own_code(cls: type) -> type:
     """Copy *cls* down to the code of its methods."""
     functions = {
         name: FunctionType(value.__code__.replace(), value.__globals__, name)
-        for base in reversed(cls.__mro__)
+        for base in cls.__mro__[-2::-1]  # without object, whose methods are no functions of ours
         for name, value in vars(base).items()
         if isinstance(value, FunctionType)
     }

@@ -80,6 +80,20 @@ def test_ratios_in_words(other, own, words):
     assert benchmark.in_words(other, own) == words
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("'--prefix=/opt/python' '--enable-optimizations'", "profiled"),
+        ("'--prefix=/usr' '--enable-ipv6'", "a distribution's build"),
+        ("'--prefix=/usr/local' '--enable-shared'", "not profiled"),
+        (None, "which does not tell how it was built"),
+    ],
+)
+def test_how_this_python_was_built(arguments, words, monkeypatch):
+    monkeypatch.setattr("sysconfig.get_config_var", {"CONFIG_ARGS": arguments}.get)
+    assert benchmark.build() == words
+
+
 def test_the_summary_names_what_is_slower():
     comparison = benchmark.Comparison(None, 0)
     comparison.rows = [("lines", 100.0, 600.0), ("frames", 200.0, 100.0), ("text", 100.0, 100.0)]
