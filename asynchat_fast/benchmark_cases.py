@@ -161,10 +161,10 @@ def all_cases(total: int = 512 * KIB) -> list[Case]:
 def with_own_code(cls: type) -> type:
     """Copy *cls* down to the code of its methods."""
     functions = {
-        name: FunctionType(value.__code__.replace(), value.__globals__, name)
-        for base in cls.__mro__[-2::-1]  # without object, whose methods are no functions of ours
+        name: FunctionType(value.__code__.replace(), value.__globals__, name, value.__defaults__, value.__closure__)
+        for base in cls.__mro__[-2::-1]  # without object, whose methods are functions on PyPy
         for name, value in vars(base).items()
-        if isinstance(value, FunctionType)
+        if isinstance(value, FunctionType) and not name.startswith("__annotate")  # of CPython 3.14
     }
     return type(cls.__name__, (), functions)
 

@@ -20,6 +20,9 @@ class Nowhere:
     def write(self, data):
         pass
 
+    def is_closing(self):
+        return True  # a StreamWriter that is thrown away warns otherwise
+
 
 def asynchat_bases(name):
     return with_own_code(FromMemory), _common.load_asynchat(name).async_chat
