@@ -146,6 +146,18 @@ def test_tables_and_plots(tree):
         assert sum("lower is better" in each for each in words) == 2
 
 
+def test_several_pythons(tree):
+    report = json.loads((tree / "figures" / "framing.json").read_text())
+    for version, build in ("3.10.1", "not profiled"), ("3.14.1", "profiled"):
+        older = report | {"python": f"CPython {version}", "build": build}
+        (tree / "figures" / f"framing-{version}.json").write_text(json.dumps(older))
+    assert run(tree, str(tree / "figures")).returncode == 0
+    framing = section(tree / "docs" / "performance.md", "framing")
+    assert "CPython 3.11.7 (profiled), x86_64" in framing  # the first profiled one
+    assert "| CPython 3.10.1 (not profiled) | CPython 3.11.7 (profiled) | CPython 3.14.1 (profiled) |\n" in framing
+    assert "| frames, ns per frame | 5.00 | 5.00 | 5.00 |\n" in framing
+
+
 def test_what_there_is_nothing_of_stays(tree):
     page = tree / "docs" / "performance.md"
     before = section(page, "http")
