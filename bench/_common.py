@@ -1,7 +1,7 @@
 """What the benchmarks share: the asynchats to compare, the command line, tables and progress.
 
 All peers are measured in one run, in turns, and the best of a peer's rounds is its
-figure: what a busy machine adds to a round is nobody's cost.
+figure: what a busy machine adds to a round is no cost of a peer.
 """
 
 import argparse
@@ -11,15 +11,17 @@ import json
 import os
 import platform
 import sys
-import warnings
 from functools import cache
 from importlib import metadata
 from unittest.mock import patch
 
 import asynchat_fast
+from asynchat_fast.benchmark import OURS as FAST
+from asynchat_fast.benchmark import STDLIB, build, figure, find_asynchat, processor
 
-STDLIB = "asynchat" if sys.version_info < (3, 12) else "pyasynchat"
-FAST, PLAIN = "asynchat_fast", "plain"
+__all__ = ["FAST", "PLAIN", "STDLIB", "figure"]
+
+PLAIN = "plain"
 
 
 def _plain_asynchat_fast():
@@ -45,10 +47,7 @@ def load_asynchat(peer):
         return asynchat_fast
     if peer == PLAIN:
         return _plain_asynchat_fast()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        import asynchat
-    return asynchat
+    return find_asynchat()
 
 
 def asynchat_peers():
@@ -81,16 +80,6 @@ def parse(parser):
     return options
 
 
-def _processor():
-    """Return the name of the processor, as far as the system tells."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or "unknown processor"
-
-
 def environment():
     """Return what the figures depend on, by name."""
     versions = {"asynchat_fast": asynchat_fast.__version__}
@@ -101,20 +90,26 @@ def environment():
             versions[package] = None
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "build": build(),
         "machine": f"{platform.machine()} {platform.system()}",
-        "processor": f"{os.cpu_count()} x {_processor()}",
+        "processor": f"{os.cpu_count()} x {processor()}",
         "date": datetime.date.today().isoformat(),
         "compiled": asynchat_fast.COMPILED,
         "versions": versions,
     }
 
 
+def machine(found):
+    """Return what the *found* environment is, in a line."""
+    return f"{found['python']} ({found['build']}), {found['machine']}, {found['processor']}"
+
+
 def print_header(method):
-    """Print what is measured, where, and who is missing; *method* says how."""
+    """Print what is measured, where, and which peers are missing; *method* says how."""
     found = environment()
     versions = found["versions"]
     print(f"asynchat_fast {versions['asynchat_fast']}, COMPILED = {found['compiled']}", end="; ")
-    print(f"{found['python']}, {found['machine']}; {method}")
+    print(f"{machine(found)}; {method}")
     if STDLIB not in asynchat_peers():
         print(f"skipped: {STDLIB} is not installed, so there are no ratios to it")
     elif STDLIB == "pyasynchat":
@@ -130,17 +125,23 @@ def progress(text=""):
         print(text, file=sys.stderr, flush=True)
 
 
-def figure(number):
-    """Return *number* with about three digits that count."""
-    return f"{number:,.{0 if number >= 100 else 1 if number >= 10 else 2 if number >= 1 else 3}f}"
-
-
 def times_faster(other, own):
     """Return how many times the time *own* goes into *other*, as text; empty if either is unknown."""
     if not (other and own):
         return ""
     times = other / own
     return f"{times:.{2 if times < 2 else 1 if times < 10 else 0}f}x"
+
+
+def best_of(rounds):
+    """Return the least CPU and elapsed seconds of each key of *rounds*, which has the pairs of all rounds."""
+    return {key: tuple(map(min, zip(*each, strict=True))) for key, each in rounds.items()}
+
+
+def request_figures(each):
+    """Return what a row tells of *each*, the CPU and elapsed seconds of a request in all rounds."""
+    cpu = sorted(round(1e6 * seconds, 3) for seconds, _ in each)
+    return {"cpu_us": cpu[0], "cpu_us_rounds": cpu, "requests_per_second": 1 / min(elapsed for _, elapsed in each)}
 
 
 def write_json(path, benchmark, rows):

@@ -1,4 +1,4 @@
-"""What bench_http.py asks of web servers, and what they answer."""
+"""What bench_http.py asks of web servers, and how they respond."""
 
 from functools import cache
 from typing import NamedTuple
@@ -24,16 +24,16 @@ class Case(NamedTuple):
         length = f"Content-Length: {len(self.body)}\r\n" if self.body else ""
         return f"{self.method} {self.path} HTTP/1.1\r\nHost: {HOST}\r\n{length}\r\n".encode() + self.body
 
-    def answer(self):
+    def response(self):
         """Return the body that is due."""
         return self.body or PAGES.get(self.path) or file_content()
 
 
 CASES = {
-    "GET of 2 octets": Case("GET", "/"),
+    "GET of 2 bytes": Case("GET", "/"),
     "GET of 10 KiB": Case("GET", "/page"),
     "POST of 1 KiB, echoed": Case("POST", "/echo", KIB),
-    "GET of 2 octets, 16 at once": Case("GET", "/", depth=16),
+    "GET of 2 bytes, 16 at once": Case("GET", "/", depth=16),
     "GET of a file of 1 MiB": Case("GET", f"/{FILE}", connections=8),
 }
 

@@ -1,4 +1,4 @@
-"""The processes of the web servers that bench_http.py measures, their CPU time and answers; and nginx, in C."""
+"""The processes of the web servers that bench_http.py measures, their CPU time and responses; and nginx, in C."""
 
 import contextlib
 import http.client
@@ -155,25 +155,25 @@ class Server:
                     sys.exit(f"error: {self.name} does not serve")
                 time.sleep(0.05)
 
-    def answer_size(self, case):
-        """Return how many octets an answer has, head and all; ValueError if it is not the one that is due."""
+    def response_size(self, case):
+        """Return how many bytes a response has, head and all; ValueError if it is not the one that is due."""
         data = bytearray()
         with self.connect() as connection:
             connection.sendall(case.request())
             while (body := parsed(data, self.name == AS_IT_COMES)) is None:
                 data += connection.recv(1 << 20) or refuse(f"{bytes(data[:100])!r} is not complete")
-        if body != case.answer():
-            refuse(f"{bytes(data[:100])!r} is not the answer that is due")
+        if body != case.response():
+            refuse(f"{bytes(data[:100])!r} is not the response that is due")
         return len(data)
 
     def check(self, case):
-        """Have *case* answered once, and return the octets of all answers to it; ValueError if something is wrong."""
-        size = case.depth * self.answer_size(case)
-        with self.connect() as connection, connection.makefile("rb") as answers:
+        """Have *case* answered once, and return the bytes of all responses to it; ValueError if something is wrong."""
+        size = case.depth * self.response_size(case)
+        with self.connect() as connection, connection.makefile("rb") as responses:
             connection.settimeout(2)
             connection.sendall(case.request() * case.depth)
             try:
-                data = answers.read(size)
+                data = responses.read(size)
             except TimeoutError:
                 data = b""
         if len(data) != size or len(re.findall(rb"HTTP/1\.[01] 200 ", data)) != case.depth:
@@ -194,14 +194,14 @@ def refuse(reason):
 
 
 class Received(io.BytesIO):
-    """What has been received of an answer, in place of a socket."""
+    """What has been received of a response, in place of a socket."""
 
     def makefile(self, mode):
         return self
 
 
 def parsed(data, may_close):
-    """Return the body of the answer that is in *data*; None if that is not all, ValueError if it is no good."""
+    """Return the body of the response that is in *data*; None if that is not all, ValueError if it is no good."""
     if b"\r\n\r\n" not in data:
         return None
     response = http.client.HTTPResponse(Received(data))

@@ -1,6 +1,6 @@
 """The same web server by asynchat_fast.http and its peers that are Python programs.
 
-All give the same bodies under the same paths: 2 octets, 10 KiB, what was posted, and a file of 1 MiB.
+All give the same bodies under the same paths: 2 bytes, 10 KiB, what was posted, and a file of 1 MiB.
 ``_http_servers.py PEER PORT DIRECTORY`` serves by one of them.
 """
 
@@ -16,7 +16,7 @@ from _http_cases import FILE, FILE_SIZE, HOST, PAGES, PLAIN
 
 FAST, STDLIB, UVICORN = "asynchat_fast", "http.server", "uvicorn"
 AS_IT_COMES = "http.server, HTTP/1.0"  # which is its default: a connection and a thread for each request
-KEPT_ALIVE = 75  # seconds, for who would close connections earlier
+KEPT_ALIVE = 75  # seconds, for servers that would close connections earlier
 
 
 # The servers: functions of the port, and the directory that has the file
@@ -60,12 +60,12 @@ def serve_stdlib(port, directory, version="HTTP/1.1"):
             if page is None:
                 super().do_GET()
             else:
-                self.answer(page)
+                self.respond(page)
 
         def do_POST(self):
-            self.answer(self.rfile.read(int(self.headers["Content-Length"])))
+            self.respond(self.rfile.read(int(self.headers["Content-Length"])))
 
-        def answer(self, body):
+        def respond(self, body):
             self.send_response(200)
             self.send_header("Content-Type", PLAIN)
             self.send_header("Content-Length", str(len(body)))
@@ -148,14 +148,14 @@ def serve_aiohttp(port, directory):
 
     path = os.path.join(directory, FILE)
 
-    async def answer(request):
+    async def respond(request):
         if request.method == "POST":
             return web.Response(body=await request.read())
         page = PAGES.get(request.path)
         return web.FileResponse(path) if page is None else web.Response(body=page)
 
     async def main():
-        runner = web.ServerRunner(web.Server(answer, access_log=None))
+        runner = web.ServerRunner(web.Server(respond, access_log=None))
         await runner.setup()
         await web.TCPSite(runner, HOST, port, backlog=1024).start()
         await asyncio.Event().wait()

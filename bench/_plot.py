@@ -1,101 +1,117 @@
-"""Plots as SVG, and nothing else: lines on logarithmic axes, and bars."""
+"""Figures as SVG, by matplotlib: panels side by side, each peer named where it is drawn."""
 
-import math
-from xml.sax.saxutils import escape
+import io
+from statistics import quantiles
 
-WIDTH, HEIGHT = 860, 500
-LEFT, RIGHT, TOP, BOTTOM = 80, 230, 46, 60  # margins; the names of the lines are in the right one
-COLOURS = ("#0b6e4f", "#1f9e74", "#6a8d2f", "#b3261e", "#d9772b", "#3457a6", "#7d9be0", "#6b3fa0", "#b090d8", "#8a5a44")
-REST = "#5f6368"
-NAME_HEIGHT = 15
-
-
-class Axis:
-    """Numbers from *low* to *high* and where they are drawn, from *start* to *end*."""
-
-    def __init__(self, low, high, start, end):
-        self.low, self.high = math.log10(low), math.log10(high)
-        self.start, self.end = start, end
-
-    def at(self, number):
-        share = (math.log10(number) - self.low) / (self.high - self.low)
-        return round(self.start + share * (self.end - self.start), 1)
-
-    def decades(self):
-        return [10.0**power for power in range(math.ceil(self.low), math.floor(self.high) + 1)]
+OURS_COLOUR, STDLIB_COLOUR, FLOOR_COLOUR, OTHER_COLOUR = "#0b6e4f", "#b3261e", "#c8ccd0", "#7f8a96"
+LINE_COLOURS = ("#6a8d2f", "#d9772b", "#3457a6", "#7d9be0", "#6b3fa0", "#b090d8", "#8a5a44", "#1f9e74", "#5f6368")
+LOWER_IS_BETTER = "lower is better"
+BAR_INCHES = 0.21
 
 
-def text(x, y, words, **attributes):
-    given = "".join(f' {name.replace("_", "-")}="{value}"' for name, value in attributes.items())
-    return f'<text x="{x}" y="{y}"{given}>{escape(words)}</text>'
+def colour_of(peer):
+    if peer.startswith("asynchat_fast"):
+        return OURS_COLOUR
+    if peer in ("asynchat", "pyasynchat", "http.server"):
+        return STDLIB_COLOUR
+    return FLOOR_COLOUR if peer == "floor" else OTHER_COLOUR
 
 
-def line(x1, y1, x2, y2, colour):
-    return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{colour}"/>'
+def spread(rounds):
+    """Return the best of *rounds* and how far above it three of four of them end."""
+    best = min(rounds)
+    return best, (quantiles(rounds, n=4)[2] - best if len(rounds) > 1 else 0.0)
 
 
-def svg(title, height, drawn):
-    """Return the SVG of what was *drawn* (strs)."""
-    body = "\n".join(drawn)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        f'role="img" font-family="sans-serif" font-size="12" fill="#202124">\n<title>{escape(title)}</title>\n'
-        f'<rect width="{WIDTH}" height="{height}" fill="white"/>\n{body}\n</svg>\n'
-    )
+class Bars:
+    """A panel of bars from zero on: *cases* is case -> peer -> what the rounds took."""
+
+    def __init__(self, title, unit, cases):
+        self.title, self.unit, self.cases = title, unit, cases
+        self.rows = sum(len(peers) + 1.6 for peers in cases.values())
+
+    def draw(self, axes):
+        y, names, places = 0.0, [], []
+        most = max(max(rounds) for peers in self.cases.values() for rounds in peers.values())
+        for case, peers in self.cases.items():
+            axes.text(0, y - 0.1, case, fontweight="bold", va="bottom")
+            for peer, rounds in peers.items():
+                y += 1
+                best, above = spread(rounds)
+                axes.barh(y - 0.5, best, 0.8, xerr=[[0], [above]], color=colour_of(peer), ecolor="#202124", capsize=2)
+                axes.text(best + above + most / 100, y - 0.5, f"{best:,.{0 if best >= 20 else 1}f}", va="center")
+                names.append(peer)
+                places.append(y - 0.5)
+            y += 1.6
+        axes.set_yticks(places, names)
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(y - 1.4, -1.2)
+        axes.set_xlim(0, most * 1.12)
+        axes.set_title(self.title, loc="left")
+        axes.set_xlabel(f"{self.unit} ({LOWER_IS_BETTER})")
 
 
-def spread(heights):
-    """Return *heights*, from the top, moved apart so far that names beside them can be read."""
-    moved = []
-    for height in heights:
-        moved.append(max(height, moved[-1] + NAME_HEIGHT) if moved else height)
-    overhang = max(moved[-1] - (HEIGHT - BOTTOM), 0)
-    for index in range(len(moved) - 1, -1, -1):
-        below = moved[index + 1] - NAME_HEIGHT if index + 1 < len(moved) else moved[index] - overhang
-        moved[index] = min(moved[index], below)
-    return moved
+class Lines:
+    """A panel of lines on logarithmic axes: *lines* is peer -> (x, what the rounds took) of each point."""
+
+    rows = 0
+
+    def __init__(self, title, x_title, unit, lines):
+        self.title, self.x_title, self.unit, self.lines = title, x_title, unit, lines
+
+    def draw(self, axes):
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        ends = {}
+        for index, (peer, points) in enumerate(self.lines.items()):
+            known = colour_of(peer)
+            colour = LINE_COLOURS[index % len(LINE_COLOURS)] if known == OTHER_COLOUR else known
+            style = {"linewidth": 2.5} if index == 0 else {"linewidth": 1.2}
+            xs = [x for x, _ in points]
+            bests, aboves = zip(*(spread(rounds) for _, rounds in points), strict=True)
+            axes.errorbar(xs, bests, yerr=[[0] * len(xs), aboves], color=colour, capsize=2, **style)
+            ends[peer] = (xs[-1], bests[-1], colour)
+        self.name(axes, ends)
+        axes.set_title(self.title, loc="left")
+        axes.set_xlabel(self.x_title)
+        axes.set_ylabel(f"{self.unit} ({LOWER_IS_BETTER})")
+
+    def name(self, axes, ends):
+        """Write the peers' names beside the *ends* of their lines, so far apart that they can be read."""
+        low, high = axes.get_ylim()
+        step = (high / low) ** 0.045
+        height = 0.0
+        for peer, (x, y, colour) in sorted(ends.items(), key=lambda each: each[1][1]):
+            height = max(y, height * step)
+            axes.annotate(
+                f"{peer}: {y:,.{0 if y >= 20 else 1}f}",
+                (x, y),
+                (1.03, height),
+                xycoords="data",
+                textcoords=axes.get_yaxis_transform(),
+                color=colour,
+                va="center",
+                arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "relpos": (0, 0.5)},
+            )
 
 
-def plot(title, x_title, y_title, lines):
-    """Return an SVG of *lines*: name -> list of (x, y), all above zero; the first is drawn thicker."""
-    points = [point for series in lines.values() for point in series]
-    xs, ys = zip(*points, strict=True)
-    x_axis = Axis(min(xs), max(xs), LEFT, WIDTH - RIGHT)
-    y_axis = Axis(10 ** math.floor(math.log10(min(ys))), 10 ** math.ceil(math.log10(max(ys))), HEIGHT - BOTTOM, TOP)
-    drawn = [text(LEFT, 24, title, font_size=15, font_weight="bold")]
-    for number in y_axis.decades():
-        drawn.append(line(LEFT, y_axis.at(number), WIDTH - RIGHT, y_axis.at(number), "#dadce0"))
-        drawn.append(text(LEFT - 8, y_axis.at(number) + 4, f"{number:,g}", text_anchor="end"))
-    for number in x_axis.decades():
-        drawn.append(line(x_axis.at(number), TOP, x_axis.at(number), HEIGHT - BOTTOM, "#dadce0"))
-        drawn.append(text(x_axis.at(number), HEIGHT - BOTTOM + 18, f"{number:,g}", text_anchor="middle"))
-    drawn.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16, x_title, text_anchor="middle"))
-    middle = (TOP + HEIGHT - BOTTOM) / 2
-    drawn.append(text(18, middle, y_title, text_anchor="middle", transform=f"rotate(-90 18 {middle})"))
-    from_top = sorted(lines, key=lambda name: y_axis.at(lines[name][-1][1]))
-    name_heights = dict(zip(from_top, spread([y_axis.at(lines[name][-1][1]) for name in from_top]), strict=True))
-    for index, (name, series) in enumerate(lines.items()):
-        colour = COLOURS[index] if index < len(COLOURS) else REST
-        path = " ".join(f"{x_axis.at(x)},{y_axis.at(y)}" for x, y in series)
-        thickness = 3 if index == 0 else 1.6
-        drawn.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{thickness}"/>')
-        end, height = WIDTH - RIGHT, round(name_heights[name], 1)
-        drawn.append(line(end + 2, y_axis.at(series[-1][1]), end + 14, height, colour))
-        drawn.append(text(end + 18, height + 4, f"{name}: {series[-1][1]:,.0f}", fill=colour))
-    return svg(title, HEIGHT, drawn)
+def figure(title, panels):
+    """Return the SVG of *panels*, side by side."""
+    import matplotlib as mpl
 
+    mpl.use("svg")
+    from matplotlib import pyplot
 
-BAR, NAMES = 24, 230  # the height of a bar with the space below, and the width of the names before them
-
-
-def bars(title, numbers):
-    """Return an SVG of *numbers*, a dict, as horizontal bars from zero on; the first is of another colour."""
-    most, height = max(numbers.values()), TOP + BAR * len(numbers) + 10
-    drawn = [text(10, 24, title, font_size=15, font_weight="bold")]
-    for index, (name, number) in enumerate(numbers.items()):
-        y, width = TOP + BAR * index, round(number / most * (WIDTH - NAMES - 90), 1)
-        colour = COLOURS[0] if index == 0 else "#9aa0a6"
-        drawn.append(text(NAMES - 8, y + 13, name, text_anchor="end"))
-        drawn.append(f'<rect x="{NAMES}" y="{y}" width="{width}" height="{BAR - 6}" fill="{colour}"/>')
-        drawn.append(text(NAMES + width + 6, y + 13, f"{number:,.{0 if number >= 100 else 1}f}"))
-    return svg(title, height, drawn)
+    settings = {"svg.fonttype": "none", "svg.hashsalt": title, "font.size": 9, "axes.titlesize": 10}
+    settings |= {"axes.spines.top": False, "axes.spines.right": False}
+    with pyplot.rc_context(settings):
+        height = max(4.5, 1 + BAR_INCHES * max(panel.rows for panel in panels))
+        drawn, all_axes = pyplot.subplots(1, len(panels), figsize=(6 * len(panels), height), squeeze=False)
+        for axes, panel in zip(all_axes[0], panels, strict=True):
+            panel.draw(axes)
+        drawn.suptitle(title, fontweight="bold")
+        drawn.tight_layout()
+        file = io.StringIO()
+        drawn.savefig(file, format="svg", metadata={"Date": None, "Title": title})
+        pyplot.close(drawn)
+    return file.getvalue()

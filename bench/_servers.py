@@ -272,8 +272,8 @@ def start(name):
         try:
             with socket.create_connection(server.address, timeout=10) as asking:
                 asking.sendall(PING * 3)
-                with asking.makefile("rb") as answer:
-                    if answer.read(3 * len(PONG)) != PONG * 3:
+                with asking.makefile("rb") as response:
+                    if response.read(3 * len(PONG)) != PONG * 3:
                         sys.exit(f"error: {name} does not answer {PING!r} with {PONG!r}")
             return server
         except ConnectionRefusedError:
@@ -282,7 +282,7 @@ def start(name):
 
 
 def resident(pid):
-    """Return the resident octets of process *pid*, None where that cannot be told."""
+    """Return the resident bytes of process *pid*, None where that cannot be told."""
     try:
         with open(f"/proc/{pid}/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -21,6 +21,7 @@ import selectors
 import socket
 import sys
 import time
+from collections import defaultdict
 from threading import Thread
 
 import _common
@@ -204,17 +205,16 @@ def measure(server, depth, requests):
     return (server.cpu_seconds() - cpu) / count, elapsed / count
 
 
-def best_of_rounds(servers, rounds, requests):
-    """Measure *servers* in turns; return the least CPU and elapsed seconds of each, by peer and depth."""
-    best = {}
+def measure_rounds(servers, rounds, requests):
+    """Measure *servers* in turns; return the CPU and elapsed seconds of each round, by peer and depth."""
+    measured = defaultdict(list)
     for turn in range(rounds):
         _common.progress(f"round {turn + 1} of {rounds} ...")
         for depth in 1, PIPELINED:
             for peer, server in servers.items():
-                measured = measure(server, depth, requests * min(depth, 4))
-                best[peer, depth] = tuple(map(min, best.get((peer, depth), measured), measured))
+                measured[peer, depth].append(measure(server, depth, requests * min(depth, 4)))
     _common.progress()
-    return best
+    return measured
 
 
 def print_table(best, depth, title):
@@ -232,21 +232,22 @@ def main():
     options = _common.parse(parser)
     os.environ.update(KEEP_MEMORY)
     rounds, requests = (3, 1600) if options.quick else (30, 2400)
-    _common.print_header(f"best of {rounds} rounds, {options.connections} connections, lines of {len(LINE)} octets")
+    _common.print_header(f"best of {rounds} rounds, {options.connections} connections, lines of {len(LINE)} bytes")
     servers = {}
     try:
         for peer in peers():
             servers[peer] = Server(peer, options.connections)
-        best = best_of_rounds(servers, rounds, requests)
+        measured = measure_rounds(servers, rounds, requests)
     finally:
         for server in servers.values():
             server.stop()
+    best = _common.best_of(measured)
     print_table(best, 1, "one line at a time")
     print_table(best, PIPELINED, f"{PIPELINED} lines at once")
     if options.json:
         rows = [
-            {"peer": peer, "at_once": depth, "cpu_us": 1e6 * cpu, "requests_per_second": 1 / elapsed}
-            for (peer, depth), (cpu, elapsed) in best.items()
+            {"peer": peer, "at_once": depth, **_common.request_figures(each)}
+            for (peer, depth), each in measured.items()
         ]
         _common.write_json(options.json, "echo", rows)
 

@@ -4,7 +4,7 @@
 
 Each peer serves from a process of its own: whoever connects gets the file (1 GiB) over loopback TCP,
 and the client drops what it receives.  The figures are the server's CPU time for the file, system
-calls included, and the octets a second, the best of several rounds in turns, and how many times
+calls included, and the bytes a second, the best of several rounds in turns, and how many times
 as much CPU that is as the floor: os.sendfile() in a loop on a blocking socket.
 
 "by reads" is the same file_producer where os.sendfile() is not to be used; asynchat has nothing but
@@ -120,13 +120,13 @@ def serve(peer, path, pipe):
 
 
 def receive(address, size, buffer):
-    """Receive what the server at *address* sends; exit unless that is *size* octets."""
+    """Receive what the server at *address* sends; exit unless that is *size* bytes."""
     received = 0
     with socket.create_connection(address, timeout=60) as connection:
         while count := connection.recv_into(buffer):
             received += count
     if received != size:
-        sys.exit(f"error: {received:,} octets have come of {size:,}")
+        sys.exit(f"error: {received:,} bytes have come of {size:,}")
 
 
 def best_of_rounds(servers, rounds, size):
@@ -180,7 +180,7 @@ def main():
     print_table(best, size)
     if options.json:
         rows = [
-            {"peer": peer, "octets": size, "cpu_ms": 1e3 * cpu, "octets_per_second": size / elapsed}
+            {"peer": peer, "bytes": size, "cpu_ms": 1e3 * cpu, "bytes_per_second": size / elapsed}
             for peer, (cpu, elapsed) in best.items()
         ]
         _common.write_json(options.json, "file", rows)

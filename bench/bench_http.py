@@ -4,7 +4,7 @@
 
 The figures are the server's own CPU time for a request, system calls and all its processes and
 threads included, and the requests a second, the best of several rounds in turns: of 50 connections
-that ask for 2 octets, 10 KiB, or what they post, one request at a time, or for 2 octets 16 times at
+that ask for 2 bytes, 10 KiB, or what they post, one request at a time, or for 2 bytes 16 times at
 once, and of 8 connections that ask for a file of 1 MiB.
 
 wrk asks, where it is installed, otherwise a client of our own.  CPU time is the figure to compare:
@@ -13,7 +13,6 @@ _http_servers.py, each in its best configuration of one process and without an a
 what the same costs in C.  What is missing is named and left out, as is what a peer does not answer right.
 """
 
-import os
 import re
 import selectors
 import shutil
@@ -21,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -59,7 +59,7 @@ def ask_by_wrk(server, case, size, seconds, script):
 
 
 def ask_by_ourselves(server, case, size, seconds):
-    """Do as ``ask_by_wrk()`` does, where an answer of *size* octets is one to all requests at once."""
+    """Do as ``ask_by_wrk()`` does, where a response of *size* bytes is one to all requests at once."""
     request, answered, end = case.request() * case.depth, 0, time.perf_counter() + seconds
     with selectors.DefaultSelector() as selector, ExitStack() as connections:
         for _ in range(case.connections):
@@ -89,7 +89,7 @@ def measure(server, case, ask, size, seconds):
 
 
 def check_all(servers, cases):
-    """Return the octets of an answer by peer and case, of those whose answers are right; tell of the others."""
+    """Return the bytes of a response by peer and case, of those whose responses are right; tell of the others."""
     sizes = {}
     for name, server in servers.items():
         for title in cases:
@@ -101,8 +101,8 @@ def check_all(servers, cases):
 
 
 def run(servers, sizes, ask, rounds, seconds):
-    """Return the best CPU and elapsed seconds of a request, by peer and case; all peers take turns."""
-    best, failures = {}, {}
+    """Return the CPU and elapsed seconds of a request in each round, by peer and case; all peers take turns."""
+    rounds_of, failures = defaultdict(list), {}
     for turn in range(rounds):
         for title, case in CASES.items():
             for name, server in servers.items():
@@ -114,11 +114,11 @@ def run(servers, sizes, ask, rounds, seconds):
                 except Failed as failure:
                     failures[name, title] = failure
                 else:
-                    best[name, title] = tuple(map(min, best.get((name, title), measured), measured))
+                    rounds_of[name, title].append(measured)
     _common.progress()
     for (name, title), failure in failures.items():
         print(f"a round of {name}, {title}, does not count: {failure}")
-    return best
+    return rounds_of
 
 
 def print_table(title, best):
@@ -132,7 +132,7 @@ def print_table(title, best):
             print(f"  {name:<26}{figure(1e6 * cpu):>15}{less:>23}{uvicorn:>15}{nginx:>13}{figure(1 / elapsed):>12}")
 
 
-def write_rows(path, best, versions):
+def write_rows(path, measured, versions):
     rows = [
         {
             "peer": name,
@@ -140,10 +140,9 @@ def write_rows(path, best, versions):
             "case": title,
             "connections": CASES[title].connections,
             "at_once": CASES[title].depth,
-            "cpu_us": 1e6 * cpu,
-            "requests_per_second": 1 / elapsed,
+            **_common.request_figures(each),
         }
-        for (name, title), (cpu, elapsed) in best.items()
+        for (name, title), each in measured.items()
     ]
     _common.write_json(path, "http", rows)
 
@@ -171,7 +170,7 @@ def main():
     options = parse()
     rounds, seconds = (1, 1) if options.quick else (3, 3)
     found = _common.environment()
-    print(f"{found['python']}, {found['machine']}; best of {rounds} rounds, {os.cpu_count()} processors", end="; ")
+    print(f"{_common.machine(found)}; best of {rounds} rounds", end="; ")
     has_wrk = shutil.which("wrk") is not None
     print(f"requests by {'wrk' if has_wrk else 'a client of our own, as wrk is not installed'}")
     cases = [title for number, title in enumerate(CASES, 1) if not options.case or number in options.case]
@@ -186,14 +185,14 @@ def main():
                 server.wait_until_ready()
             versions = {name: _http_processes.version(name) for name in servers}
             print(", ".join(f"{name} {number}" for name, number in versions.items()))
-            best = run(servers, check_all(servers, cases), ask, rounds, seconds)
+            measured = run(servers, check_all(servers, cases), ask, rounds, seconds)
         finally:
             for server in servers.values():
                 server.stop()
     for title in cases:
-        print_table(title, best)
+        print_table(title, _common.best_of(measured))
     if options.json:
-        write_rows(options.json, best, versions)
+        write_rows(options.json, measured, versions)
 
 
 if __name__ == "__main__":

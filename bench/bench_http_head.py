@@ -4,13 +4,13 @@
 
 Every peer is given a whole head and ends with the method, the target and a list of the fields.
 httptools is one parser for all heads (no body follows), as on a connection that persists, with the callbacks of
-uvicorn's protocol; h11 is a connection a head, because it wants an answer before the next one;
+uvicorn's protocol; h11 is a connection a head, because it wants a response before the next one;
 http.client is its parse_headers(), which the standard library's server calls, after the request line
 has been split.
 
 Figures are nanoseconds per head, the best of several rounds in which the peers take turns; beside
-them stands the ratio to httptools.  The last rows are what a client that drips one octet at a time
-makes check_beginning() cost, per octet, with the copy of all octets that it is given each time.
+them stands the ratio to httptools.  The last rows are what a client that drips one byte at a time
+makes check_beginning() cost, per byte, with the copy of all bytes that it is given each time.
 """
 
 import importlib.util
@@ -22,8 +22,8 @@ from types import FunctionType
 
 import _common
 from _common import figure
-from bench_framing import best_times
 
+from asynchat_fast.benchmark import take_turns
 from asynchat_fast.http import _head_py, head
 
 COMPILED, PLAIN, HTTPTOOLS, H11, CLIENT = "compiled", "plain", "httptools", "h11", "http.client"
@@ -67,27 +67,27 @@ def split_line(line):
     return method.decode("ascii"), target.decode("ascii")
 
 
-def parse_by_client(octets):
-    file = io.BytesIO(octets + HEAD_END)
+def parse_by_client(data):
+    file = io.BytesIO(data + HEAD_END)
     method, target = split_line(file.readline())
     return method, target, parse_headers(file).items()
 
 
-def parse_by_ours(parse_head, octets):
-    method, target, _, fields, _ = parse_head(octets)
+def parse_by_ours(parse_head, data):
+    method, target, _, fields, _ = parse_head(data)
     return method, target, fields
 
 
 def h11_parser():
     import h11
 
-    def parse(octets):
+    def parse(data):
         connection = h11.Connection(h11.SERVER)
-        connection.receive_data(octets)
+        connection.receive_data(data)
         return connection.next_event()
 
-    def result(octets):
-        request = parse(octets + HEAD_END)
+    def result(data):
+        request = parse(data + HEAD_END)
         fields = [(name.decode(), value.decode()) for name, value in request.headers.raw_items()]
         return request.method.decode(), request.target.decode(), fields
 
@@ -118,9 +118,9 @@ def httptools_parser():
     protocol = Uvicorn()
     protocol.parser = HttpRequestParser(protocol)
 
-    def result(octets):
+    def result(data):
         parser = protocol.parser = HttpRequestParser(protocol)
-        parser.feed_data(octets + HEAD_END)
+        parser.feed_data(data + HEAD_END)
         fields = [(name.decode(), value.decode()) for name, value in protocol.headers]
         return protocol.method.decode(), protocol.url.decode(), fields
 
@@ -143,37 +143,37 @@ def load_peers():
     return peers
 
 
-def verify(peers, octets):
-    """Stop unless all peers find the same in *octets*; names may have lost their case."""
-    line, *lines = octets.split(LINE_END)
+def verify(peers, data):
+    """Stop unless all peers find the same in *data*; names may have lost their case."""
+    line, *lines = data.split(LINE_END)
     fields = [tuple(part.decode() for part in field.split(b": ", 1)) for field in lines]
     expected = (*split_line(line), [(name.lower(), value) for name, value in fields])
     for name, (_, result, _) in peers.items():
-        method, target, found = result(octets)
+        method, target, found = result(data)
         if (method, target, [(name.lower(), value) for name, value in found]) != expected:
-            raise SystemExit(f"error: {name} finds something else in {octets!r}")
+            raise SystemExit(f"error: {name} finds something else in {data!r}")
 
 
-def repeat(parse, octets, count):
+def repeat(parse, data, count):
     for _ in range(count):
-        parse(octets)
+        parse(data)
 
 
-def trial(parse, octets, count):
+def trial(parse, data, count):
     """Return what prepares a run: a loop with code of its own, which the interpreter specialises."""
     own = FunctionType(repeat.__code__.replace(), globals())
-    return lambda: partial(own, parse, octets, count)
+    return lambda: partial(own, parse, data, count)
 
 
-def drip(check_beginning, octets):
+def drip(check_beginning, data):
     checked = 0
-    for size in range(len(octets)):
-        checked = check_beginning(octets[:size], checked)
+    for size in range(len(data)):
+        checked = check_beginning(data[:size], checked)
 
 
-def drip_trials(octets):
+def drip_trials(data):
     modules = {COMPILED: head, PLAIN: _head_py} if head.COMPILED else {PLAIN: _head_py}
-    return {name: partial(partial, drip, module.check_beginning, octets) for name, module in modules.items()}
+    return {name: partial(partial, drip, module.check_beginning, data) for name, module in modules.items()}
 
 
 def drip_cases(quick):
@@ -181,7 +181,7 @@ def drip_cases(quick):
     sizes = (8, 16) if quick else (32, 64)
     cases = {f"a value of {size} KiB": b"GET / HTTP/1.1\r\na:" + b"a" * (size << 10) for size in sizes}
     cases["a target of 8 KiB"] = b"GET /" + b"a" * 8186
-    cases["100 fields of 80 octets"] = b"GET / HTTP/1.1\r\n" + b"name: %b\r\n" % (b"v" * 72) * 100
+    cases["100 fields of 80 bytes"] = b"GET / HTTP/1.1\r\n" + b"name: %b\r\n" % (b"v" * 72) * 100
     return cases
 
 
@@ -198,9 +198,9 @@ class Table:
 
     def measure(self, name, unit, count, trials):
         _common.progress(f"{name} ...")
-        seconds = best_times(trials, self.rounds, self.budget)
+        seconds = take_turns(trials, self.rounds, self.budget)
         _common.progress()
-        nanoseconds = {peer: 1e9 * best / count for peer, best in seconds.items()}
+        nanoseconds = {peer: 1e9 * min(each) / count for peer, each in seconds.items()}
         self.rows.append({"case": name, "unit": unit, "count": count, "ns": nanoseconds})
         row = f"{name:<30}"
         for peer in self.names:
@@ -213,7 +213,7 @@ class Table:
 def print_header():
     found = _common.environment()
     print(f"asynchat_fast {found['versions']['asynchat_fast']}, head.COMPILED = {head.COMPILED}", end="; ")
-    print(f"{found['python']}, {found['machine']}; best of up to 60 rounds, beside it the ratio to httptools")
+    print(f"{_common.machine(found)}; best of up to 60 rounds, beside it the ratio to httptools")
 
 
 def main():
@@ -223,13 +223,13 @@ def main():
     table = Table(list(peers), options.quick)
     table.print_titles("head")
     count = 50 if options.quick else 500
-    for name, octets in CASES.items():
-        verify(peers, octets)
-        trials = {peer: trial(parse, octets + end, count) for peer, (parse, _, end) in peers.items()}
+    for name, data in CASES.items():
+        verify(peers, data)
+        trials = {peer: trial(parse, data + end, count) for peer, (parse, _, end) in peers.items()}
         table.measure(name, "head", count, trials)
-    table.print_titles("octet that drips")
-    for name, octets in drip_cases(options.quick).items():
-        table.measure(name, "octet", len(octets), drip_trials(octets))
+    table.print_titles("byte that drips")
+    for name, data in drip_cases(options.quick).items():
+        table.measure(name, "byte", len(data), drip_trials(data))
     if options.json:
         _common.write_json(options.json, "http_head", table.rows)
 

@@ -1,6 +1,6 @@
 """What a request costs a line server, by asynchat_fast's loop() and its peers, in one run.
 
-    python bench/bench_loop.py [--quick] [--only PEER ...] [--idle N ...] [--json FILE] [--svg FILE]
+    python bench/bench_loop.py [--quick] [--only PEER ...] [--idle N ...] [--json FILE]
 
 The figures are the server process's own CPU time for a request, system calls included, and
 the requests a second, the best of several rounds in turns: with 50 connections that ask one
@@ -22,9 +22,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections import defaultdict
 
 import _common
-import _plot
 import _servers
 from _common import figure
 from _servers import PING, PONG
@@ -33,7 +33,7 @@ CONNECTIONS = 50
 PIPELINED = 16
 IDLE = (10, 100, 1000, 4000, 8000, 10000)
 SPARE_DESCRIPTORS = 100
-LONGEST = 60  # seconds for a client to have its answers
+LONGEST = 60  # seconds for a client to have its responses
 
 
 def raise_descriptor_limit():
@@ -113,9 +113,9 @@ def measure_one_active(server, seconds):
 
 
 def run_busy(servers, rounds, seconds):
-    """Return the best CPU and elapsed seconds of a request, by peer and depth; all peers take turns."""
+    """Return the CPU and elapsed seconds of a request in each round, by peer and depth; all peers take turns."""
     ask = ask_by_redis_benchmark if shutil.which("redis-benchmark") else ask_by_ourselves
-    best, requests = {}, {}
+    measured, requests = defaultdict(list), {}
     for turn in range(rounds):
         for depth in (1, PIPELINED):
             for name, server in servers.items():
@@ -124,15 +124,14 @@ def run_busy(servers, rounds, seconds):
                     _, elapsed = measure_busy(server, ask, depth, 100 * CONNECTIONS * depth // 4)
                     unit = CONNECTIONS * depth
                     requests[name, depth] = max(int(seconds / elapsed) // unit, 1) * unit
-                measured = measure_busy(server, ask, depth, requests[name, depth])
-                best[name, depth] = tuple(map(min, best.get((name, depth), measured), measured))
+                measured[name, depth].append(measure_busy(server, ask, depth, requests[name, depth]))
     _common.progress()
-    return best
+    return measured
 
 
 def run_idle(servers, counts, rounds, seconds):
-    """Return the best CPU and elapsed seconds by peer and number of idle connections, and by peer the octets of one."""
-    best, octets = {}, {}
+    """Return the CPU and elapsed seconds by peer and number of idle connections, and by peer the bytes of one."""
+    measured, sizes = {}, {}
     for name, server in servers.items():
         before = _servers.resident(server.pid)
         idle = []
@@ -140,14 +139,13 @@ def run_idle(servers, counts, rounds, seconds):
             _common.progress(f"one active among {count} idle: {name} ...")
             while len(idle) < count:
                 idle.append(connect(server))
-            measured = [measure_one_active(server, seconds) for _ in range(rounds)]
-            best[name, count] = tuple(map(min, zip(*measured, strict=True)))
+            measured[name, count] = [measure_one_active(server, seconds) for _ in range(rounds)]
         if before is not None and idle:
-            octets[name] = (_servers.resident(server.pid) - before) / len(idle)
+            sizes[name] = (_servers.resident(server.pid) - before) / len(idle)
         for connection in idle:
             connection.close()
     _common.progress()
-    return best, octets
+    return measured, sizes
 
 
 def print_table(title, best, key):
@@ -160,43 +158,31 @@ def print_table(title, best, key):
             print(f"  {name:<28}{figure(1e6 * cpu):>15}{less:>18}{redis:>13}{figure(1 / elapsed):>13}")
 
 
-def print_octets(octets):
-    print(f"\n{'one idle connection':<30}{'resident octets':>15}")
-    for name, size in octets.items():
+def print_sizes(sizes):
+    print(f"\n{'one idle connection':<30}{'resident bytes':>15}")
+    for name, size in sizes.items():
         print(f"  {name:<28}{figure(size):>15}")
 
 
-def write_svg(path, best):
-    names = dict.fromkeys(name for name, _ in best)
-    lines = {
-        name: [(count, 1e6 * cpu) for (of_name, count), (cpu, _) in best.items() if of_name == name] for name in names
-    }
-    title = "CPU time of the server for one request, beside idle connections"
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(_plot.plot(title, "idle connections", "microseconds", lines))
-
-
-def write_rows(path, busy, idle, octets):
-    measured = [(name, CONNECTIONS, depth, 0, *best) for (name, depth), best in busy.items()]
-    measured += [(name, 1, 1, count, *best) for (name, count), best in idle.items()]
+def write_rows(path, busy, idle, sizes):
+    measured = [(name, CONNECTIONS, depth, 0, each) for (name, depth), each in busy.items()]
+    measured += [(name, 1, 1, count, each) for (name, count), each in idle.items()]
     rows = [
         {
             "peer": name,
             "connections": connections,
             "at_once": at_once,
             "idle": count,
-            "cpu_us": 1e6 * cpu,
-            "requests_per_second": 1 / elapsed,
+            **_common.request_figures(each),
         }
-        for name, connections, at_once, count, cpu, elapsed in measured
+        for name, connections, at_once, count, each in measured
     ]
-    rows += [{"peer": name, "octets_per_idle_connection": size} for name, size in octets.items()]
+    rows += [{"peer": name, "bytes_per_idle_connection": size} for name, size in sizes.items()]
     _common.write_json(path, "loop", rows)
 
 
 def parse():
     parser = _common.arguments(__doc__)
-    parser.add_argument("--svg", metavar="FILE", help="plot the cost against the idle connections there")
     parser.add_argument("--only", nargs="+", metavar="PEER", help="only these peers, by the names in the tables")
     parser.add_argument("--idle", nargs="+", type=int, metavar="N", help="how many are idle (10 to 10000), 0 for none")
     return _common.parse(parser)
@@ -229,19 +215,17 @@ def main():
         for name in choose_peers(options):
             servers[name] = _servers.start(name)
         busy = run_busy(servers, rounds, seconds)
-        idle, octets = run_idle(servers, counts, idle_rounds, seconds / 2)
+        idle, sizes = run_idle(servers, counts, idle_rounds, seconds / 2)
     finally:
         for server in servers.values():
             server.stop()
-    print_table(f"{CONNECTIONS} connections", busy, 1)
-    print_table(f"{CONNECTIONS} connections, {PIPELINED} at once", busy, PIPELINED)
+    print_table(f"{CONNECTIONS} connections", _common.best_of(busy), 1)
+    print_table(f"{CONNECTIONS} connections, {PIPELINED} at once", _common.best_of(busy), PIPELINED)
     for count in counts:
-        print_table(f"one active among {count:,} idle", idle, count)
-    print_octets(octets)
-    if options.svg and len(counts) > 1:
-        write_svg(options.svg, idle)
+        print_table(f"one active among {count:,} idle", _common.best_of(idle), count)
+    print_sizes(sizes)
     if options.json:
-        write_rows(options.json, busy, idle, octets)
+        write_rows(options.json, busy, idle, sizes)
 
 
 if __name__ == "__main__":
