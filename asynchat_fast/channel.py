@@ -1,15 +1,13 @@
 """``async_chat``: the conversation on an ``asyncore.dispatcher``."""
 
 import errno
-import gc
 import os
 import socket
-from types import MethodType
 
 from ._asyncore import asyncore
 from .conversation import Conversation
-from .eventloop.timers import let_go_of, timers_of
-from .sending import Sending, would_block
+from .eventloop import call_later
+from .sending import would_block
 
 __all__ = ["async_chat", "asyncore"]
 
@@ -65,7 +63,6 @@ class async_chat(Conversation, asyncore.dispatcher):
         self._ac_closed = True
         if self.__idle_timer is not None:
             self.__idle_timer.cancel()
-            let_go_of(self._map)
         super().close()
 
     __idle_timer = None
@@ -74,6 +71,8 @@ class async_chat(Conversation, asyncore.dispatcher):
         """Converse over *sock*, which is not blocking, and join *map*."""
         self._ac_closed = False
         super().set_socket(sock, map)
+        if self._ac_queue_is_known:
+            self._ac_report()
         if self.__idle_timer is not None:
             self.__idle_timer.cancel()
         if self.idle_timeout is not None:
@@ -96,7 +95,7 @@ class async_chat(Conversation, asyncore.dispatcher):
         self.handle_close()
 
     def _ac_call_later(self, seconds, callback, *args):
-        return timers_of(self._map).call_later(seconds, callback, *args)
+        return call_later(seconds, callback, *args, map=self._map)
 
     def _ac_end_output(self):
         if type(self.socket) is not socket.socket:
@@ -128,74 +127,9 @@ class async_chat(Conversation, asyncore.dispatcher):
                 self.handle_error()
             return -1
 
-    # What loop() wants to know, so as not to ask each channel on each pass.
+    # What loop() wants to know, so as not to ask each channel in each pass.
 
     def _ac_report(self):
         map = getattr(self, "_map", None)  # a dispatcher's, if its __init__ has been called
-        if hasattr(map, "touch") and self._fileno is not None:
-            map.touch(self._fileno)
-
-    def _ac_interest(self):
-        """Return whether to read and whether to write, if that cannot change without ``_ac_report()``; else None."""
-        if _Watched.readable is None:
-            _watch_rebinding()
-        cls = type(self)
-        if not self.connected or cls.readable is not _Watched.readable or cls.writable is not _Watched.writable:
-            return None
-        if self._ac_rebound or self._ac_queue_is_known:
-            return None
-        return Sending.readable(self), Sending.writable(self)
-
-    _ac_rebound = None  # readable() or writable(), if this object has rebound them: dict, name -> function
-
-
-class _Watched(property):
-    """A method that reports when an object rebinds it; on the class, it is a function."""
-
-    readable = writable = None  # those of async_chat, once they are watched
-
-    def __init__(self, name, function):
-        super().__init__(self.__fetch, self.__rebind, self.__rebind, function.__doc__)
-        self.name = name
-        self.function = function
-
-    def __call__(self, channel):
-        return self.function(channel)
-
-    def __fetch(self, channel):
-        # Not in the object's dictionary, even to look: once it is asked for, CPython is slow at all attributes.
-        own = channel._ac_rebound
-        return (own and own.get(self.name)) or MethodType(self.function, channel)
-
-    def __rebind(self, channel, function=None):
-        channel.__dict__.pop(self.name, None)
-        own = dict(channel._ac_rebound or ())
-        own.pop(self.name, None)
-        if function is not None:
-            own[self.name] = function
-        channel._ac_rebound = own or None
-        channel._ac_report()
-
-
-def _watch_rebinding():
-    """Notice from now on when a channel rebinds readable() or writable(), since loop() runs.
-
-    Not from the start, because it makes these methods slow to call, which asyncore.loop() does
-    for each channel on each pass.
-    """
-    functions = {"readable": Sending.readable, "writable": Sending.writable}
-    rebound = [
-        (channel, name, method)
-        for channel in gc.get_objects()  # once in a process
-        if issubclass(type(channel), async_chat)
-        for name, function in functions.items()
-        if getattr(type(channel), name) is function
-        and getattr(method := getattr(channel, name), "__func__", None) is not function
-    ]
-    for name, function in functions.items():
-        watched = _Watched(name, function)
-        setattr(_Watched, name, watched)
-        if getattr(async_chat, name) is function:  # not patched
-            setattr(async_chat, name, watched)
-    for channel, name, method in rebound:
-        setattr(channel, name, method)
+        if hasattr(type(map), "touch") and self._fileno is not None:
+            (map.watch if self._ac_queue_is_known else map.touch)(self._fileno)

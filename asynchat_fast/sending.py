@@ -354,3 +354,5 @@ class Sending:
     def writable(self):
         """Tell whether there is something to send, or a connection to be waited for."""
         return bool(self.__fifo) or not self.connected
+
+    readable._ac_reports = writable._ac_reports = True  # what they return changes not without _ac_report()

@@ -8,8 +8,9 @@ import time
 import weakref
 
 from ._asyncore import asyncore
-from .eventloop.reactor import ACCEPT_PAUSE, EXHAUSTED
-from .eventloop.timers import timers_of
+from .eventloop import call_later
+from .eventloop.exhaustion import EXHAUSTED
+from .eventloop.exhaustion import PAUSE as ACCEPT_PAUSE
 
 __all__ = ["chat_server", "inherited_sockets"]
 
@@ -125,7 +126,7 @@ class chat_server(asyncore.dispatcher):
     def __pause(self, error):
         self.__resume = time.monotonic() + ACCEPT_PAUSE
         self.__stop_waking()
-        self.__waking = timers_of(self._map).call_later(ACCEPT_PAUSE, self.readable)  # the loop is to wake, and ask
+        self.__waking = call_later(ACCEPT_PAUSE, self.readable, map=self._map)  # the loop is to wake, and ask
         if not self.__exhausted:
             self.__exhausted = True
             self.log_info(f"{self!r} leaves connections waiting: {error.strerror}", "error")

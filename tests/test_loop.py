@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -226,7 +227,11 @@ def receive(sock, size):
 
 class TestArguments:
     def test_are_those_of_asyncore(self):
-        assert inspect.signature(loop) == inspect.signature(asyncore.loop)
+        ours, theirs = (
+            [(each.name, each.kind, each.default) for each in inspect.signature(function).parameters.values()]
+            for function in (loop, asyncore.loop)
+        )
+        assert ours == theirs
 
     def test_map_without_channels_is_not_served(self, map):
         assert loop(map=map) is None
@@ -934,10 +939,11 @@ class TestEvents:
         one_pass()
         assert channel.events == ["ValueError('a mistake')", "close"]
 
-    @pytest.mark.parametrize(
-        ("number", "events"), [(errno.ECONNRESET, ["close"]), (errno.EPIPE, ["close"]), (errno.EIO, ["error", "close"])]
-    )
-    def test_error_that_says_that_the_peer_has_gone_closes(self, connect, one_pass, number, events):
+    @pytest.mark.parametrize("number", [errno.ECONNRESET, errno.EPIPE, errno.EIO])
+    @pytest.mark.parametrize("use_poll", [False, True])
+    def test_error_that_a_handler_raises(self, map, connect, number, use_poll):
+        """poll2() takes some for the end of the connection, poll() none."""
+
         class Failing(Foreign):
             def handle_read(self):
                 raise OSError(number, "failed")
@@ -948,8 +954,9 @@ class TestEvents:
 
         channel, peer = connect(Failing)
         peer.sendall(b"line\n")
-        one_pass()
-        assert channel.events == events
+        loop(0, use_poll, map, 1)
+        closes = use_poll and number != errno.EIO and hasattr(select, "poll")
+        assert channel.events == (["close"] if closes else ["error", "close"])
 
     @pytest.mark.parametrize("ending", [asyncore.ExitNow, KeyboardInterrupt, SystemExit])
     def test_what_ends_the_loop_can_be_followed_by_another(self, map, connect, ending):

@@ -8,112 +8,248 @@ import errno
 import select
 import sys
 import time
+from collections.abc import Callable
+from typing import Any, Protocol
 
-__all__ = ["ERROR", "HANGUP", "INVALID", "READ", "URGENT", "WRITE", "pollers"]
+__all__ = ["ERROR", "HANGUP", "INVALID", "READ", "URGENT", "WRITE", "Poller", "look", "pollers"]
 
 READ, URGENT, WRITE, ERROR, HANGUP, INVALID = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+
+Events = list[tuple[int, int]]
+"""Pairs of a descriptor and what has happened to it, a mask."""
+
+
+class Poller(Protocol):
+    """What waits for descriptors."""
+
+    masks: dict[int, int]
+    """What is waited for, by descriptor; to be changed by ``set()`` only."""
+
+    def set(self, fd: int, mask: int) -> None:
+        """Wait for *mask* on *fd* from now on, 0 is for nothing; again, it finds out whether *fd* is another file now.
+
+        OSError or ValueError if *fd* is closed, or of a kind that cannot be waited for; it is not waited for then.
+        """
+
+    def poll(self, timeout: float | None) -> Events:
+        """Wait for *timeout* seconds at most, None for any time, and return what has happened."""
+
+    def close(self) -> None:
+        """Let go of the system's object, but keep the masks: a ``poll()`` that follows registers them anew."""
+
+
+def look(fd: int, mask: int) -> int:
+    """Return which of *mask*, and of ERROR, HANGUP and INVALID, hold of *fd* at this moment."""
+    if hasattr(select, "poll"):
+        by_poll = select.poll()
+        by_poll.register(fd, mask)
+        return dict(by_poll.poll(0)).get(fd, 0)
+    by_select = SelectPoller()
+    by_select.set(fd, mask)
+    return dict(by_select.poll(0)).get(fd, 0) & (mask | INVALID)
+
+
+_lost: list[Any] = []  # whose descriptors mean other files by now, which freeing the objects would close
 
 
 class EpollPoller:
     """``epoll(7)``."""
 
-    def __init__(self):
-        self._epoll = select.epoll()
-        # PyPy's takes no None.
-        self.poll = self._poll_with_files if sys.implementation.name == "pypy" else self._epoll.poll
-        self._always = {}  # regular files, which epoll refuses because they are always ready
+    poll: Callable[[float | None], Events]
+    """See ``Poller.poll()``; OSError if epoll's own descriptor was closed."""
 
-    def set(self, fd, before, mask):
-        """Wait for *mask* on *fd* from now on, where *before* was waited for until now; 0 is for nothing.
+    def __init__(self) -> None:
+        self.masks: dict[int, int] = {}
+        self._epoll: Any = None  # opened by poll()
+        self._always: dict[int, int] = {}  # regular files, which epoll refuses because they are always ready
+        self._closed: list[int] = []  # found when everything was registered anew
+        # Closed before they were taken out.  A forked process or a duplicate may keep such a file open, and it is
+        # told under its old number, then, and cannot be taken out any more.
+        self._doubtful: set[int] = set()
+        self.poll = self._poll_with_care
 
-        OSError if *fd* is closed, or of a kind that cannot be waited for.
-        """
-        if not mask:
-            self._always.pop(fd, None)
-            with contextlib.suppress(OSError, ValueError):  # closing a descriptor has unregistered it
-                self._epoll.unregister(fd)
-            return
+    def set(self, fd: int, mask: int) -> None:
+        """See ``Poller.set()``."""
+        before = self.masks.pop(fd, 0)
+        if self._epoll is not None:
+            if mask:
+                self._register(fd, mask, before)
+            elif before:
+                self._unregister(fd)
+        if mask:
+            self.masks[fd] = mask
+
+    def _register(self, fd: int, mask: int, before: int) -> None:
+        if self._always and self._always.pop(fd, 0):
+            before = 0
         try:
             (self._epoll.modify if before else self._epoll.register)(fd, mask)
         except FileExistsError:
             self._epoll.modify(fd, mask)
-        except FileNotFoundError:  # closed, and opened again as something else
-            self._epoll.register(fd, mask)
+        except FileNotFoundError:  # closed, and opened again as another file
+            self._doubt(fd)
+            self._register(fd, mask, 0)
         except PermissionError:
             self._always[fd] = mask & (READ | WRITE)
-            self.poll = self._poll_with_files
+            self.poll = self._poll_with_care
+        except OSError:
+            if before:
+                self._doubt(fd)
+            raise
 
-    def _poll_with_files(self, timeout):
-        """Wait for *timeout* seconds at most, None for any time; return a list of ``(fd, mask)``."""
-        longest = -1 if timeout is None else timeout
-        return self._epoll.poll(0 if self._always else longest) + list(self._always.items())
+    def _unregister(self, fd: int) -> None:
+        if self._always.pop(fd, 0):
+            return
+        try:
+            self._epoll.unregister(fd)
+        except (OSError, ValueError):
+            self._doubt(fd)
 
-    def close(self):
-        """Let go of the system's resources."""
-        self._epoll.close()
+    def _doubt(self, fd: int) -> None:
+        self._doubtful.add(fd)
+        self.poll = self._poll_with_care
+
+    def _poll_with_care(self, timeout: float | None) -> Events:
+        if self._epoll is None:
+            self._open()
+        if self._always or self._closed:
+            timeout = 0
+        happened: Events = self._epoll.poll(-1 if timeout is None else timeout)
+        if self._always or self._closed:
+            happened += self._always.items()
+            happened += [(fd, INVALID) for fd in self._closed]
+            self._closed.clear()
+        elif self._doubtful:
+            return self._without_false(happened)
+        elif sys.implementation.name != "pypy":  # whose poll() takes no None
+            self.poll = self._epoll.poll
+        return happened
+
+    def _without_false(self, happened: Events) -> Events:
+        """Return *happened* without what is told of files that are not open here any more."""
+        told = self._doubtful.intersection(fd for fd, _ in happened)
+        false = {fd for fd in told if not look(fd, self.masks.get(fd, 0)) or fd not in self.masks}
+        if false:
+            self.close()
+        return [(fd, mask) for fd, mask in happened if fd not in false]
+
+    def _open(self) -> None:
+        self._epoll = select.epoll()
+        for fd, mask in list(self.masks.items()):
+            try:
+                self._register(fd, mask, 0)
+            except (OSError, ValueError):
+                del self.masks[fd]
+                self._closed.append(fd)
+
+    def close(self) -> None:
+        """See ``Poller.close()``."""
+        epoll, self._epoll = self._epoll, None
+        self.poll = self._poll_with_care
+        self._always.clear()
+        self._doubtful.clear()
+        if epoll is not None:
+            try:
+                epoll.poll(0, 1)
+            except OSError:
+                _lost.append(epoll)
+            else:
+                epoll.close()
+
+
+_kq: Any = select  # whose names for kqueue are not known to type checkers on other systems
 
 
 class KqueuePoller:
     """``kqueue(2)``."""
 
-    def __init__(self):
-        self._kqueue = select.kqueue()
-        self._registered = 0
+    _MOST = 1024  # events at once
 
-    def set(self, fd, before, mask):
-        """See ``EpollPoller.set()``."""
-        for flag, kind in ((READ, select.KQ_FILTER_READ), (WRITE, select.KQ_FILTER_WRITE)):
-            if mask & flag and not before & flag:
-                self._kqueue.control([select.kevent(fd, kind, select.KQ_EV_ADD)], 0)
-                self._registered += 1
-            elif before & flag and not mask & flag:
-                self._registered -= 1
-                with contextlib.suppress(OSError):
-                    self._kqueue.control([select.kevent(fd, kind, select.KQ_EV_DELETE)], 0)
+    def __init__(self) -> None:
+        self.masks: dict[int, int] = {}
+        self._kqueue: Any = None  # opened by poll()
+        self._closed: list[int] = []  # found when everything was registered anew
 
-    def poll(self, timeout):
-        """Wait for *timeout* seconds at most, None for any time; return a list of ``(fd, mask)``."""
-        masks = {}
-        for event in self._kqueue.control(None, max(self._registered, 1), timeout):
-            mask = READ if event.filter == select.KQ_FILTER_READ else WRITE
-            if event.flags & select.KQ_EV_EOF and event.filter == select.KQ_FILTER_WRITE:
+    def set(self, fd: int, mask: int) -> None:
+        """See ``Poller.set()``."""
+        before = self.masks.pop(fd, 0)
+        if self._kqueue is not None:
+            self._register(fd, mask, before)
+        if mask:
+            self.masks[fd] = mask
+
+    def _register(self, fd: int, mask: int, before: int) -> None:
+        for flag, kind in ((READ, _kq.KQ_FILTER_READ), (WRITE, _kq.KQ_FILTER_WRITE)):
+            if mask & flag:
+                self._kqueue.control([_kq.kevent(fd, kind, _kq.KQ_EV_ADD)], 0)
+            elif before & flag:
+                with contextlib.suppress(OSError):  # closing the descriptor has taken it out
+                    self._kqueue.control([_kq.kevent(fd, kind, _kq.KQ_EV_DELETE)], 0)
+
+    def poll(self, timeout: float | None) -> Events:
+        """See ``Poller.poll()``; OSError if kqueue's own descriptor was closed."""
+        if self._kqueue is None:
+            self._open()
+        if self._closed:
+            timeout = 0
+        masks: dict[int, int] = dict.fromkeys(self._closed, INVALID)
+        self._closed.clear()
+        for event in self._kqueue.control(None, min(2 * len(self.masks) + 1, self._MOST), timeout):
+            mask = READ if event.filter == _kq.KQ_FILTER_READ else WRITE
+            if event.flags & _kq.KQ_EV_EOF and event.filter == _kq.KQ_FILTER_WRITE:
                 mask |= HANGUP
             masks[event.ident] = masks.get(event.ident, 0) | mask
         return list(masks.items())
 
-    def close(self):
-        """See ``EpollPoller.close()``."""
-        with contextlib.suppress(OSError):  # a forked process does not inherit it
-            self._kqueue.close()
+    def _open(self) -> None:
+        self._kqueue = _kq.kqueue()
+        for fd, mask in list(self.masks.items()):
+            try:
+                self._register(fd, mask, 0)
+            except OSError:
+                del self.masks[fd]
+                self._closed.append(fd)
+
+    def close(self) -> None:
+        """See ``Poller.close()``."""
+        kqueue, self._kqueue = self._kqueue, None
+        if kqueue is not None:
+            try:
+                kqueue.control(None, 1, 0)
+            except OSError:  # a forked process does not inherit it
+                _lost.append(kqueue)
+            else:
+                kqueue.close()
 
 
 class PollPoller:
     """``poll(2)``."""
 
-    def __init__(self):
+    def __init__(self) -> None:
+        self.masks: dict[int, int] = {}
         self._poll = select.poll()
 
-    def set(self, fd, before, mask):
-        """See ``EpollPoller.set()``; a closed descriptor is reported by ``poll()``."""
+    def set(self, fd: int, mask: int) -> None:
+        """See ``Poller.set()``; that a descriptor is closed is told by ``poll()``."""
         if mask:
             self._poll.register(fd, mask)
-        else:
-            with contextlib.suppress(KeyError):
-                self._poll.unregister(fd)
+            self.masks[fd] = mask
+        elif self.masks.pop(fd, 0):
+            self._poll.unregister(fd)
 
-    def poll(self, timeout):
-        """Wait for *timeout* seconds at most, None for any time; return a list of ``(fd, mask)``."""
+    def poll(self, timeout: float | None) -> Events:
+        """See ``Poller.poll()``."""
         # Rounded up: a timer that is due in less than a millisecond would be polled for without a pause.
         return self._poll.poll(None if timeout is None else int(timeout * 1000 + 0.999))
 
-    def close(self):
-        """See ``EpollPoller.close()``."""
+    def close(self) -> None:
+        """See ``Poller.close()``: there is nothing to let go of, as poll() is told everything each time."""
 
 
-_CLOSED = (errno.EBADF, errno.ENOTSOCK)
+_CLOSED = (errno.EBADF, getattr(errno, "ENOTSOCK", errno.EBADF))
 
 
-def _is_closed(fd):
+def _is_closed(fd: int) -> bool:
     try:
         select.select([fd], [], [], 0)
     except OSError:
@@ -124,19 +260,19 @@ def _is_closed(fd):
 class SelectPoller:
     """``select(2)``: what all systems have, for few descriptors and small ones."""
 
-    def __init__(self):
-        self._masks = {}
+    def __init__(self) -> None:
+        self.masks: dict[int, int] = {}
 
-    def set(self, fd, before, mask):
-        """See ``EpollPoller.set()``."""
+    def set(self, fd: int, mask: int) -> None:
+        """See ``Poller.set()``; that a descriptor is closed is told by ``poll()``."""
         if mask:
-            self._masks[fd] = mask
+            self.masks[fd] = mask
         else:
-            self._masks.pop(fd, None)
+            self.masks.pop(fd, None)
 
-    def poll(self, timeout):
-        """Wait for *timeout* seconds at most, None for any time; return a list of ``(fd, mask)``."""
-        waiting = self._masks.copy()  # other threads may change it meanwhile
+    def poll(self, timeout: float | None) -> Events:
+        """See ``Poller.poll()``."""
+        waiting = self.masks.copy()  # other threads may change it meanwhile
         if not waiting and timeout is not None:
             time.sleep(timeout)  # Windows' select() does not wait for nothing
             return []
@@ -155,18 +291,15 @@ class SelectPoller:
                 masks[fd] = masks.get(fd, 0) | flag
         return list(masks.items())
 
-    def close(self):
-        """See ``EpollPoller.close()``."""
+    def close(self) -> None:
+        """See ``Poller.close()``: there is nothing to let go of, as select() is told everything each time."""
 
 
-pollers = {
-    name: poller
-    for name, poller in {
-        "epoll": EpollPoller,
-        "kqueue": KqueuePoller,
-        "poll": PollPoller,
-        "select": SelectPoller,
-    }.items()
-    if hasattr(select, name)
+_all: dict[str, type[Poller]] = {
+    "epoll": EpollPoller,
+    "kqueue": KqueuePoller,
+    "poll": PollPoller,
+    "select": SelectPoller,
 }
+pollers = {name: poller for name, poller in _all.items() if hasattr(select, name)}
 """The pollers that this system has (dict, name -> class), the best first."""
