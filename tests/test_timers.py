@@ -312,7 +312,7 @@ class TestCancelling:
         sizes = set()
         for _ in range(10_000):
             later(100 * PATIENCE, pytest.fail).cancel()
-            sizes.add(len(kept_for(map).timers._heap))
+            sizes.add(len(kept_for(map).timers.heap))
         assert max(sizes) < 200
         serve()
         assert made == ["call"]

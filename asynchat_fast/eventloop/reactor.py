@@ -5,11 +5,12 @@ import select
 import sys
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .._asyncore import asyncore
 from .maps import Kept, Map, SocketMap, kept_for, let_go_of
-from .pollers import INVALID, READ, Events, Poller, pollers
+from .pollers import INVALID, READ, URGENT, Events, Poller, pollers
 from .registrations import Registrations
 from .telling import ENDING, POLL, SELECT
 from .waker import Waker
@@ -42,7 +43,7 @@ class Reactor:
         if reactor is None:
             reactor = kept.reactor = cls(map, kept)
         reactor._depth += 1
-        reactor._note_run()
+        reactor.registrations.note_run()
         return reactor
 
     def leave(self) -> None:
@@ -94,13 +95,8 @@ class Reactor:
         self._passes += 1
         if happened:
             self._dispatch(happened, use_poll)
-        if self._timers.run_due(_log_failure) or happened:
-            self._note_run()
-
-    def _note_run(self) -> None:
-        """Note that the program's code has run, which may have changed any channel."""
-        if self.registrations.noting is not None:
-            self.registrations.slow.owed = len(self.registrations.channels)
+        if (self._timers.heap and self._timers.run_due(_log_failure)) or happened:
+            registrations.note_run()
 
     def _wait(self, timeout: float | None, now: float) -> Events:
         """Ask the channels, wait once, and return what has happened."""
@@ -138,18 +134,20 @@ class Reactor:
 
     def _dispatch(self, happened: Events, use_poll: bool) -> None:
         """Tell the channels what has *happened*."""
-        registrations, this, channel_at = self.registrations, self._passes, self._map.get
-        channels, classes, exceptional = registrations.channels, registrations.classes, registrations.exceptions.fds
+        registrations, this = self.registrations, self._passes
+        channel_at: Callable[[int], Any] = self._map.get
+        channels, classes, masks = registrations.channels, registrations.classes, registrations.poller.masks
+        write_mask, exceptional = registrations.write_mask, registrations.exceptions.fds
         tell, fail = POLL if use_poll else SELECT
         try:
             for fd, events in happened:
                 if self._passes != this:
                     return  # a nested loop() has served all, and descriptors may mean other channels since
                 channel = channels.get(fd)
-                if channel_at(fd) is not channel or channel is None:
+                if channel is not channel_at(fd) or channel is None:
                     self._drain(fd, events)
                     continue
-                sock = channel.socket if type(channel) in classes else None
+                sock = channel.socket if (reports := type(channel) in classes) else None
                 if events != READ or exceptional:
                     tell(registrations, fd, channel, events)
                 else:  # nearly always, and the same in all words
@@ -159,8 +157,13 @@ class Reactor:
                         raise
                     except BaseException as error:
                         fail(registrations, fd, channel, error)
-                if channel_at(fd) is channel:
-                    registrations.note_event(fd, channel, sock, events)
+                if channel is not channel_at(fd):
+                    continue
+                if reports and sock is not None and channel.socket is sock and sock.fileno() == fd:
+                    mask = READ | URGENT if channel.readable() else 0
+                    if (mask | write_mask if channel.writable() else mask) == masks.get(fd):
+                        continue
+                registrations.note_change(fd, channel, events)
         except BaseException:
             registrations.note_failure(happened)
             raise

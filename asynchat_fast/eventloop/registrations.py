@@ -36,7 +36,7 @@ class Registrations:
     def show(self, use_poll: bool) -> None:
         """Wait from now on for what poll() would be asked for (*use_poll*), or what select() would."""
         self.use_poll = use_poll
-        self._write_mask = WRITE if use_poll else WRITE | URGENT  # select() tells writers, too, of urgent data
+        self.write_mask = WRITE if use_poll else WRITE | URGENT  # select() tells writers, too, of urgent data
         self._ask_all_again()
 
     def _ask_all_again(self) -> None:
@@ -48,67 +48,62 @@ class Registrations:
         if self.noting is not None:
             self.noting.changed.update(fd for fd, _ in happened if fd in self.channels)
 
-    def note_event(self, fd: int, channel: Any, sock: Any, events: int) -> None:
-        """Have *channel* asked before the next wait, if its own *events* have changed what it waits for.
+    def note_run(self) -> None:
+        """Note that the program's code has run, which may have changed any channel."""
+        if self.noting is not None:
+            self.slow.owed = len(self.channels)
 
-        *sock* was its socket before, None if it does not report and is asked in any case.
-        """
-        if events & INVALID:
-            self._rest(fd, channel)
-        if sock is not None:
-            mask = READ | URGENT if channel.readable() else 0
-            if channel.writable() and not channel.accepting:
-                mask |= self._write_mask
-            try:
-                if mask == self.poller.masks.get(fd) and channel.socket is sock and sock.fileno() == fd:
-                    return
-            except (AttributeError, OSError, ValueError):
-                pass
-            if self.noting is not None:
-                self.noting.changed.add(fd)
+    def note_change(self, fd: int, channel: Any, events: int) -> None:
+        """Have *channel* asked before the next wait, and *fd* registered anew, after *events* of its own."""
         self._unsure.add(fd)
+        if self.noting is not None:
+            self.noting.changed.add(fd)
+            if events & INVALID and self.channels.get(fd) is channel:
+                self.exceptions.pause(fd)  # or it would be told in each pass
 
     def ask(self, now: float) -> bool:
         """Ask those channels what they wait for that may have changed their mind; tell whether not to wait."""
-        if self.noting is None:
+        noting, slow = self.noting, self.slow
+        if noting is None:
             for fd in self.channels.keys() | self.map.keys():
                 self._ask_one(fd)
             return bool(self.closed)
-        changed = self.noting.changed
         for cls, methods in self.classes.items():
             if cls.readable is not methods[0] or cls.writable is not methods[1]:  # type: ignore[attr-defined]
                 self.classes.clear()
                 self._ask_all_again()
                 break
-        fds = self._asked
-        if self.slow.owed and now >= self.slow.next:
-            fds = fds.union(self._take_slow(now))
-        if self.noting.watched or self.exceptions.fds:
-            fds = fds | self.noting.watched | self.exceptions.to_ask()
-        if changed:
-            fds = fds | {changed.pop() for _ in range(len(changed))}  # one by one, as other threads add to it
-        if fds:
-            self._ask_some(fds)
-        return bool(changed or self.closed)
+        if slow.owed and now >= slow.next:
+            self._ask_slowly(slow.take(self.channels, now))
+        if self._asked or noting.changed or noting.watched or self.exceptions.fds:
+            self._ask_some(noting)
+        return bool(noting.changed or self.closed)
 
-    def _ask_some(self, fds: set[int]) -> None:
-        changed = self.noting.changed  # type: ignore[union-attr]
+    def _ask_some(self, noting: SocketMap) -> None:
+        changed = noting.changed
+        fds = self._asked | noting.watched | self.exceptions.to_ask()
+        for _ in range(len(changed)):  # one by one, as other threads add to it
+            fds.add(changed.pop())
         try:
-            for fd in tuple(fds):
+            for fd in fds:
                 self._ask_one(fd)
         except BaseException:
             changed |= fds  # for the next loop()
             raise
-        if changed:
-            changed -= self._asked  # those asked in each pass need not be noted
+        changed -= self._asked  # those asked in each pass need not be noted
 
-    def _take_slow(self, now: float) -> list[int]:
-        taken = self.slow.take(self.channels, now)
-        for fd in taken:
+    def _ask_slowly(self, fds: list[int]) -> None:
+        """Have those at *fds* asked that have changed unnoticed, or may be other files by now."""
+        changed = self.noting.changed  # type: ignore[union-attr]  # a plain dict has no slow round
+        for fd in fds:
             channel = self.channels.get(fd)
-            if channel is not None and (fd in self._asked or is_elsewhere(channel, fd)):
+            if self.map.get(fd) is not channel:
+                changed.add(fd)
+            elif type(channel) not in self.classes or is_elsewhere(channel, fd):
                 self._unsure.add(fd)
-        return taken
+                changed.add(fd)
+            elif self._interest(fd, channel) != self.poller.masks.get(fd, 0):
+                changed.add(fd)
 
     def _ask_one(self, fd: int) -> None:
         channel = self.map.get(fd)
@@ -147,7 +142,7 @@ class Registrations:
         """Return the mask of what *channel* waits for."""
         mask = READ | URGENT if channel.readable() else 0
         if channel.writable() and not getattr(channel, "accepting", False):
-            mask |= self._write_mask
+            mask |= self.write_mask
         return self.exceptions.restrict(fd, channel, mask) if self.exceptions.fds else mask
 
     def forget(self, fd: int) -> None:
@@ -158,8 +153,3 @@ class Registrations:
             self.exceptions.discard(fd)
         if fd in self.poller.masks:
             self.poller.set(fd, 0)
-
-    def _rest(self, fd: int, channel: Any) -> None:
-        """Pause at *fd*, which is closed, as *channel* goes on standing in the map: it would be told in each pass."""
-        if self.noting is not None and self.channels.get(fd) is channel:
-            self.exceptions.pause(fd)

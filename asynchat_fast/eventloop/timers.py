@@ -44,14 +44,14 @@ class Timers:
     """
 
     def __init__(self, emptied: Callable[[], object] | None = None) -> None:
-        self._heap: list[tuple[float, int, Timer]] = []  # of (when, order, timer)
+        self.heap: list[tuple[float, int, Timer]] = []  # of (when, order, timer), cancelled ones included
         self._cancelled = 0
         self._orders = itertools.count()
         self._lock = RLock()  # a signal handler or a finalizer may set a timer in the middle of a method
         self._emptied = emptied
 
     def __len__(self) -> int:
-        return len(self._heap) - self._cancelled
+        return len(self.heap) - self._cancelled
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
         """Call *callback* with *args* in *seconds* (number, not negative), and return its Timer."""
@@ -65,23 +65,23 @@ class Timers:
             raise TypeError(f"{callback!r} cannot be called")
         timer = Timer(self, time.monotonic() + seconds, (callback, args))
         with self._lock:
-            heapq.heappush(self._heap, (timer.when, next(self._orders), timer))
+            heapq.heappush(self.heap, (timer.when, next(self._orders), timer))
         return timer
 
     def seconds_to_next(self) -> float | None:
         """Return how long until the next call is due (0 if it is overdue), None if there is none."""
-        if not self._heap:
+        if not self.heap:
             return None
         with self._lock:
             self._drop_cancelled_first()
-            return max(self._heap[0][0] - time.monotonic(), 0.0) if self._heap else None
+            return max(self.heap[0][0] - time.monotonic(), 0.0) if self.heap else None
 
     def run_due(self, failed: Callable[[Callable[..., object]], object]) -> bool:
         """Make the calls that are due now, and tell whether there were any; those that they set come the next time.
 
         *failed* is called with a callback that has raised, while the exception is being handled.
         """
-        if not self._heap:
+        if not self.heap:
             return False
         now, end = time.monotonic(), next(self._orders)
         made = False
@@ -98,8 +98,8 @@ class Timers:
         """Return the next call that is due, None if none is; from then on it is too late to cancel it."""
         with self._lock:
             self._drop_cancelled_first()
-            if self._heap and self._heap[0][0] <= now and self._heap[0][1] < end:
-                return self._disarm(heapq.heappop(self._heap)[2])
+            if self.heap and self.heap[0][0] <= now and self.heap[0][1] < end:
+                return self._disarm(heapq.heappop(self.heap)[2])
         return None
 
     def _disarm(self, timer: Timer) -> _Call | None:
@@ -107,7 +107,7 @@ class Timers:
         return call
 
     def _drop_cancelled_first(self) -> None:
-        heap = self._heap
+        heap = self.heap
         while heap and heap[0][2].cancelled():
             heapq.heappop(heap)
             self._cancelled -= 1
@@ -119,18 +119,18 @@ class Timers:
                 return
             call = self._disarm(timer)  # noqa: F841
             self._cancelled += 1
-            if self._cancelled > _CANCELLED_MOST and 2 * self._cancelled > len(self._heap):
+            if self._cancelled > _CANCELLED_MOST and 2 * self._cancelled > len(self.heap):
                 self._drop_cancelled()
         if not self and self._emptied is not None:
             self._emptied()
 
     def _drop_cancelled(self) -> None:
         kept = []
-        for _ in range(len(self._heap)):  # one by one, as a finalizer that runs meanwhile may set a timer
-            entry = heapq.heappop(self._heap)
+        for _ in range(len(self.heap)):  # one by one, as a finalizer that runs meanwhile may set a timer
+            entry = heapq.heappop(self.heap)
             if entry[2].cancelled():
                 self._cancelled -= 1
             else:
                 kept.append(entry)
         for entry in kept:
-            heapq.heappush(self._heap, entry)
+            heapq.heappush(self.heap, entry)
