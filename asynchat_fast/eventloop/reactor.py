@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from .._asyncore import asyncore
 from .maps import Kept, Map, SocketMap, kept_for, let_go_of
-from .pollers import INVALID, READ, URGENT, Events, Poller, pollers
+from .pollers import INVALID, READ, URGENT, Events, Lost, Poller, pollers
 from .registrations import Registrations
 from .telling import ENDING, POLL, SELECT
 from .waker import Waker
@@ -61,7 +61,8 @@ class Reactor:
         self.registrations.poller.close()
         waker, self._waker = self._waker, None
         if waker is not None:
-            self.registrations.poller.set(waker.fd, 0)
+            if waker.fd not in self.registrations.channels:  # or it means another file by now
+                self.registrations.poller.set(waker.fd, 0)
             waker.close()
 
     def wake(self) -> None:
@@ -112,6 +113,9 @@ class Reactor:
             except OSError:  # a daemon has closed all descriptors; another error is raised again
                 self.close()
                 happened = registrations.poller.poll(0)
+        except Lost:
+            self.close()
+            return []
         finally:
             self._is_waiting = False
         if registrations.closed:
