@@ -116,7 +116,7 @@ class Registrations:
         if channel is None:
             self._unsure.discard(fd)
             return
-        if self.noting is not None and type(channel) not in self.classes:
+        if self.noting is not None and (type(channel) not in self.classes or fd in self._asked):
             self._classify(fd, type(channel))
         mask = self._interest(fd, channel)
         if mask == self.poller.masks.get(fd, 0) and fd not in self._unsure:
