@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ._asyncore import asyncore
+from .borrowed import queue_of
 from .conversation import Conversation
-from .eventloop.timers import Timer, let_go_of, timers_of
+from .eventloop import call_later
+from .eventloop.timers import Timer
 from .pushing import send_held_back
 
 __all__ = ["async_chat", "asyncore"]
@@ -73,7 +75,6 @@ class async_chat(Conversation, asyncore.dispatcher):
         if self.__idle_timer is not None:
             self.__idle_timer.cancel()
             self.__idle_timer = None
-            let_go_of(self._map)
 
     def __watch_idleness(self, progress: Any = None, quarters: int = 0) -> None:
         # Looking now and then, rather than noting the time of each byte, costs the busy nothing.
@@ -122,7 +123,7 @@ class async_chat(Conversation, asyncore.dispatcher):
     # What a conversation asks of its transport
 
     def _ac_call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
-        return timers_of(self._map).call_later(seconds, callback, *args)
+        return call_later(seconds, callback, *args, map=self._map)
 
     def _ac_report(self) -> None:
         try:
@@ -130,7 +131,8 @@ class async_chat(Conversation, asyncore.dispatcher):
         except AttributeError:
             return  # the dispatcher has not been made yet
         if hasattr(type(map), "touch") and self._fileno is not None:
-            map.touch(self._fileno)
+            queue_is_known = queue_of(self).known
+            (map.watch if queue_is_known else map.touch)(self._fileno)
 
     def _ac_read_pending(self) -> None:
         """Receive what a TLS socket holds of a record that was longer than ``ac_in_buffer_size``."""

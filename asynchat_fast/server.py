@@ -1,15 +1,18 @@
 """The acceptor that every server needs: it listens, and makes a channel of each connection."""
 
 import contextlib
+import logging
 import os
 import socket
 import stat
-import time
 import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from ._asyncore import asyncore
-from .eventloop.reactor import ACCEPT_PAUSE, EXHAUSTED
-from .eventloop.timers import timers_of
+from .eventloop import call_later
+from .eventloop.exhaustion import EXHAUSTED, PAUSE, Pause
+from .eventloop.timers import Timer
 
 __all__ = ["chat_server", "inherited_sockets"]
 
@@ -20,8 +23,8 @@ class chat_server(asyncore.dispatcher):
     """Listen at *address*, and make a *channel_class* of each connection.
 
     *address* is ``(host, port)``, with host ``""`` for all and an IPv4 or IPv6 address or a name
-    otherwise; the path of a unix socket (str, bytes or os.PathLike), whose file goes with the
-    server; or a socket that listens already, such as ``inherited_sockets()`` gives.
+    otherwise; the path of a unix socket (os.PathLike, or str or bytes with a slash), whose file goes
+    with the server; or a socket that listens already, such as ``inherited_sockets()`` gives.
     *channel_class* is called with the socket of the connection, and with *map* if that is given
     (the asyncore map, a dict); ``handle_accepted()`` may be overridden for more.
 
@@ -31,35 +34,53 @@ class chat_server(asyncore.dispatcher):
     OSError if *address* cannot be had, ``addr`` what it became.
     """
 
+    ac_logger: logging.Logger | None = logging.getLogger("asynchat_fast")
+    """Where ``log_info()`` and errors go (logging.Logger); None for asyncore's way, to the standard output."""
+
+    _map: dict[int, Any]
+
     def __init__(
-        self, address, channel_class, *, map=None, backlog=1024, reuse_port=False, nodelay=True, max_connections=None
-    ):
+        self,
+        address: Any,
+        channel_class: Callable[..., Any],
+        *,
+        map: dict[int, Any] | None = None,
+        backlog: int = 1024,
+        reuse_port: bool = False,
+        nodelay: bool = True,
+        max_connections: int | None = None,
+    ) -> None:
         super().__init__(map=map)
+        _check_class(channel_class, address)
         if max_connections is not None and max_connections < 1:
             raise ValueError(f"with max_connections of {max_connections}, nobody could connect")
         self.channel_class = channel_class
         self.nodelay = nodelay
         self.max_connections = max_connections
-        self.path = None
-        self._channel_options = {} if map is None else {"map": map}
-        self.__open = weakref.WeakSet()  # what a closed channel holds is not to be kept
-        self.__resume = 0.0  # the time.monotonic() at which to accept again
-        self.__waking = None  # the Timer for that
-        self.__exhausted = False  # which has been said
+        self.path: str | bytes | None = None
+        self._channel_options: dict[str, Any] = {} if map is None else {"map": map}
+        self.__open: weakref.WeakSet[Any] = weakref.WeakSet()  # what a closed channel holds is not to be kept
+        self.__pause = Pause()
+        self.__waking: Timer | None = None  # at the end of the pause
+        self.addr = self.__listen(address, backlog, reuse_port).getsockname()
+
+    def __listen(self, address: Any, backlog: int, reuse_port: bool) -> socket.socket:
         handed_in = isinstance(address, socket.socket)
+        address = address if handed_in else _checked(address)
         with _naming(address.getsockname() if handed_in else address):
-            self.set_socket(address if handed_in else self.__bind(address, reuse_port))
+            sock: socket.socket = address if handed_in else self.__bind(address, reuse_port)
+            self.set_socket(sock)
             try:
-                self.socket.setblocking(False)
+                sock.setblocking(False)
                 self.listen(backlog)
             except BaseException:
                 chat_server.close(self)  # not an overridden one: a subclass has not been made yet
                 raise
-        self.addr = self.socket.getsockname()
+        return sock
 
-    def __bind(self, address, reuse_port):
-        if isinstance(address, (str, bytes, os.PathLike)):
-            self.path = os.fspath(address)
+    def __bind(self, address: Any, reuse_port: bool) -> socket.socket:
+        if isinstance(address, (str, bytes)):
+            self.path = address
             return _bound(socket.AF_UNIX, self.path, False)
         host, port = address[:2]
         infos = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -70,21 +91,21 @@ class chat_server(asyncore.dispatcher):
         family, _, _, _, where = infos[0]
         return _bound(family, (where[0], port, *where[2:]), reuse_port)  # some systems cut a port to 16 bits
 
-    def readable(self):
+    def readable(self) -> bool:
         """Tell whether to accept: not while ``max_connections`` are open, nor soon after descriptors ran out."""
-        return time.monotonic() >= self.__resume and not self.__is_full()
+        return not self.__pause.seconds_left() and not self.__is_full()
 
-    def writable(self):
+    def writable(self) -> bool:
         """Tell that there is nothing to send."""
         return False
 
-    def __is_full(self):
+    def __is_full(self) -> bool:
         if self.max_connections is None or len(self.__open) < self.max_connections:
             return False
         self.__open = weakref.WeakSet(each for each in self.__open if each.connected or each.connecting)
         return len(self.__open) >= self.max_connections
 
-    def handle_accept(self):
+    def handle_accept(self) -> None:
         """Accept what waits, but no more than a batch."""
         for _ in range(_BATCH):
             if self.socket is None or not self.accepting or self.__is_full():
@@ -95,17 +116,19 @@ class chat_server(asyncore.dispatcher):
                 return
             except OSError as error:
                 if error.errno in EXHAUSTED:
-                    self.__pause(error)
+                    self.__pause.begin_for(self, error)
+                    self.__stop_waking()
+                    self.__waking = call_later(PAUSE, self.readable, map=self._map)  # the loop is to wake, and ask
                     return
                 continue  # a connection that ended while it waited
-            self.__exhausted = False
+            self.__pause.end()
             self.handle_accepted(sock, addr)
 
-    def make_channel(self, sock, addr):
+    def make_channel(self, sock: socket.socket, addr: Any) -> Any:
         """Return the channel of a connection *sock* from *addr*, for classes that are called with other arguments."""
         return self.channel_class(sock, **self._channel_options)
 
-    def handle_accepted(self, sock, addr):
+    def handle_accepted(self, sock: socket.socket, addr: Any) -> None:
         """Make the channel of a connection *sock* from *addr*; what goes wrong closes that connection only."""
         fd = sock.fileno()
         try:
@@ -115,30 +138,40 @@ class chat_server(asyncore.dispatcher):
             if self.max_connections is not None:
                 self.__open.add(channel)
         except Exception as error:
-            self.log_info(f"{self!r} closes the connection from {addr}: {type(error).__name__}: {error}", "error")
+            self.__log(f"{self!r} closes the connection from {addr}: {type(error).__name__}: {error}", "error", True)
             if fd in self._map:
                 with contextlib.suppress(Exception):  # it is half made
                     self._map[fd].close()
                 self._map.pop(fd, None)
             sock.close()
 
-    def __pause(self, error):
-        self.__resume = time.monotonic() + ACCEPT_PAUSE
-        self.__stop_waking()
-        self.__waking = timers_of(self._map).call_later(ACCEPT_PAUSE, self.readable)  # the loop is to wake, and ask
-        if not self.__exhausted:
-            self.__exhausted = True
-            self.log_info(f"{self!r} leaves connections waiting: {error.strerror}", "error")
-
-    def __stop_waking(self):
+    def __stop_waking(self) -> None:
         if self.__waking is not None:
             self.__waking.cancel()
 
-    def handle_close(self):
+    def log_info(self, message: str, type: str = "info") -> None:
+        """Log *message* at the level *type*: "info", "warning" or "error"."""
+        self.__log(message, type)
+
+    def __log(self, message: str, type: str, with_traceback: bool = False) -> None:
+        if self.ac_logger is None:
+            super().log_info(message, type)
+        else:
+            self.ac_logger.log(getattr(logging, type.upper(), logging.INFO), "%s", message, exc_info=with_traceback)
+
+    def handle_error(self) -> None:
+        """Log the exception that is being handled, and close."""
+        if self.ac_logger is None:
+            super().handle_error()
+        else:
+            self.__log(f"closing {self!r}: uncaught exception", "error", True)
+            self.handle_close()
+
+    def handle_close(self) -> None:
         """Stop listening."""
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """Stop listening; connections stay.  The file of a unix socket is removed."""
         if self.path is not None:  # before somebody else can listen there
             with contextlib.suppress(OSError, ValueError):  # ValueError: a name that is not of a file
@@ -148,19 +181,54 @@ class chat_server(asyncore.dispatcher):
         super().close()
 
 
+def _check_class(channel_class: object, address: Any) -> None:
+    if callable(channel_class):
+        return
+    if isinstance(address, str) and isinstance(channel_class, int):
+        raise TypeError(f"address must be a pair of host and port: write {(address, channel_class)!r}")
+    raise TypeError(f"channel_class must be a class or a function that makes a channel, not {channel_class!r}")
+
+
+def _checked(address: Any) -> Any:
+    """Return *address*, a path as str or bytes; TypeError or ValueError that says how to write what was meant."""
+    if isinstance(address, os.PathLike):
+        return os.fspath(address)
+    if isinstance(address, (str, bytes)):
+        name = os.fsdecode(address)
+        if "/" in name or os.sep in name or name.startswith("\0"):  # "\0": a unix socket without a file, on Linux
+            return address
+        host, _, port = name.rpartition(":")
+        meant = (host, int(port)) if port.isdecimal() and port.isascii() else (name, 8000)
+        path = "./" + (name or "name")
+        raise ValueError(f"{address!r} is no address: write {meant!r}, or {path!r} for a unix socket")
+    if isinstance(address, int):
+        raise TypeError(f"address must be a pair of host and port, not {address!r}: write ('', {address!r})")
+    if not isinstance(address, (tuple, list)) or len(address) < 2:
+        raise TypeError(f"address must be a pair of host and port, a path or a socket, not {address!r}")
+    return address
+
+
+def _name_of(address: Any) -> str:
+    """Return how to write *address* for people."""
+    if not isinstance(address, (tuple, list)):
+        return os.fsdecode(address)
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host or '*'}:{port}"
+
+
 @contextlib.contextmanager
-def _naming(address):
+def _naming(address: Any) -> Iterator[None]:
     """Have an OSError say which *address* it is that cannot be had."""
     try:
         yield
     except OSError as error:
-        message = f"cannot listen at {address}: {error.strerror or error}"
+        message = f"cannot listen at {_name_of(address)}: {error.strerror or error}"
         if error.errno is None:  # found wrong before the system was asked
             raise OSError(message) from None
         raise type(error)(error.errno, message) from None
 
 
-def _bound(family, address, reuse_port):
+def _bound(family: int, address: Any, reuse_port: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if family == getattr(socket, "AF_UNIX", None):
@@ -178,7 +246,7 @@ def _bound(family, address, reuse_port):
     return sock
 
 
-def _remove_dead(path):
+def _remove_dead(path: str | bytes) -> None:
     """Remove the file of a unix socket that nobody listens at any more."""
     with contextlib.suppress(OSError, ValueError):  # ValueError: a name that is not of a file
         if stat.S_ISSOCK(os.stat(path).st_mode):
@@ -190,8 +258,8 @@ def _remove_dead(path):
                     os.unlink(path)
 
 
-def inherited_sockets():
-    """Return the listening sockets that the service manager has opened for this process (list), none if it has not.
+def inherited_sockets() -> list[socket.socket]:
+    """Return the listening sockets that the service manager has opened for this process, none if it has not.
 
     Source: sd_listen_fds(3), for LISTEN_PID and LISTEN_FDS.
     """

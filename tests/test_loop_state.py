@@ -109,9 +109,11 @@ class Chat(Partner, async_chat):
 
     def pause(self):
         self.readable = lambda: False
+        self._ac_report()
 
     def resume(self):
         del self.readable
+        self._ac_report()
 
 
 class Foreign(Partner, asyncore.dispatcher_with_send):

@@ -48,7 +48,7 @@ def test_best_comes_first():
 
 def test_reading(poller, pair):
     ours, theirs = pair
-    poller.set(ours.fileno(), 0, READ | URGENT)
+    poller.set(ours.fileno(), READ | URGENT)
     assert poller.poll(0) == []
     theirs.send(b"octet")
     assert poller.poll(PATIENCE) == [(ours.fileno(), READ)]
@@ -56,7 +56,7 @@ def test_reading(poller, pair):
 
 def test_what_is_not_taken_is_told_again(poller, pair):
     ours, theirs = pair
-    poller.set(ours.fileno(), 0, READ)
+    poller.set(ours.fileno(), READ)
     theirs.send(b"octet")
     for _ in range(3):
         assert poller.poll(PATIENCE) == [(ours.fileno(), READ)]
@@ -66,7 +66,7 @@ def test_what_is_not_taken_is_told_again(poller, pair):
 
 def test_writing(poller, pair):
     ours, _ = pair
-    poller.set(ours.fileno(), 0, WRITE)
+    poller.set(ours.fileno(), WRITE)
     assert poller.poll(PATIENCE) == [(ours.fileno(), WRITE)]
     fill(ours)
     assert poller.poll(0) == []
@@ -75,7 +75,7 @@ def test_writing(poller, pair):
 def test_reading_and_writing(poller, pair):
     ours, theirs = pair
     theirs.send(b"octet")
-    poller.set(ours.fileno(), 0, READ | URGENT | WRITE)
+    poller.set(ours.fileno(), READ | URGENT | WRITE)
     assert poller.poll(PATIENCE) == [(ours.fileno(), READ | WRITE)]
 
 
@@ -86,38 +86,28 @@ def test_reading_and_writing(poller, pair):
 def test_change_of_what_is_waited_for(poller, pair, first, second):
     ours, theirs = pair
     theirs.send(b"octet")
-    poller.set(ours.fileno(), 0, first)
+    poller.set(ours.fileno(), first)
     assert poller.poll(PATIENCE) == [(ours.fileno(), first)]
-    poller.set(ours.fileno(), first, second)
+    poller.set(ours.fileno(), second)
     assert poller.poll(PATIENCE) == [(ours.fileno(), second)]
 
 
 def test_nothing_any_more(poller, pair):
     ours, theirs = pair
-    poller.set(ours.fileno(), 0, READ)
-    poller.set(ours.fileno(), READ, 0)
+    poller.set(ours.fileno(), READ)
+    poller.set(ours.fileno(), 0)
     theirs.send(b"octet")
     assert poller.poll(0) == []
-    poller.set(ours.fileno(), READ, 0)  # again, for who is not sure
-    poller.set(ours.fileno(), 0, READ)
+    poller.set(ours.fileno(), 0)  # again, for who is not sure
+    poller.set(ours.fileno(), READ)
     assert poller.poll(PATIENCE) == [(ours.fileno(), READ)]
-
-
-def test_change_after_nothing_for_who_was_told_otherwise(poller, pair):
-    """The loop stops waiting where a channel does not close, and keeps what it wants in mind."""
-    ours, theirs = pair
-    theirs.send(b"octet")
-    poller.set(ours.fileno(), 0, WRITE)
-    poller.set(ours.fileno(), WRITE, 0)
-    poller.set(ours.fileno(), WRITE, READ | WRITE)
-    assert poller.poll(PATIENCE) == [(ours.fileno(), READ | WRITE)]
 
 
 def test_several(poller):
     pairs = [socket.socketpair() for _ in range(10)]
     try:
         for ours, _ in pairs:
-            poller.set(ours.fileno(), 0, READ)
+            poller.set(ours.fileno(), READ)
         for _, theirs in pairs[::2]:
             theirs.send(b"octet")
         assert sorted(poller.poll(PATIENCE)) == [(ours.fileno(), READ) for ours, _ in pairs[::2]]
@@ -129,7 +119,7 @@ def test_several(poller):
 
 def test_peer_that_has_gone(poller, pair):
     ours, theirs = pair
-    poller.set(ours.fileno(), 0, READ)
+    poller.set(ours.fileno(), READ)
     theirs.close()
     ((fd, mask),) = poller.poll(PATIENCE)
     assert fd == ours.fileno()
@@ -140,7 +130,7 @@ def test_peer_that_has_gone(poller, pair):
 def test_peer_that_has_gone_where_only_writing_is_waited_for(poller, pair):
     ours, theirs = pair
     fill(ours)
-    poller.set(ours.fileno(), 0, WRITE)
+    poller.set(ours.fileno(), WRITE)
     theirs.close()
     ((fd, mask),) = poller.poll(PATIENCE)
     assert fd == ours.fileno()
@@ -155,7 +145,7 @@ def test_urgent_data(poller):
         socket.create_connection(listener.getsockname()) as client,
         listener.accept()[0] as server,
     ):
-        poller.set(server.fileno(), 0, READ | URGENT)
+        poller.set(server.fileno(), READ | URGENT)
         client.send(b"!", socket.MSG_OOB)
         assert poller.poll(PATIENCE) == [(server.fileno(), URGENT)]
 
@@ -165,11 +155,11 @@ def test_closed_descriptor_is_told_or_refused(poller, pair):
     fd = ours.fileno()
     ours.close()
     try:
-        poller.set(fd, 0, READ)
+        poller.set(fd, READ)
     except OSError:
         return
     assert poller.poll(0) == [(fd, INVALID)]
-    poller.set(fd, READ, 0)
+    poller.set(fd, 0)
     assert poller.poll(0) == []
 
 
@@ -177,8 +167,8 @@ def test_descriptor_closed_while_waited_for_disturbs_nobody(poller, pair):
     ours, theirs = pair
     first, second = socket.socketpair()
     fd = first.fileno()
-    poller.set(fd, 0, READ)
-    poller.set(ours.fileno(), 0, READ)
+    poller.set(fd, READ)
+    poller.set(ours.fileno(), READ)
     first.close()
     second.close()
     theirs.send(b"octet")
@@ -186,7 +176,7 @@ def test_descriptor_closed_while_waited_for_disturbs_nobody(poller, pair):
     while (ours.fileno(), READ) not in (happened := poller.poll(PATIENCE)):
         assert happened == [(fd, INVALID)]
         assert time.monotonic() < deadline
-        poller.set(fd, READ, 0)
+        poller.set(fd, 0)
 
 
 @posix_only
@@ -195,14 +185,14 @@ def test_descriptor_that_is_open_again(poller, pair):
     first, second = socket.socketpair()
     second.close()
     fd = first.fileno()
-    poller.set(fd, 0, READ)
+    poller.set(fd, READ)
     first.close()
     os.dup2(ours.fileno(), fd)
     try:
-        poller.set(fd, READ, READ | WRITE)
+        poller.set(fd, READ | WRITE)
         theirs.send(b"octet")
         assert poller.poll(PATIENCE) == [(fd, READ | WRITE)]
-        poller.set(fd, READ | WRITE, 0)
+        poller.set(fd, 0)
         assert poller.poll(0) == []
     finally:
         os.close(fd)
@@ -211,12 +201,12 @@ def test_descriptor_that_is_open_again(poller, pair):
 @posix_only
 def test_regular_file_is_always_ready(poller, tmp_path):
     with (tmp_path / "file").open("w+b") as file:
-        poller.set(file.fileno(), 0, READ | URGENT)
+        poller.set(file.fileno(), READ | URGENT)
         for _ in range(2):
             assert poller.poll(PATIENCE) == [(file.fileno(), READ)]
-        poller.set(file.fileno(), READ | URGENT, READ | URGENT | WRITE)
+        poller.set(file.fileno(), READ | URGENT | WRITE)
         assert poller.poll(None) == [(file.fileno(), READ | WRITE)]
-        poller.set(file.fileno(), READ | URGENT | WRITE, 0)
+        poller.set(file.fileno(), 0)
         assert poller.poll(0) == []
 
 
@@ -224,18 +214,18 @@ def test_regular_file_is_always_ready(poller, tmp_path):
 def test_regular_file_beside_a_socket(poller, pair, tmp_path):
     ours, theirs = pair
     with (tmp_path / "file").open("w+b") as file:
-        poller.set(file.fileno(), 0, WRITE)
-        poller.set(ours.fileno(), 0, READ)
+        poller.set(file.fileno(), WRITE)
+        poller.set(ours.fileno(), READ)
         theirs.send(b"octet")
         assert sorted(poller.poll(PATIENCE)) == sorted([(file.fileno(), WRITE), (ours.fileno(), READ)])
-        poller.set(file.fileno(), WRITE, 0)
+        poller.set(file.fileno(), 0)
 
 
 @posix_only
 def test_pipe_whose_writer_has_gone(poller):
     near, far = os.pipe()
     try:
-        poller.set(near, 0, READ)
+        poller.set(near, READ)
         os.close(far)
         ((fd, mask),) = poller.poll(PATIENCE)
         assert fd == near
@@ -246,7 +236,7 @@ def test_pipe_whose_writer_has_gone(poller):
 
 @pytest.mark.parametrize("seconds", [A_WHILE, 0.0011, 0.0001])
 def test_waits_as_long_as_told_and_not_less(poller, pair, seconds):
-    poller.set(pair[0].fileno(), 0, READ)
+    poller.set(pair[0].fileno(), READ)
     start = time.monotonic()
     assert poller.poll(seconds) == []
     assert seconds * 0.99 <= time.monotonic() - start < PATIENCE
@@ -260,7 +250,7 @@ def test_waits_with_nothing_to_wait_for(poller):
 
 def test_waits_for_any_time(poller, pair):
     ours, theirs = pair
-    poller.set(ours.fileno(), 0, READ)
+    poller.set(ours.fileno(), READ)
     sending = threading.Timer(A_WHILE, theirs.send, (b"octet",))
     sending.start()
     assert poller.poll(None) == [(ours.fileno(), READ)]
@@ -271,7 +261,7 @@ def test_select_takes_a_number_that_was_closed_and_opened_again_meanwhile_for_op
     """As another thread may do between the looking up of what to wait for and the waiting."""
     ours, theirs = pair
     poller = pollers["select"]()
-    poller.set(ours.fileno(), 0, READ)
+    poller.set(ours.fileno(), READ)
     theirs.send(b"octet")
     select = pollers_module.select.select
 

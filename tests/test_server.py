@@ -176,13 +176,13 @@ def test_the_port_may_be_chosen(serve, connect, ask):
 @pytest.fixture
 def path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return Path("chat.sock")  # relative, as the room for an absolute one is small
+    return Path("./chat.sock")  # relative, as the room for an absolute one is small
 
 
 @needs_unix
 @pytest.mark.parametrize("kind", [str, os.fsencode, Path], ids=["str", "bytes", "Path"])
 def test_path_of_a_unix_socket(serve, connect, ask, path, kind):
-    server = serve(kind(path))
+    server = serve(path if kind is Path else kind(f"./{path}"))
     assert ask(connect(str(path))) == b"hello\n"
     server.close()
     assert not path.exists()
@@ -238,7 +238,7 @@ def test_nor_is_a_file_that_is_no_socket(serve, path):
 @needs_unix
 def test_a_path_that_is_too_long_is_said_to_be(serve):
     with pytest.raises(OSError, match="too long"):
-        serve("x" * 1000)
+        serve("/" + "x" * 1000)
 
 
 @needs_unix
@@ -446,6 +446,91 @@ def test_a_port_that_there_is_not(serve, map):
     assert open_descriptors() == before
 
 
+@pytest.mark.parametrize(
+    ("address", "meant"),
+    [
+        ("localhost:8000", r"\('localhost', 8000\)"),
+        (b"localhost:8000", r"\('localhost', 8000\)"),
+        (":8000", r"\('', 8000\)"),
+        ("localhost", r"\('localhost', 8000\)"),
+        ("", r"\('', 8000\)"),
+        ("chat.sock", r"'\./chat\.sock'"),
+    ],
+)
+def test_a_string_is_a_path_only_with_a_slash(serve, map, tmp_path, monkeypatch, address, meant):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=meant):
+        serve(address)
+    assert not map
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("address", [8007, None, ("localhost",), 1.5, {"port": 8000}])
+def test_an_address_of_another_kind(serve, map, address):
+    with pytest.raises(TypeError, match="address"):
+        serve(address)
+    assert not map
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [(("203.0.113.1", 8123), r"203\.0\.113\.1:8123:"), (("2001:db8::1", 8123), r"\[2001:db8::1\]:8123:")],
+)
+def test_an_address_is_named_as_people_write_it(serve, address, name):
+    with pytest.raises(OSError, match=f"cannot listen at {name}"):
+        serve(address)
+
+
+def test_host_and_port_as_two_arguments(map):
+    with pytest.raises(TypeError, match=r"address .*\('127\.0\.0\.1', 8000\)"):
+        chat_server("127.0.0.1", 8000, map=map)
+
+
+@pytest.mark.parametrize("wrong", [None, "Echo", Echo(None, {})], ids=["None", "name", "channel"])
+def test_a_channel_class_that_makes_no_channel(serve, map, wrong):
+    with pytest.raises(TypeError, match="channel_class"):
+        serve(channel_class=wrong)
+    assert not map
+
+
+# Where it logs
+
+
+def test_the_log_is_a_logger(serve, caplog, capsys):
+    server = serve()
+    for kind in "info", "warning", "error", "other":
+        server.log_info(f"of {kind}", kind)
+    assert [(each.name, each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("asynchat_fast", "INFO", "of info"),
+        ("asynchat_fast", "WARNING", "of warning"),
+        ("asynchat_fast", "ERROR", "of error"),
+        ("asynchat_fast", "INFO", "of other"),
+    ]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_a_logger_the_log_is_asyncore_s(serve, caplog, capsys):
+    server = serve()
+    server.ac_logger = None
+    server.log_info("a mistake", "error")
+    assert capsys.readouterr().out == "error: a mistake\n"
+    assert not caplog.records
+
+
+def test_an_error_of_the_acceptor_is_logged_with_its_traceback(connect, map, caplog):
+    class Failing(chat_server):
+        def handle_accepted(self, sock, addr):
+            sock.close()
+            raise ZeroDivisionError
+
+    server = Failing(LOCAL, Echo, map=map)
+    connect(server.addr)
+    loop(PATIENCE, map=map, count=1)
+    (logged,) = caplog.records
+    assert logged.exc_info[0] is ZeroDivisionError
+    assert not map
+
+
 # Whom it lets in
 
 
@@ -581,16 +666,17 @@ def unmade(sock, map):
 
 @pytest.mark.parametrize("run", [loop, asyncore.loop], ids=["loop", "asyncore.loop"])
 @pytest.mark.parametrize("unmade", [unmade, Unmade], ids=["before", "halfway"])
-def test_a_channel_that_cannot_be_made(serve, connect, map, capsys, echo_class, run, unmade):
+def test_a_channel_that_cannot_be_made(serve, connect, map, caplog, echo_class, run, unmade):
     server = serve(channel_class=unmade)
     client = connect(server.addr)
     run(PATIENCE, map=map, count=1)
     assert client.recv(1024) == b""
     assert list(map.values()) == [server]
-    logged = capsys.readouterr().out
-    assert "error" in logged
-    assert "ZeroDivisionError: of the channel" in logged
-    assert str(client.getsockname()[1]) in logged
+    (logged,) = caplog.records
+    assert (logged.name, logged.levelname) == ("asynchat_fast", "ERROR")
+    assert "ZeroDivisionError: of the channel" in logged.getMessage()
+    assert str(client.getsockname()[1]) in logged.getMessage()
+    assert logged.exc_info[0] is ZeroDivisionError
     server.channel_class = echo_class
     client = connect(server.addr)
     client.sendall(b"hello\n")
@@ -658,7 +744,10 @@ EXHAUSTED = """\
 import resource
 import sys
 import time
-from asynchat_fast import async_chat, asyncore, chat_server, loop
+from asynchat_fast import async_chat, asyncore, chat_server, loop, server
+from asynchat_fast.eventloop import exhaustion
+
+exhaustion.PAUSE = server.PAUSE = 0.1  # so as not to take long
 
 
 class Server(chat_server):
@@ -700,6 +789,7 @@ def test_descriptors_run_out(run, connect):
             subprocess.Popen(
                 [sys.executable, "-c", EXHAUSTED + run],
                 stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 text=True,
                 env=ENVIRONMENT,
             )

@@ -12,8 +12,9 @@ import weakref
 import pytest
 
 from asynchat_fast import SocketMap, async_chat, asyncore, call_later, loop
+from asynchat_fast.eventloop.maps import kept_for
 from asynchat_fast.eventloop.pollers import pollers
-from asynchat_fast.eventloop.timers import Timers, timers_of
+from asynchat_fast.eventloop.timers import Timers
 
 PATIENCE = 10  # seconds, for what takes milliseconds unless it hangs
 A_WHILE = 0.02  # seconds
@@ -311,7 +312,7 @@ class TestCancelling:
         sizes = set()
         for _ in range(10_000):
             later(100 * PATIENCE, pytest.fail).cancel()
-            sizes.add(len(timers_of(map)._heap))
+            sizes.add(len(kept_for(map).timers.heap))
         assert max(sizes) < 200
         serve()
         assert made == ["call"]
@@ -451,7 +452,7 @@ class TestIdleTimeout:
         channel.close()
         serve(2 * A_WHILE)
         assert channel.timeouts == 0
-        assert len(timers_of(map)) == 0
+        assert len(kept_for(map).timers) == 0
 
     def test_may_be_survived(self, map, connect, serve):
         channel, _ = connect(A_WHILE)
@@ -465,4 +466,4 @@ class TestIdleTimeout:
         (channel,) = map.values()
         channel.handle_timeout = pytest.fail
         serve()
-        assert len(timers_of(map)) == 0
+        assert len(kept_for(map).timers) == 0

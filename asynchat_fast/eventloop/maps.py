@@ -1,70 +1,139 @@
-"""``SocketMap``: an asyncore map that tells the loop what changes in it."""
+"""``SocketMap``, an asyncore map that tells the loop what changes in it; and what the loop keeps for each map."""
 
-from .timers import Timers
+from collections.abc import Callable
+from threading import RLock
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["SocketMap"]
+from .timers import Timer, Timers
+
+if TYPE_CHECKING:
+    from .reactor import Reactor
+
+__all__ = ["Kept", "Map", "SocketMap", "kept_for", "let_go_of", "set_timer"]
+
+Map = dict[int, Any]
+"""An asyncore map: descriptor -> dispatcher."""
 
 
-class SocketMap(dict):
-    """An asyncore map (descriptor -> dispatcher) that tells ``loop()`` what changes in it."""
+class Kept:
+    """What the loop keeps for one map: its timers, and its reactor while something is registered."""
 
-    __slots__ = ("__weakref__", "changed", "reactor", "timers")
+    __slots__ = ("__weakref__", "reactor", "timers")
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.changed = set(self)
-        self.reactor = None
-        self.timers = Timers()
+    def __init__(self, emptied: Callable[[], object] | None = None) -> None:
+        self.timers = Timers(emptied)
+        self.reactor: Reactor | None = None
 
-    def touch(self, fd):
-        """Have the channel at *fd* asked again what it waits for; any thread may."""
-        self.changed.add(fd)
-        self.wake()
-
-    def wake(self):
-        """Have a loop that waits begin its next pass; any thread may."""
+    def wake(self) -> None:
+        """Have a loop that waits begin its next pass; any thread may, and a signal handler."""
         if self.reactor is not None:
             self.reactor.wake()
 
-    def __setitem__(self, fd, channel):
-        super().__setitem__(fd, channel)
-        if self.reactor is not None:
-            # The same channel may come back with another socket, of the same number.
-            self.reactor.forget(fd)
+
+class SocketMap(dict[int, Any]):
+    """An asyncore map (descriptor -> dispatcher) that tells ``loop()`` what changes in it."""
+
+    __slots__ = ("__weakref__", "_kept", "changed", "watched")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.changed = set(self)  # descriptors whose channels are to be asked before the next wait
+        self.watched: set[int] = set()  # and before each, though their classes report
+        self._kept = Kept()
+
+    def touch(self, fd: int) -> None:
+        """Have the channel at *fd* asked again what it waits for; any thread may."""
+        self.changed.add(fd)
+        self._kept.wake()
+
+    def watch(self, fd: int) -> None:
+        """Have the channel at *fd* asked in each pass, as others may change what it waits for and not report it."""
+        self.watched.add(fd)
         self.touch(fd)
 
-    def __delitem__(self, fd):
+    def wake(self) -> None:
+        """Have a loop that waits begin its next pass; any thread may."""
+        self._kept.wake()
+
+    def _forget(self, fd: int) -> None:
+        self.watched.discard(fd)
+        if self._kept.reactor is not None:
+            # At once, while the descriptor is open: a copy in another process would keep it registered.
+            self._kept.reactor.forget(fd)
+
+    def __setitem__(self, fd: int, channel: Any) -> None:
+        super().__setitem__(fd, channel)
+        self._forget(fd)  # the same channel may come back with another socket of the same number
+        self.touch(fd)
+
+    def __delitem__(self, fd: int) -> None:
         super().__delitem__(fd)
-        if self.reactor is not None:
-            # At once, while it is open: a copy in another process would keep the descriptor registered.
-            self.reactor.forget(fd)
+        self._forget(fd)
         self.wake()
 
-    def clear(self):
+    def clear(self) -> None:
         for fd in list(self):
-            del self[fd]
+            self.pop(fd, None)
 
-    def pop(self, fd, *default):
+    def pop(self, fd: int, *default: Any) -> Any:
         channel = super().pop(fd, *default)
-        if self.reactor is not None:
-            self.reactor.forget(fd)
+        self._forget(fd)
+        self.wake()
         return channel
 
-    def popitem(self):
+    def popitem(self) -> tuple[int, Any]:
         fd, channel = super().popitem()
-        if self.reactor is not None:
-            self.reactor.forget(fd)
+        self._forget(fd)
+        self.wake()
         return fd, channel
 
-    def setdefault(self, fd, channel=None):
+    def setdefault(self, fd: int, channel: Any = None) -> Any:
         if fd not in self:
             self[fd] = channel
         return self[fd]
 
-    def update(self, *args, **kwargs):
+    def update(self, *args: Any, **kwargs: Any) -> None:
         for fd, channel in dict(*args, **kwargs).items():
             self[fd] = channel
 
-    def __ior__(self, other):
+    def __ior__(self, other: Any) -> "SocketMap":  # type: ignore[override,misc]
         self.update(other)
         return self
+
+
+_of_plain_maps: dict[int, tuple[Map, Kept]] = {}  # by id(map); a plain dict has no room for it
+_keeping = RLock()
+
+
+def kept_for(map: Map) -> Kept:
+    """Return what is kept for *map*: by itself, or here for a plain dict, as long as there is something to keep."""
+    if isinstance(map, SocketMap):
+        return map._kept
+    key = id(map)  # not the map, which the timers would keep alive in a cycle
+    with _keeping:
+        return _of_plain_maps.setdefault(key, (map, Kept(lambda: _let_go(key))))[1]
+
+
+def let_go_of(map: Map) -> None:
+    """Keep nothing for *map*, a plain dict that is not served now, if it has no timers to come."""
+    _let_go(id(map))
+
+
+def _let_go(key: int) -> None:
+    with _keeping:
+        _, kept = _of_plain_maps.get(key, (None, None))
+        if kept is not None and kept.reactor is None and not kept.timers:
+            del _of_plain_maps[key]
+
+
+def set_timer(map: Map, seconds: float, callback: Callable[..., object], args: tuple[Any, ...]) -> Timer:
+    """Set a timer of *map*, and have a loop that waits take it into account."""
+    with _keeping:  # a timer cancelled in another thread must not let go of the Timers meanwhile
+        kept = kept_for(map)
+        try:
+            timer = kept.timers.call_later(seconds, callback, *args)
+        except BaseException:
+            let_go_of(map)
+            raise
+    kept.wake()
+    return timer

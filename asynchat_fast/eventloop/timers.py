@@ -1,134 +1,136 @@
 """Timers: a heap of calls to make later.
 
-Cancelling marks a timer and leaves it in the heap; once most of the heap is of that kind
+Cancelling marks a timer and leaves it in the heap; once most of the heap is cancelled timers,
 they are taken out, so that timers set and cancelled by the thousand cost a few operations each.
 """
 
 import heapq
 import itertools
 import time
+from collections.abc import Callable
 from threading import RLock
+from typing import Any
 
-__all__ = ["Timer", "Timers", "let_go_of", "timers_of"]
+__all__ = ["Timer", "Timers"]
 
-_CANCELLED_MOST = 64  # that may be in a heap, before they are weighed against the others
+_CANCELLED_MOST = 64  # cancelled timers that may stay in a heap, whatever its size
+
+_Call = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 class Timer:
     """A call to be made later; what ``call_later()`` returns."""
 
-    __slots__ = ("_args", "_callback", "_timers", "when")
+    __slots__ = ("_call", "_timers", "when")
 
-    def __init__(self, timers, when, callback, args):
+    def __init__(self, timers: "Timers", when: float, call: _Call) -> None:
         self.when = when  # seconds of time.monotonic()
         self._timers = timers
-        self._callback = callback
-        self._args = args
+        self._call: _Call | None = call
 
-    def cancel(self):
+    def cancel(self) -> None:
         """Do not make the call; nothing happens if it was made or cancelled before."""
         self._timers._cancel(self)
 
-    def cancelled(self):
+    def cancelled(self) -> bool:
         """Tell whether the call will not be made any more: it was cancelled, or made."""
-        return self._callback is None
+        return self._call is None
 
 
 class Timers:
-    """The timers of one loop; any thread may set and cancel them."""
+    """The timers of one map; any thread may set and cancel them.
 
-    def __init__(self):
-        self._heap = []  # of (when, order, Timer)
+    *emptied*, if given, is called when the last of them has been cancelled.
+    """
+
+    def __init__(self, emptied: Callable[[], object] | None = None) -> None:
+        self.heap: list[tuple[float, int, Timer]] = []  # of (when, order, timer), cancelled ones included
         self._cancelled = 0
         self._orders = itertools.count()
-        self._lock = RLock()  # signal handlers and finalizers may come in between, too
+        self._lock = RLock()  # a signal handler or a finalizer may set a timer in the middle of a method
+        self._emptied = emptied
 
-    def __len__(self):
-        return len(self._heap) - self._cancelled
+    def __len__(self) -> int:
+        return len(self.heap) - self._cancelled
 
-    def call_later(self, seconds, callback, *args):
+    def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
         """Call *callback* with *args* in *seconds* (number, not negative), and return its Timer."""
-        if not seconds >= 0:  # NaN, too
+        try:
+            is_time = seconds >= 0  # not true for NaN
+        except TypeError:
+            raise TypeError(f"seconds must be a number, not {type(seconds).__name__}") from None
+        if not is_time:
             raise ValueError(f"cannot call anything in {seconds} seconds")
         if not callable(callback):
             raise TypeError(f"{callback!r} cannot be called")
-        timer = Timer(self, time.monotonic() + seconds, callback, args)
+        timer = Timer(self, time.monotonic() + seconds, (callback, args))
         with self._lock:
-            heapq.heappush(self._heap, (timer.when, next(self._orders), timer))
+            heapq.heappush(self.heap, (timer.when, next(self._orders), timer))
         return timer
 
-    def seconds_to_next(self):
-        """Return how long until the next call is due (float, 0 if it is overdue), None if there is none."""
-        if not self._heap:
+    def seconds_to_next(self) -> float | None:
+        """Return how long until the next call is due (0 if it is overdue), None if there is none."""
+        if not self.heap:
             return None
         with self._lock:
             self._drop_cancelled_first()
-            return max(self._heap[0][0] - time.monotonic(), 0.0) if self._heap else None
+            return max(self.heap[0][0] - time.monotonic(), 0.0) if self.heap else None
 
-    def run_due(self, failed):
-        """Make the calls that are due now; those that they set are left for the next time.
+    def run_due(self, failed: Callable[[Callable[..., object]], object]) -> bool:
+        """Make the calls that are due now, and tell whether there were any; those that they set come the next time.
 
-        *failed* is called, with what was called, in the handler of what that has raised.
+        *failed* is called with a callback that has raised, while the exception is being handled.
         """
-        if not self._heap:
-            return
+        if not self.heap:
+            return False
         now, end = time.monotonic(), next(self._orders)
+        made = False
         while (due := self._take_due(now, end)) is not None:
+            made = True
             callback, args = due
             try:
                 callback(*args)
             except BaseException:
                 failed(callback)
+        return made
 
-    def _take_due(self, now, end):
-        """Return what to call next, and with what; None if nothing is due.  From then on cancelling is too late."""
+    def _take_due(self, now: float, end: int) -> _Call | None:
+        """Return the next call that is due, None if none is; from then on it is too late to cancel it."""
         with self._lock:
             self._drop_cancelled_first()
-            if self._heap and self._heap[0][0] <= now and self._heap[0][1] < end:
-                return self._disarm(heapq.heappop(self._heap)[2])
+            if self.heap and self.heap[0][0] <= now and self.heap[0][1] < end:
+                return self._disarm(heapq.heappop(self.heap)[2])
         return None
 
-    def _disarm(self, timer):
-        call = timer._callback, timer._args
-        timer._callback = timer._args = None
+    def _disarm(self, timer: Timer) -> _Call | None:
+        call, timer._call = timer._call, None
         return call
 
-    def _drop_cancelled_first(self):
-        heap = self._heap
+    def _drop_cancelled_first(self) -> None:
+        heap = self.heap
         while heap and heap[0][2].cancelled():
             heapq.heappop(heap)
             self._cancelled -= 1
 
-    def _cancel(self, timer):
-        call = None  # which may be the last reference to something, whose finalizer is not to run under the lock
+    def _cancel(self, timer: Timer) -> None:
+        call = None  # perhaps the last reference to an object, whose finalizer must not run under the lock
         with self._lock:
             if timer.cancelled():
                 return
             call = self._disarm(timer)  # noqa: F841
             self._cancelled += 1
-            if self._cancelled > _CANCELLED_MOST and 2 * self._cancelled > len(self._heap):
-                # One by one, as a finalizer that runs meanwhile may set a timer.
-                kept = []
-                for _ in range(len(self._heap)):
-                    entry = heapq.heappop(self._heap)
-                    if entry[2].cancelled():
-                        self._cancelled -= 1
-                    else:
-                        kept.append(entry)
-                for entry in kept:
-                    heapq.heappush(self._heap, entry)
+            if self._cancelled > _CANCELLED_MOST and 2 * self._cancelled > len(self.heap):
+                self._drop_cancelled()
+        if not self and self._emptied is not None:
+            self._emptied()
 
-
-_of_plain_maps = {}  # id -> (map, Timers), of those that have some
-
-
-def timers_of(map):
-    """Return the Timers of *map*, an asyncore map: its own, or for a plain dict those kept here."""
-    timers = getattr(map, "timers", None)
-    return _of_plain_maps.setdefault(id(map), (map, Timers()))[1] if timers is None else timers
-
-
-def let_go_of(map):
-    """Keep no Timers of *map*, a plain dict, if it has none to come."""
-    if id(map) in _of_plain_maps and not _of_plain_maps[id(map)][1]:
-        del _of_plain_maps[id(map)]
+    def _drop_cancelled(self) -> None:
+        kept = []
+        for _ in range(len(self.heap)):  # one by one, as a finalizer that runs meanwhile may set a timer
+            entry = heapq.heappop(self.heap)
+            if entry[2].cancelled():
+                self._cancelled -= 1
+            else:
+                kept.append(entry)
+        for entry in kept:
+            heapq.heappush(self.heap, entry)

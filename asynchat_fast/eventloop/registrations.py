@@ -1,0 +1,155 @@
+"""Which channels of a map the poller knows, and what it waits for on their behalf.
+
+Registrations persist: a pass costs what happens in it, not what is connected.  A SocketMap notes what is put
+into it and taken out; of a plain dict, all channels are asked in each pass.
+"""
+
+from typing import Any
+
+from .._asyncore import asyncore
+from .interest import Exceptions, is_elsewhere, methods_of, reports
+from .maps import Map, SocketMap
+from .pollers import INVALID, READ, URGENT, WRITE, Poller
+from .slow_round import SlowRound
+
+__all__ = ["Registrations"]
+
+
+class Registrations:
+    """What is waited for in one map, and for whom."""
+
+    def __init__(self, map: Map, poller: Poller) -> None:
+        self.map = map
+        self.noting = map if isinstance(map, SocketMap) else None
+        self.poller = poller
+        self.channels: dict[int, Any] = {}  # those that are registered, by descriptor
+        self.classes: dict[type, tuple[Any, Any]] = {}  # that report, with the methods that do
+        self.closed: list[int] = []  # descriptors found closed, whose channels are to be told
+        self.exceptions = Exceptions()
+        self.slow = SlowRound()
+        self._asked: set[int] = set()  # descriptors whose channels do not report
+        self._unsure: set[int] = set()  # descriptors that may mean other files than those registered
+        self.show(False)
+        if self.noting is not None:
+            self.noting.changed.update(map)
+
+    def show(self, use_poll: bool) -> None:
+        """Wait from now on for what poll() would be asked for (*use_poll*), or what select() would."""
+        self.use_poll = use_poll
+        self.write_mask = WRITE if use_poll else WRITE | URGENT  # select() tells writers, too, of urgent data
+        self._ask_all_again()
+
+    def _ask_all_again(self) -> None:
+        if self.noting is not None:
+            self.noting.changed.update(self.channels)
+
+    def note_failure(self, happened: list[tuple[int, int]]) -> None:
+        """Have the next loop ask those to whom something has *happened*, whatever their handlers have done."""
+        if self.noting is not None:
+            self.noting.changed.update(fd for fd, _ in happened if fd in self.channels)
+
+    def note_run(self) -> None:
+        """Note that the program's code has run, which may have changed any channel."""
+        if self.noting is not None:
+            self.slow.owed = len(self.channels)
+
+    def note_change(self, fd: int, channel: Any, events: int) -> None:
+        """Have *channel* asked before the next wait, and *fd* registered anew, after *events* of its own."""
+        self._unsure.add(fd)
+        if self.noting is not None:
+            self.noting.changed.add(fd)
+            if events & INVALID and self.channels.get(fd) is channel:
+                self.exceptions.pause(fd)  # or it would be told in each pass
+
+    def ask(self, now: float) -> bool:
+        """Ask those channels what they wait for that may have changed their mind; tell whether not to wait."""
+        noting, slow = self.noting, self.slow
+        if noting is None:
+            for fd in self.channels.keys() | self.map.keys():
+                self._ask_one(fd)
+            return bool(self.closed)
+        for cls, methods in self.classes.items():
+            if cls.readable is not methods[0] or cls.writable is not methods[1]:  # type: ignore[attr-defined]
+                self.classes.clear()
+                self._ask_all_again()
+                break
+        if slow.owed and now >= slow.next:
+            self._ask_slowly(slow.take(self.channels, now))
+        if self._asked or noting.changed or noting.watched or self.exceptions.fds:
+            self._ask_some(noting)
+        return bool(noting.changed or self.closed)
+
+    def _ask_some(self, noting: SocketMap) -> None:
+        changed = noting.changed
+        fds = self._asked | noting.watched | self.exceptions.to_ask()
+        for _ in range(len(changed)):  # one by one, as other threads add to it
+            fds.add(changed.pop())
+        try:
+            for fd in fds:
+                self._ask_one(fd)
+        except BaseException:
+            changed |= fds  # for the next loop()
+            raise
+        changed -= self._asked  # those asked in each pass need not be noted
+
+    def _ask_slowly(self, fds: list[int]) -> None:
+        """Have those at *fds* asked that have changed unnoticed, or may be other files by now."""
+        changed = self.noting.changed  # type: ignore[union-attr]  # a plain dict has no slow round
+        for fd in fds:
+            channel = self.channels.get(fd)
+            if self.map.get(fd) is not channel:
+                changed.add(fd)
+            elif type(channel) not in self.classes or is_elsewhere(channel, fd):
+                self._unsure.add(fd)
+                changed.add(fd)
+            elif self._interest(fd, channel) != self.poller.masks.get(fd, 0):
+                changed.add(fd)
+
+    def _ask_one(self, fd: int) -> None:
+        channel = self.map.get(fd)
+        if channel is not self.channels.get(fd):
+            self.forget(fd)
+            if channel is not None:
+                self.channels[fd] = channel
+                if isinstance(channel, asyncore.dispatcher) and not channel.connected:
+                    self.exceptions.begin(fd, channel)
+        if channel is None:
+            self._unsure.discard(fd)
+            return
+        if self.noting is not None and (type(channel) not in self.classes or fd in self._asked):
+            self._classify(fd, type(channel))
+        mask = self._interest(fd, channel)
+        if mask == self.poller.masks.get(fd, 0) and fd not in self._unsure:
+            return
+        self._unsure.discard(fd)
+        if self.map.get(fd) is channel:
+            try:
+                self.poller.set(fd, mask)
+            except (OSError, ValueError):  # closed behind the channel's back
+                self.closed.append(fd)
+
+    def _classify(self, fd: int, cls: type) -> None:
+        if not reports(cls):
+            self._asked.add(fd)
+            return
+        if len(self.classes) > len(self.channels):  # classes made by the thousand are not to be kept
+            self.classes.clear()
+            self._ask_all_again()
+        self.classes[cls] = methods_of(cls)
+        self._asked.discard(fd)
+
+    def _interest(self, fd: int, channel: Any) -> int:
+        """Return the mask of what *channel* waits for."""
+        mask = READ | URGENT if channel.readable() else 0
+        if channel.writable() and not getattr(channel, "accepting", False):
+            mask |= self.write_mask
+        return self.exceptions.restrict(fd, channel, mask) if self.exceptions.fds else mask
+
+    def forget(self, fd: int) -> None:
+        """Stop waiting for *fd*; any thread may."""
+        self.channels.pop(fd, None)
+        self._asked.discard(fd)
+        if fd in self.exceptions.fds:
+            self.exceptions.discard(fd)
+        if fd in self.poller.masks:
+            self.poller.set(fd, 0)

@@ -1,0 +1,112 @@
+"""What a channel is told of an event: what ``asyncore.poll()`` shows of select(), or ``asyncore.poll2()`` of poll().
+
+Errors are treated as there, place by place: what a handler raises is for ``handle_error()``, but under poll
+an OSError that says that the peer has gone is for ``handle_close()``.
+"""
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .._asyncore import asyncore
+from .exhaustion import EXHAUSTED
+from .pollers import ERROR, HANGUP, INVALID, READ, URGENT, WRITE, look
+
+if TYPE_CHECKING:
+    from .registrations import Registrations
+
+__all__ = ["ENDING", "POLL", "SELECT", "Words"]
+
+ENDING = (asyncore.ExitNow, KeyboardInterrupt, SystemExit)
+"""What ends the loop when a channel raises it."""
+
+_GONE = frozenset(
+    getattr(errno, name) for name in ("ECONNRESET", "ENOTCONN", "ESHUTDOWN", "ECONNABORTED", "EPIPE", "EBADF")
+)
+
+
+def _tell_as_select(registrations: "Registrations", fd: int, channel: Any, events: int) -> None:
+    """Tell *channel* what select() shows: a hangup as input, an error as input and room, if it asked for that."""
+    shown = events & (INVALID | URGENT)
+    if events & (READ | HANGUP | ERROR):
+        shown |= READ
+    if events & (WRITE | ERROR):
+        shown |= WRITE
+    shown &= registrations.poller.masks.get(fd, 0) | INVALID
+    if not shown:
+        registrations.exceptions.pause(fd)  # for a hangup that nobody asked for, which poll() would go on telling
+    for flag, handle in _SHOWN:
+        if shown & flag and registrations.map.get(fd) is channel:
+            try:
+                handle(registrations, fd, channel)
+            except ENDING:
+                raise
+            except BaseException as error:
+                _fail_as_select(registrations, fd, channel, error)
+
+
+def _tell_as_poll(registrations: "Registrations", fd: int, channel: Any, events: int) -> None:
+    """Tell *channel* what poll() shows: what it asked for, then the end after a hangup or an error."""
+    try:
+        for flag, handle in _SHOWN:
+            if events & flag:
+                handle(registrations, fd, channel)
+        if events & (HANGUP | ERROR) and not events & INVALID:
+            channel.handle_close()
+    except ENDING:
+        raise
+    except BaseException as error:
+        _fail_as_poll(registrations, fd, channel, error)
+
+
+def _read(registrations: "Registrations", fd: int, channel: Any) -> None:
+    channel.handle_read_event()
+    if fd in registrations.exceptions.fds:
+        registrations.exceptions.has_received(fd)
+
+
+def _write(registrations: "Registrations", fd: int, channel: Any) -> None:
+    channel.handle_write_event()
+
+
+def _take_urgent(registrations: "Registrations", fd: int, channel: Any) -> None:
+    channel.handle_expt_event()
+    if registrations.map.get(fd) is channel and look(fd, URGENT) & URGENT:
+        registrations.exceptions.hide_urgent(fd)
+
+
+def _close(registrations: "Registrations", fd: int, channel: Any) -> None:
+    channel.handle_close()
+
+
+_SHOWN = ((READ, _read), (WRITE, _write), (URGENT, _take_urgent), (INVALID, _close))
+
+
+def _fail_as_select(registrations: "Registrations", fd: int, channel: Any, error: BaseException) -> None:
+    """Have *channel* handle *error*; an acceptor that has run out of descriptors is paused and not closed."""
+    if isinstance(error, OSError) and error.errno in EXHAUSTED and getattr(channel, "accepting", False):
+        registrations.exceptions.pause_acceptor(fd, channel, error)
+    else:
+        channel.handle_error()
+
+
+def _fail_as_poll(registrations: "Registrations", fd: int, channel: Any, error: BaseException) -> None:
+    """Have *channel* handle *error*, as its end if that is what it says."""
+    if isinstance(error, OSError) and error.errno in _GONE:
+        channel.handle_close()
+    else:
+        _fail_as_select(registrations, fd, channel, error)
+
+
+class Words(NamedTuple):
+    """How channels are told; both are called with the registrations, a descriptor and its channel."""
+
+    tell: Callable[["Registrations", int, Any, int], None]
+    """Tell what has happened, a mask."""
+
+    fail: Callable[["Registrations", int, Any, BaseException], None]
+    """Treat what a handler has raised, while it is being handled."""
+
+
+SELECT = Words(_tell_as_select, _fail_as_select)
+POLL = Words(_tell_as_poll, _fail_as_poll)

@@ -1,0 +1,54 @@
+"""A way to end the waiting of a loop from another thread or a signal handler."""
+
+import contextlib
+import os
+import socket
+import weakref
+
+__all__ = ["Waker"]
+
+
+def _number_of(sock: socket.socket) -> int | None:
+    """Return the inode of *sock*, by which it differs from a file that has got its descriptor; None on Windows."""
+    try:
+        return os.fstat(sock.fileno()).st_ino
+    except OSError:
+        return None
+
+
+def _close_all(sockets: list[tuple[socket.socket, int | None]]) -> None:
+    for sock, number in sockets:
+        # A daemon closes all descriptors at its start, and opens files that get their numbers.
+        if number is None or _number_of(sock) == number:
+            sock.close()
+        else:
+            sock.detach()
+
+
+class Waker:
+    """A pair of sockets: a loop waits for one, and ``wake()`` sends to the other."""
+
+    def __init__(self) -> None:
+        self._socket, self._other = pair = socket.socketpair()
+        for sock in pair:
+            sock.setblocking(False)
+        self.fd = self._socket.fileno()
+        self._finalizer = weakref.finalize(self, _close_all, [(sock, _number_of(sock)) for sock in pair])
+
+    def wake(self) -> None:
+        """End the waiting; any thread may."""
+        with contextlib.suppress(OSError):  # full: the loop will wake; closed: nobody waits
+            self._other.send(b"\0")
+
+    def drain(self) -> bool:
+        """Take what ``wake()`` has sent; tell whether the sockets are still there."""
+        try:
+            return bool(self._socket.recv(4096))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Close the sockets, unless their descriptors belong to something else by now."""
+        self._finalizer()
