@@ -357,6 +357,33 @@ def test_loop(tmp_path, arguments):
     assert outcome(run(*SWAPPED, "--loop", *arguments, cwd=tmp_path)) == (0, "True []\n", "")
 
 
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("import asynchat", "used as asynchat by __main__"),
+        ("from asynchat import async_chat as chat", "used as asynchat by __main__"),
+        ("def main():\n    import asynchat\n    class Own(asynchat.async_chat): pass\n    return Own\nkept = main()",
+         "used as asynchat by __main__"),
+        ("import library, collections", "used as asynchat by library"),
+        ("import asyncore", "not used: no module has imported asynchat"),
+        ("import sys; sys.exit(3)", "not used: no module has imported asynchat"),
+    ],
+)  # fmt: skip
+def test_verbose(tmp_path, program, said):
+    write(tmp_path / "library.py", "import asynchat\nclass Channel(asynchat.async_chat): pass")
+    write(tmp_path / "prog.py", f"import atexit; atexit.register(print, 'end')\n{program}")
+    status, text, errors = outcome(run(*SWAPPED, "-v", "prog.py", cwd=tmp_path))
+    assert (status, text) == (3 if "exit(3)" in program else 0, "end\n")
+    assert errors.splitlines()[-1] == f"asynchat-fast: {said}"
+
+
+@pytest.mark.parametrize("options", [["-v", "--loop"], ["--loop", "-v"]], ids=" ".join)
+def test_verbose_about_the_loop(tmp_path, options):
+    write(tmp_path / "prog.py", "import asyncore; asyncore.loop(map={}); asyncore.loop(map={})")
+    _, _, errors = outcome(run(*SWAPPED, *options, "prog.py", cwd=tmp_path))
+    assert errors.splitlines()[-1].endswith("; its loop() ran 2 times as asyncore.loop()")
+
+
 def test_help(tmp_path):
     texts = {outcome(run(*SWAPPED, *arguments, cwd=tmp_path)) for arguments in ([], ["-h"], ["--help"])}
     assert len(texts) == 1
@@ -387,6 +414,16 @@ def test_mistaken_options(tmp_path, arguments):
     assert errors.startswith("asynchat-fast: ")
     assert errors.count("\n") == 1
     assert arguments[0] in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [(["-u", "prog.py"], "-u"), (["-W", "error", "prog.py"], "-W error"), (["-Xdev", "-m", "prog"], "-Xdev")],
+)
+def test_options_of_python_are_shown_their_place(tmp_path, arguments, given):
+    status, text, errors = outcome(run(*SWAPPED, *arguments, cwd=tmp_path))
+    assert (status, text) == (2, "")
+    assert f"  python {given} -m asynchat_fast ..." in errors
 
 
 @pytest.mark.parametrize("arguments", [["prog.py", "a"], ["-m", "prog", "a"]], ids=" ".join)

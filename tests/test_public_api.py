@@ -47,6 +47,15 @@ assert asynchat_fast.asyncore is asyncore is sys.modules["asyncore"]
     assert process.returncode == 0, process.stderr
 
 
+def test_a_missing_asyncore_is_an_error_that_says_how_to_mend_it(run_python):
+    """Another package that owns the folder asyncore/ takes it along when it is uninstalled, and pip notices nothing."""
+    process = run_python("-c", "import sys; sys.modules['asyncore'] = None; import asynchat_fast")
+    assert process.returncode == 1
+    *_, said = process.stderr.splitlines()
+    assert said.startswith("ModuleNotFoundError: asynchat_fast needs asyncore")
+    assert said.endswith("pip install --force-reinstall pyasyncore")
+
+
 def test_public_classes_are_python_classes():
     """A compiled one could not be patched, and programs do that."""
     for kind in (asynchat_fast.async_chat, asynchat_fast.simple_producer, asynchat_fast.fifo):
@@ -182,7 +191,7 @@ def test_the_plain_one_runs_without_a_warning_where_it_is_asked_for(run_python):
 def uncompiled(tmp_path):
     """The folder of a package like this one without its compiled module, as a source tree is."""
     package = Path(asynchat_fast.__file__).parent
-    away = shutil.ignore_patterns("*.so", "*.pyd", "*.c", "__pycache__")
+    away = shutil.ignore_patterns("*.so", "*.pyd", "*.c", "__pycache__", "_plain_build.py")
     shutil.copytree(package, tmp_path / "uncompiled" / "asynchat_fast", ignore=away)
     return tmp_path / "uncompiled"
 
@@ -201,6 +210,13 @@ def test_a_missing_compiled_module_is_worth_a_warning_on_cpython(run_python, unc
 def test_a_missing_compiled_module_is_right_where_plain_python_is_asked_for(run_python, uncompiled):
     process = run_python("-W", "error", "-c", TELL_BY_PATH, path=uncompiled, ASYNCHAT_FAST_NO_EXTENSIONS="1")
     assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_a_package_that_was_built_to_be_plain_is_silent(run_python, uncompiled):
+    (uncompiled / "asynchat_fast" / "_plain_build.py").touch()
+    process = run_python("-W", "error", "-c", TELL_BY_PATH, path=uncompiled)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.split() == ["False", "asynchat_fast._framing_py"]
 
 
 @pytest.mark.parametrize("broken", ["raise ImportError('undefined symbol')", "import what_it_needs_but_is_not_there"])
