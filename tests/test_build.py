@@ -1,4 +1,4 @@
-"""setup.py: the modules it compiles, how a build without a compiler ends, and the mark of a build that is to be plain."""
+"""setup.py: how a build without a compiler ends, and the mark of one that is to be plain."""
 
 import os
 import shutil
