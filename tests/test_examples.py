@@ -134,7 +134,7 @@ def run_client(port, *arguments, **options):
     return process.returncode, process.stdout, process.stderr
 
 
-posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to one process")
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows cannot send SIGINT to a single process")
 
 
 @posix
@@ -421,7 +421,7 @@ def test_site(site):
 
 @posix
 def test_site_ends_gracefully(site):
-    """A client that has asked has its answer, and one that is idle is let go."""
+    """A client that has sent a request gets its response, and an idle one is disconnected."""
     with site.connect() as sock, site.connect() as idle:
         sock.sendall(b"GET /assets/large.css HTTP/1.1\r\nHost: a\r\n\r\n")
         assert sock.recv(12) == b"HTTP/1.1 200"

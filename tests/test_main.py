@@ -19,8 +19,8 @@ import asynchat_fast
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(asynchat_fast.__file__).parents[1])}
 SWAPPED = [sys.executable, "-m", "asynchat_fast"]
 SAFE = "-P" if sys.version_info >= (3, 11) else "-I"  # nothing is put first on the path
-cpython = pytest.mark.skipif(sys.implementation.name != "cpython", reason="PyPy itself does or says this differently")
-posix = pytest.mark.skipif(os.name != "posix", reason="signals and symbolic links are not like this on Windows")
+cpython = pytest.mark.skipif(sys.implementation.name != "cpython", reason="PyPy's command line is not the same here")
+posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and symbolic links")
 
 PROGRAMS = {
     "arguments": "import sys; print(sys.argv)",
@@ -106,7 +106,7 @@ PROGRAMS = {
         raise kept
         """,
     "exception in a generator": "def g():\n    yield 1 / 0\nlist(g())",
-    "exception that is nobody's name": "import nothing_of_this_name",
+    "exception that names a missing module": "import nothing_of_this_name",
     "exception, then atexit": "import atexit; atexit.register(print, 'atexit'); 1 / 0",
     "exception in a thread": "import threading; threading.Thread(target=lambda: 1 / 0, name='t').start()",
     "exception in another module": "import json; json.loads('{')",
@@ -242,7 +242,7 @@ def test_package(tmp_path, assert_same):
 @pytest.mark.parametrize("arguments", [["prog.py"], ["app"], ["-m", "prog"]], ids=" ".join)
 def test_safe_path(tmp_path, assert_same, arguments):
     if run(sys.executable, SAFE, "-c", "import asynchat_fast", cwd=tmp_path).returncode:
-        pytest.skip(f"asynchat_fast is not installed: python {SAFE} does not find it")
+        pytest.skip(f"asynchat_fast is not installed, so that python {SAFE} does not find it")
     write(tmp_path / "prog.py", SHOWN)
     write(tmp_path / "app" / "__main__.py", SHOWN)
     assert_same(*arguments, flags=[SAFE])
@@ -281,7 +281,7 @@ def test_nothing_to_run(tmp_path, assert_same, arguments):
 
 
 @posix
-@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may read every file")
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may read every file, and runs these tests")
 def test_unreadable_program(tmp_path, assert_same):
     write(tmp_path / "prog.py", "").chmod(0)
     assert "Permission denied" in assert_same("prog.py").stderr
@@ -309,7 +309,7 @@ def test_interrupt(tmp_path, arguments):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # What runs the tests may itself ignore Ctrl-C, and its children inherit that.
+            # A process that ignores Ctrl-C, as the one that runs the tests may, has children that ignore it.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             try:
@@ -318,7 +318,7 @@ def test_interrupt(tmp_path, arguments):
                 _, shown = process.communicate(timeout=30)
             finally:
                 process.kill()
-        # Where within its line it is caught is a matter of luck, and what may be marked below that.
+        # The marks below a line of the traceback depend on where in it the signal arrived.
         outcomes.append((process.returncode, [line for line in shown.splitlines() if line.strip(" ~^")]))
     theirs, ours = outcomes
     assert ours == theirs

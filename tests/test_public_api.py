@@ -28,7 +28,7 @@ def test_the_names_of_asynchat_are_there():
 
 
 def test_asyncore_is_the_one_and_only():
-    """There is one socket_map in a program, whoever imports what."""
+    """A program has one socket_map, in whichever order its modules are imported."""
     assert asynchat_fast.asyncore is sys.modules["asyncore"]
     assert asynchat_fast.asyncore is importlib.import_module("asyncore")
     assert issubclass(asynchat_fast.async_chat, asynchat_fast.asyncore.dispatcher)
@@ -127,7 +127,7 @@ print(*sorted(heavy & (set(sys.modules) - before)))
 
 
 def test_a_channel_converses_without_ssl(run_python):
-    """Would-block errors of TLS sockets are recognised by whoever has imported ssl; nobody else pays for it."""
+    """Would-block errors of TLS sockets are recognised without an import of ssl, which is slow."""
     code = """
 import socket, sys
 import asynchat_fast
@@ -136,7 +136,7 @@ channel.connected = True
 channel.handle_error = lambda: print("error")
 channel.recv = channel.send = lambda argument: (_ for _ in ()).throw(OSError("broken"))
 channel.handle_read()
-channel.push(b"octets")
+channel.push(b"bytes")
 assert "ssl" not in sys.modules
 """
     process = run_python("-W", "error", "-c", code, ASYNCHAT_FAST_NO_EXTENSIONS="1")
@@ -196,7 +196,7 @@ def uncompiled(tmp_path):
     return tmp_path / "uncompiled"
 
 
-def test_a_missing_compiled_module_is_worth_a_warning_on_cpython(run_python, uncompiled):
+def test_a_missing_compiled_module_is_warned_of_on_cpython(run_python, uncompiled):
     process = run_python("-W", "always::RuntimeWarning", "-c", TELL_BY_PATH, path=uncompiled)
     assert process.returncode == 0, process.stderr
     assert process.stdout.split() == ["False", "asynchat_fast._framing_py"]
@@ -221,7 +221,7 @@ def test_a_package_that_was_built_to_be_plain_is_silent(run_python, uncompiled):
 
 @pytest.mark.parametrize("broken", ["raise ImportError('undefined symbol')", "import what_it_needs_but_is_not_there"])
 def test_a_broken_compiled_module_is_an_error(run_python, uncompiled, broken):
-    """What cannot be loaded must not be taken for what was never built."""
+    """A module that cannot be loaded must not be taken for one that was not built."""
     (uncompiled / "asynchat_fast" / "_framing.py").write_text(broken)
     process = run_python("-c", TELL_BY_PATH, path=uncompiled)
     assert process.returncode == 1
