@@ -17,13 +17,26 @@ import asynchat_fast
 ON_CPYTHON = platform.python_implementation() == "CPython"
 
 
-def test_the_names_of_asynchat_are_there():
+PUBLIC = {
+    name
+    for name, thing in vars(asynchat_fast).items()
+    if not name.startswith("_") and name not in ("TYPE_CHECKING", "Any") and not inspect.ismodule(thing)
+}
+
+
+def test_a_star_import_brings_the_names_of_asynchat_and_no_others():
+    """A program that did the same with asyncore before keeps the loop() from there."""
     namespace = {}
-    exec("from asynchat_fast import *", namespace)
+    exec("from asyncore import *; theirs = loop; from asynchat_fast import *", namespace)
+    assert namespace["loop"] is namespace["theirs"]
     documented = {"async_chat", "simple_producer", "fifo", "find_prefix_at_end", "asyncore", "deque"}
-    assert documented | {"COMPILED", "InputBuffer", "install", "uninstall"} <= namespace.keys()
-    assert all(namespace[name] is getattr(asynchat_fast, name) for name in asynchat_fast.__all__)
+    assert set(asynchat_fast.__all__) == documented
+    assert all(namespace[name] is getattr(asynchat_fast, name) for name in documented)
     assert asynchat_fast.deque is deque
+
+
+def test_all_public_names_are_there():
+    assert {"COMPILED", "InputBuffer", "call_later", "chat_server", "install", "loop", "uninstall"} <= PUBLIC
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", asynchat_fast.__version__)
 
 
@@ -107,7 +120,7 @@ def test_signatures_of_the_constructors():
 
 
 def test_what_is_public_is_documented():
-    for name in set(asynchat_fast.__all__) - {"InputBuffer"}:  # whose documentation is in its stub
+    for name in PUBLIC - {"InputBuffer"}:  # whose documentation is in its stub
         thing = getattr(asynchat_fast, name)
         assert inspect.getdoc(thing), name
 
