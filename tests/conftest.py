@@ -32,6 +32,9 @@ settings.load_profile("short")
 
 PATIENCE = 20  # seconds, for what takes milliseconds unless it hangs
 
+# Without bytecode each of the hundreds of processes that tests start would compile the package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 @pytest.fixture(params=["_framing", "_framing_py"], ids=["compiled", "plain"])
 def framing(request):
