@@ -29,11 +29,10 @@ from asynchat_fast.conversation import Conversation
 settings.register_profile("short", max_examples=200, deadline=None)
 settings.register_profile("long", max_examples=20_000, deadline=None)
 settings.load_profile("short")
-
-PATIENCE = 20  # seconds, for what takes milliseconds unless it hangs
-
 # Without bytecode each of the hundreds of processes that tests start would compile the package anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+PATIENCE = 20  # seconds, for what takes milliseconds unless it hangs
 
 
 @pytest.fixture(params=["_framing", "_framing_py"], ids=["compiled", "plain"])

@@ -146,6 +146,8 @@ def assert_same(tmp_path):
 
     def compare(*arguments, flags=(), cwd=tmp_path, **options):
         theirs = run(sys.executable, *flags, *arguments, cwd=cwd, **options)
+        for bytecode in cwd.rglob("__pycache__"):  # with it, no warning of the compiler is shown
+            shutil.rmtree(bytecode)
         ours = run(sys.executable, *flags, "-m", "asynchat_fast", *arguments, cwd=cwd, **options)
         assert outcome(ours) == outcome(theirs)
         return ours
