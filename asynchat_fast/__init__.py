@@ -10,39 +10,29 @@ from typing import TYPE_CHECKING, Any
 from ._asyncore import asyncore
 from ._version import __version__ as __version__
 from .channel import async_chat
-from .eventloop import call_later, loop
-from .eventloop.maps import SocketMap
-from .framing import COMPILED, InputBuffer, find_prefix_at_end
-from .producers import FileChanged, fifo, file_producer, simple_producer
-from .server import chat_server, inherited_sockets
-from .swap import install, uninstall
+from .eventloop import call_later as call_later
+from .eventloop import loop as loop
+from .eventloop.maps import SocketMap as SocketMap
+from .framing import COMPILED as COMPILED
+from .framing import InputBuffer as InputBuffer
+from .framing import find_prefix_at_end
+from .producers import FileChanged as FileChanged
+from .producers import fifo, simple_producer
+from .producers import file_producer as file_producer
+from .server import chat_server as chat_server
+from .server import inherited_sockets as inherited_sockets
+from .swap import install as install
+from .swap import uninstall as uninstall
 
 if TYPE_CHECKING:
     from .http import http_request_handler as http_request_handler
 
-__all__ = [
-    "COMPILED",
-    "FileChanged",
-    "InputBuffer",
-    "SocketMap",
-    "async_chat",
-    "asyncore",
-    "call_later",
-    "chat_server",
-    "deque",
-    "fifo",
-    "file_producer",
-    "find_prefix_at_end",
-    "inherited_sockets",
-    "install",
-    "loop",
-    "simple_producer",
-    "uninstall",
-]
+# Those of asynchat: with more of them, "from asynchat import *" after "from asyncore import *" would exchange loop().
+__all__ = ["async_chat", "asyncore", "deque", "fifo", "find_prefix_at_end", "simple_producer"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "http_request_handler":  # only who wants HTTP is to wait for its import
+    if name == "http_request_handler":  # imported when it is used: it takes longer than all the rest
         from .http import http_request_handler
 
         return http_request_handler

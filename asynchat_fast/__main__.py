@@ -4,26 +4,30 @@ The program is ``__main__``, with the ``sys.argv``, the first directory on the p
 status and the tracebacks that it has when the interpreter runs it without us.
 """
 
+import atexit
 import builtins
 import io
 import marshal
 import os
 import pkgutil
 import platform
+import re
 import runpy
 import sys
 import types
 from importlib.machinery import SourceFileLoader, SourcelessFileLoader
 from importlib.util import MAGIC_NUMBER
+from itertools import takewhile
 from typing import Any, NoReturn
 
 from . import COMPILED, __version__, install
+from .swap import Usage
 
 __all__ = ["main"]
 
 HELP = """\
-usage: asynchat-fast [--loop] program [arguments]
-       asynchat-fast [--loop] -m module [arguments]
+usage: asynchat-fast [-v] [--loop] program [arguments]
+       asynchat-fast [-v] [--loop] -m module [arguments]
 
 Run a program that was written for asynchat on asynchat_fast, unchanged: in it and in all it
 imports, "import asynchat" means asynchat_fast, and on Python 3.12 and later it works again.
@@ -32,11 +36,15 @@ imports, "import asynchat" means asynchat_fast, and on Python 3.12 and later it 
   -m module   a module or package, as for "python -m"
   --benchmark measure for ten seconds how fast asynchat_fast is on this machine and this Python
   --loop      let asynchat_fast.loop() run in the place of asyncore.loop(), too
+  -v          say at the end what of asynchat_fast was used, and by which modules
   --version   show the versions and which InputBuffer runs
   -h, --help  show this help
 
 An FTP server, for example, after "pip install pyftpdlib":  asynchat-fast -m pyftpdlib
+Options of Python go to Python:  python -u -m asynchat_fast -m pyftpdlib
 """
+
+PYTHON_OPTIONS = "bBdEiIOPqsSuWxX"
 
 
 def main() -> None:
@@ -60,15 +68,23 @@ def _obey(arguments: list[str]) -> None:
             from . import benchmark  # not for the start of every program
 
             benchmark.main(rest)
-        case ["--loop", "--benchmark", *_]:
-            _fail("asynchat-fast: --benchmark measures channels without a loop: it goes without --loop")
-        case ["--loop", *rest]:
-            install(loop=True)
-            _obey(rest)
+        case ["-v" | "--loop", *_] if "--benchmark" in arguments:
+            _fail("asynchat-fast: --benchmark measures channels without a loop: it goes alone")
+        case ["-v" | "--loop", *_]:
+            options = [*takewhile({"-v", "--loop"}.__contains__, arguments)]
+            install(loop="--loop" in options)
+            if "-v" in options:
+                usage = Usage()
+                atexit.register(lambda: print(f"asynchat-fast: {usage.tell()}", file=sys.stderr))
+            _obey(arguments[len(options) :])
         case ["-m", module, *rest]:
             _run_module(module, rest)
         case ["-m"]:
             _fail("asynchat-fast: -m must be followed by the name of a module")
+        case [option, *rest] if re.match(f"-[{PYTHON_OPTIONS}]", option):
+            with_value = rest[:1] if option in ("-W", "-X") else []
+            given = " ".join([option, *with_value])
+            _fail(f"asynchat-fast: {option} is an option of Python:  python {given} -m asynchat_fast ...")
         case [option, *_] if option.startswith("-"):
             _fail(f"asynchat-fast: unknown option {option} (--help lists those there are)")
         case [program, *rest]:
@@ -94,17 +110,17 @@ def _run_program(name: str, arguments: list[str]) -> None:
 def _run_file(path: str, namespace: dict[str, Any]) -> None:
     try:
         with io.open_code(path) as file:
-            octets = file.read()
+            data = file.read()
     except OSError as error:
         _fail(f"{sys.executable}: can't open file {path!r}: [Errno {error.errno}] {error.strerror}")
-    if octets.startswith(MAGIC_NUMBER):
+    if data.startswith(MAGIC_NUMBER):
         loader: type[SourceFileLoader | SourcelessFileLoader] = SourcelessFileLoader
-        code = marshal.loads(octets[16:])  # noqa: S302 - as trusted as source
+        code = marshal.loads(data[16:])  # noqa: S302 - as trusted as source
     elif path.endswith(".pyc"):
         raise RuntimeError("Bad magic number in .pyc file")
     else:
         loader = SourceFileLoader
-        code = compile(octets, path, "exec", dont_inherit=True)
+        code = compile(data, path, "exec", dont_inherit=True)
     namespace.update(__file__=path, __loader__=loader("__main__", path))
     if sys.version_info < (3, 15):
         namespace["__cached__"] = None

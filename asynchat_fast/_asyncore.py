@@ -18,6 +18,6 @@ with warnings.catch_warnings():
         raise ModuleNotFoundError(
             "asynchat_fast needs asyncore, which Python 3.12 and later leave to the package pyasyncore. It is not "
             "installed, or another package that brings the folder asyncore/ has taken it along when it was "
-            "uninstalled. This mends both:  pip install --force-reinstall pyasyncore",
+            "uninstalled. The command 'pip install --force-reinstall pyasyncore' mends both.",
             name="asyncore",
         ) from None

@@ -5,9 +5,10 @@ import warnings
 from typing import Any
 
 from ._asyncore import asyncore
+from .channel import async_chat
 from .eventloop import loop as our_loop
 
-__all__ = ["install", "uninstall"]
+__all__ = ["Usage", "install", "uninstall"]
 
 _NOTHING = object()
 _before: Any = _NOTHING  # what install() replaced; None where nothing was imported
@@ -50,3 +51,46 @@ def uninstall() -> None:
     else:
         sys.modules["asynchat"] = _before
     _before = _NOTHING
+
+
+class Usage:
+    """What is used of asynchat_fast in this process, once ``install()`` has been called."""
+
+    def __init__(self) -> None:
+        self._counts_loops = asyncore.loop is our_loop
+        self._loops = 0
+        if self._counts_loops:
+            asyncore.loop = self._loop
+
+    def _loop(self, *args: Any, **kwargs: Any) -> None:
+        self._loops += 1
+        our_loop(*args, **kwargs)
+
+    def tell(self) -> str:
+        """Return a sentence (str) with the modules that import asynchat, and how often our loop ran as asyncore's."""
+        modules = sorted(_importers() | _modules_of_subclasses(async_chat))
+        said = f"used as asynchat by {', '.join(modules)}" if modules else "not used: no module has imported asynchat"
+        if self._counts_loops:
+            said += f"; its loop() ran {self._loops} times as asyncore.loop()"
+        return said
+
+
+def _importers() -> set[str]:
+    """Return the names of other packages' modules that hold asynchat_fast, or a class or function of it."""
+    ours = sys.modules[__package__]
+    held = {id(ours), *(id(each) for each in vars(ours).values() if _is_ours(getattr(each, "__module__", None)))}
+    others = {name: module for name, module in sys.modules.copy().items() if module is not ours and not _is_ours(name)}
+    # A program may put objects into sys.modules that are no modules and have no dictionary.
+    held_by = {name: map(id, getattr(module, "__dict__", {}).values()) for name, module in others.items()}
+    return {name for name, values in held_by.items() if not held.isdisjoint(values)}
+
+
+def _modules_of_subclasses(cls: type[Any]) -> set[str]:
+    """Return the names of other packages' modules that define subclasses of *cls*."""
+    children = type.__subclasses__(cls)
+    modules = {child.__module__ for child in children if not _is_ours(child.__module__)}
+    return modules.union(*map(_modules_of_subclasses, children))
+
+
+def _is_ours(module: str | None) -> bool:
+    return module is not None and module.partition(".")[0] == __package__

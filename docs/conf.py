@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[1]
 project = "asynchat_fast"
 author = "the authors of asynchat_fast"
 version = release = re.search(
-    r'__version__ = "(.*)"', (ROOT / "asynchat_fast/__init__.py").read_text(encoding="utf-8")
+    r'__version__ = "(.*)"', (ROOT / "asynchat_fast/_version.py").read_text(encoding="utf-8")
 )[1]
 language = "en-GB"
 

@@ -2,8 +2,8 @@
 
     python chat_room.py [--host ADDRESS] [--port N]
 
-"/who" tells who is there, "/quit" leaves.  Who says nothing for ten minutes, sends a line without
-end, or does not read what the others say, is shown out.
+"/who" tells who is there, "/quit" leaves.  A guest that says nothing for ten minutes, sends a line
+without end, or does not read what the others say, is shown out.
 """
 
 import argparse
@@ -54,9 +54,9 @@ class Room:
 class Guest(async_chat):
     """A connection to the room."""
 
-    max_payload = 1000  # octets of a line
+    max_payload = 1000  # bytes of a line
     idle_timeout = 600  # seconds
-    output_high_water = 1 << 16  # octets that may wait before we listen no more to who does not listen to us
+    output_high_water = 1 << 16  # bytes that may wait for a guest before nothing more is received from it
 
     def __init__(self, sock, room):
         super().__init__(sock)
@@ -104,12 +104,12 @@ def main():
     parser.add_argument("--port", type=int, default=8007, metavar="N", help="the port, 0 for any that is free (8007)")
     options = parser.parse_args()
     server = chat_server((options.host, options.port), partial(Guest, room=Room()))
-    try:
-        print("listening at {}, port {}".format(*server.addr), flush=True)
-        loop()
-    except KeyboardInterrupt:
-        print("closed")
+    print("listening at {}, port {}".format(*server.addr), flush=True)
+    loop()
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("closed")

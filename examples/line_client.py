@@ -1,12 +1,14 @@
-"""Ask a server that speaks in lines: send it some, all at once, and print what it answers.
+"""Ask a server that speaks in lines: send it some, all at once, and print its response.
 
     python line_client.py [--wait SECONDS] HOST PORT [LINE...]
 
-Without LINE, the lines are those of the standard input.  It ends when the server closes the connection,
-or has said nothing for a while; the exit status is 1 if it cannot be reached, or sends what is no line.
+Without LINE, the lines are those of the standard input.  It ends when the server closes the connection, or
+has said nothing for a while.  The exit status is 1 if the server cannot be reached, does not take all lines,
+or sends a line that does not end, of which what has come is printed.
 """
 
 import argparse
+import os
 import socket
 import sys
 
@@ -14,34 +16,53 @@ from asynchat_fast import async_chat, loop
 
 
 class Client(async_chat):
-    """A connection to the server at the other end of *sock*; *answered* is called with each line (bytes)."""
+    """A connection to the server at the other end of *sock*; *show* is called with each line (bytes)."""
 
-    max_payload = 1 << 20  # octets of a line
+    max_payload = 1 << 20  # bytes of a line
 
-    def __init__(self, sock, answered, wait):
+    def __init__(self, sock, show, wait):
         self.idle_timeout = wait
         super().__init__(sock)
-        self.answered = answered
+        self.show = show
         self.failed = False
         self.set_terminator(b"\n")
 
     collect_incoming_data = async_chat._collect_incoming_data
 
     def found_terminator(self):
-        self.answered(self._get_data().rstrip(b"\r"))
-
-    def handle_timeout(self):
-        self.close()  # which is how it is meant to end, and worth no message
-
-    def handle_overlong_payload(self):
-        print(f"error: more than {self.max_payload} octets without the end of a line", file=sys.stderr)
-        self.failed = True
-        self.discard_buffers()
-        self.close()
+        self.show(self._get_data().rstrip(b"\r"))
 
     def ask(self, lines):
         for line in lines:
-            self.push(line.rstrip("\r\n").encode() + b"\r\n")
+            self.push(line.rstrip(b"\r\n") + b"\r\n")
+
+    def handle_close(self):
+        self.end()
+
+    def handle_timeout(self):
+        self.end()
+
+    def handle_overlong_payload(self):
+        self.fail(f"more than {self.max_payload} bytes without the end of a line")
+
+    def handle_error(self):
+        self.fail(sys.exc_info()[1])
+
+    def end(self):
+        rest = self._get_data()
+        if rest:
+            self.show(rest)
+            self.fail("the last line has no end")
+        elif self.producer_fifo:
+            self.fail("the server has not taken all lines")
+        else:
+            self.close()
+
+    def fail(self, reason):
+        print(f"error: {reason}", file=sys.stderr)
+        self.failed = True
+        self.discard_buffers()
+        self.close()
 
 
 def show(line):
@@ -52,7 +73,7 @@ def show(line):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--wait", type=float, default=2.0, metavar="SECONDS", help="for more of an answer (2)")
+    parser.add_argument("--wait", type=float, default=2.0, metavar="SECONDS", help="for more of a response (2)")
     parser.add_argument("host", metavar="HOST")
     parser.add_argument("port", metavar="PORT", type=int)
     parser.add_argument("lines", metavar="LINE", nargs="*")
@@ -62,10 +83,13 @@ def main():
     except OSError as error:
         sys.exit(f"error: {options.host}, port {options.port}: {error}")
     client = Client(sock, show, options.wait)
-    client.ask(options.lines or sys.stdin)
+    client.ask(map(os.fsencode, options.lines) if options.lines else sys.stdin.buffer)
     loop()
     sys.exit(client.failed)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell reports a program that Ctrl-C has ended

@@ -30,6 +30,8 @@ from asynchat_fast.conversation import Conversation
 settings.register_profile("short", max_examples=200, deadline=None)
 settings.register_profile("long", max_examples=20_000, deadline=None)
 settings.load_profile("short")
+# Without bytecode each of the hundreds of processes that tests start would compile the package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 PATIENCE = 20  # seconds, for what takes milliseconds unless it hangs
 

@@ -1,22 +1,30 @@
 """The interpreter's own suites, where it ships them, with asynchat_fast swapped in.
 
-Each suite is run twice, each time in a process of its own: as it is, and with asynchat_fast in
-the place of the module it tests, or that serves what it tests.  What passes there must pass here.
-Run as a program, this file is one such process.
+Each suite is run as it is, and in some ways with asynchat_fast in the place of the module it tests,
+or that serves what it tests; at once, as they wait more than they work, and each in a process of its
+own.  A test that passes as it is must pass in each way.  Run as a program, this file is one such process.
 """
 
-import functools
 import importlib.util
 import json
 import os
 import subprocess
 import sys
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 SUITES = ["test_asynchat", "test_asyncore", "test_smtpd", "test_smtplib", "test_ftplib", "test_poplib"]
+AS_IT_IS = "as it is"
+WITH_LOOP = "swapped, with the loop"
+WAYS = {
+    AS_IT_IS: {},
+    "swapped": {},
+    "swapped, plain": {"ASYNCHAT_FAST_NO_EXTENSIONS": "1"},
+    WITH_LOOP: {},
+}
 # The package is not imported here: a suite as it is must not meet it.
 PACKAGE = Path(importlib.util.find_spec("asynchat_fast").origin).parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
@@ -53,8 +61,8 @@ def descendants(cls):
 def run_here(suite, how):
     """Run *suite* in this process; print as JSON what passed, what did not, and what asynchat_fast served."""
     report, sys.stdout = sys.stdout, sys.stderr
-    if how != "as it is":
-        swap_in(loop=how == "swapped, with the loop")
+    if how != AS_IT_IS:
+        swap_in(loop=how == WITH_LOOP)
     import test.support
 
     test.support.use_resources = []  # none of those that must be asked for, such as the network
@@ -71,50 +79,38 @@ def run_here(suite, how):
     )
 
 
-def run_apart(suite, how, directory, **environment):
+def run_apart(suite, how, directory):
+    directory.mkdir()
     process = subprocess.run(
         [sys.executable, __file__, suite, how],
         cwd=directory,
-        env=ENVIRONMENT | environment,
+        env=ENVIRONMENT | WAYS[how],
         capture_output=True,
         text=True,
-        timeout=140,
+        timeout=110,
     )
     assert process.returncode == 0, process.stderr
     return json.loads(process.stdout)
 
 
-@functools.cache
-def run_as_it_is(suite, directory):
-    return run_apart(suite, "as it is", directory)
-
-
-@pytest.mark.timeout(300)  # some suites wait for threads of theirs
-@pytest.mark.parametrize(
-    ("how", "environment"),
-    [
-        ("swapped", {}),
-        ("swapped", {"ASYNCHAT_FAST_NO_EXTENSIONS": "1"}),
-        ("swapped, with the loop", {}),
-    ],
-    ids=["default", "plain", "loop"],
-)
 @pytest.mark.parametrize("suite", SUITES)
-def test_conformance(suite, how, environment, tmp_path, tmp_path_factory):
+def test_conformance(suite, tmp_path):
     try:
         shipped = importlib.util.find_spec(f"test.{suite}")
     except ModuleNotFoundError:
         shipped = None
     if not shipped:
         pytest.skip(f"this Python ships no test.{suite}")
-    theirs = run_as_it_is(suite, tmp_path_factory.getbasetemp())
-    ours = run_apart(suite, how, tmp_path, **environment)
+    with ThreadPoolExecutor(len(WAYS)) as pool:
+        running = {how: pool.submit(run_apart, suite, how, tmp_path / how) for how in WAYS}
+    theirs, *ours = [each.result() for each in running.values()]
     assert theirs["passed"]
     assert not theirs["channels"]
-    lost = set(theirs["passed"]) - set(ours["passed"])
-    assert not lost, "\n".join([*sorted(lost), *ours["failed"].values()])
-    if suite != "test_asyncore":  # which knows nothing of asynchat, and must not be disturbed by it
-        assert ours["channels"], "asynchat_fast was not what served"
+    for how, outcome in zip([*WAYS][1:], ours, strict=True):
+        lost = set(theirs["passed"]) - set(outcome["passed"])
+        assert not lost, "\n".join([how, *sorted(lost), *outcome["failed"].values()])
+        if suite != "test_asyncore":  # which knows nothing of asynchat, and must not be disturbed by it
+            assert outcome["channels"], f"{how}: asynchat_fast did not serve"
 
 
 if __name__ == "__main__":

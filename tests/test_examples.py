@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -26,6 +27,11 @@ PATIENCE = 30  # seconds, for what takes milliseconds unless it hangs
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(asynchat_fast.__file__).parents[1]), "PYTHONUTF8": "1"}
 
 
+def heed_ctrl_c():
+    """Undo in a new process that the process which runs the tests ignores Ctrl-C, if it does."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Example:
     """An example that runs; ``next_line()`` is what it prints."""
 
@@ -38,8 +44,7 @@ class Example:
             stderr=subprocess.STDOUT,
             text=True,
             encoding="utf-8",
-            # What runs the tests may itself ignore Ctrl-C, and its children inherit that.
-            preexec_fn=None if os.name == "nt" else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=None if os.name == "nt" else heed_ctrl_c,
         )
         self.lines = queue.Queue()
         self.printed = []
@@ -129,7 +134,7 @@ def run_client(port, *arguments, **options):
     return process.returncode, process.stdout, process.stderr
 
 
-posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to one process")
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows cannot send SIGINT to a single process")
 
 
 @posix
@@ -184,15 +189,22 @@ def test_names_that_are_refused(name):
         assert other.receive() == "* hello, bob"
 
 
-def test_who_does_not_read_is_shown_out():
+def test_a_guest_that_does_not_read_is_shown_out():
     with running("chat_room.py") as example, guest(example, "ann") as ann, guest(example, "deaf") as deaf:
         assert ann.receive() == "* deaf has come in"
         deaf.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         ann.sock.settimeout(PATIENCE)
-        said = threading.Thread(target=lambda: ann.send(*["x" * 900] * 20_000), daemon=True)
-        said.start()
+        left = threading.Event()
+
+        def talk():
+            while not left.is_set():
+                ann.send(*["x" * 900] * 100)
+
+        talking = threading.Thread(target=talk, daemon=True)
+        talking.start()
         assert ann.receive() == "* deaf has left"
-        said.join(PATIENCE)
+        left.set()
+        talking.join(PATIENCE)
 
 
 def test_a_line_without_end_is_not_kept():
@@ -239,7 +251,7 @@ def test_mail_that_is_refused():
         running("smtp_debug.py", "--most", "1000") as example,
         smtplib.SMTP("127.0.0.1", example.port, timeout=PATIENCE) as client,
     ):
-        client.helo()  # who says EHLO is told how large a message may be
+        client.helo()  # smtplib learns from the response to EHLO how large a message may be, and sends no larger one
         for large in b"x\r\n" * 1000, b"x" * 3000:
             with pytest.raises(smtplib.SMTPDataError) as refusal:
                 client.sendmail(*mail, large)
@@ -258,7 +270,18 @@ def test_mail_that_is_refused():
         (["EHLO me", "RCPT TO:<a@b>"], [250, 503]),
         (["HELO me", "MAIL TO:<a@b>", "MAIL FROM:a"], [250, 501, 501]),
         (["HELO me", "MAIL FROM:<>", "RCPT TO:<>", "DATA"], [250, 250, 501, 503]),
-        (["HELO me", "MAIL FROM:<a@b> SIZE=99999999999"], [250, 552]),
+        (["EHLO me", "MAIL FROM:<a@b> SIZE=99999999999"], [250, 552]),
+        (["EHLO me", "MAIL FROM:<SIZE=99999999999@b> SIZE=1 BODY=8bitmime"], [250, 250]),
+        (["EHLO me", 'MAIL FROM:<"a >b"@c> size=12', "RCPT TO:<a@b> NOTIFY=NEVER"], [250, 250, 555]),
+        (["EHLO me", "MAIL FROM:<a@b> AUTH=<> SIZE=1", "MAIL FROM:<a@b> SIZED=1"], [250, 555, 555]),
+        (
+            ["EHLO me", "MAIL FROM:<a@b> SIZE=x", "MAIL FROM:<a@b> SIZE", "MAIL FROM:<a@b> BODY=9BIT"],
+            [250, 501, 501, 501],
+        ),
+        (["EHLO me", "MAIL FROM:<a@b> SIZE=1 size=2", "MAIL FROM:<a@b>SIZE=1"], [250, 501, 501]),
+        (["HELO me", "MAIL FROM:<a@b> SIZE=1"], [250, 555]),
+        (["EHLO", "HELO ", "MAIL FROM:<a@b>", "VRFY"], [501, 501, 503, 501]),
+        (["EHLO me", "RSET now", "DATA x", "QUIT now", "NOOP now"], [250, 501, 501, 501, 250]),
         (["HELO me", "MAIL FROM:<a@b>", "RSET", "MAIL FROM:<c@d>", "MAIL FROM:<c@d>"], [250, 250, 250, 250, 503]),
         (["MAKE", "", "__init__", "x" * 3000, "NOOP"], [500, 500, 500, 500, 250]),
         (["HELO me", "QUIT"], [250, 221]),
@@ -294,7 +317,7 @@ def test_client_reads_its_input_and_stops_waiting():
         assert [line[:3] for line in printed.splitlines()] == ["220", "250", "250"]
 
 
-def test_client_says_that_nobody_is_there():
+def test_client_says_that_it_cannot_connect():
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
     status, printed, errors = run_client(port, [])
@@ -305,8 +328,13 @@ def test_client_says_that_nobody_is_there():
 
 @pytest.mark.parametrize(
     ("sent", "status", "printed"),
-    [(b"a\x1bb\xff\r\nc\n", 0, "a\\x1bb\\xff\nc\n"), (b"x" * (1 << 21), 1, "")],
-    ids=["not printable", "no line"],
+    [
+        (b"a\x1bb\xff\r\nc\n", 0, "a\\x1bb\\xff\nc\n"),
+        (b"one\ntwo", 1, "one\ntwo\n"),
+        (b"", 0, ""),
+        (b"x" * (1 << 21), 1, ""),
+    ],
+    ids=["not printable", "no end", "nothing", "no line"],
 )
 def test_client_of_a_strange_server(sent, status, printed):
     def serve():
@@ -317,8 +345,43 @@ def test_client_of_a_strange_server(sent, status, printed):
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        assert run_client(server.getsockname()[1], ["hello"])[:2] == (status, printed)
+        *outcome, errors = run_client(server.getsockname()[1], ["hello"])
+        assert outcome == [status, printed]
+        assert errors.startswith("error: ") == bool(status)
         thread.join(PATIENCE)
+
+
+def test_client_shows_what_has_come_when_it_stops_waiting():
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        client = pool.submit(run_client, server.getsockname()[1], "--wait", "0.2", ["hello"])
+        with server.accept()[0] as sock:
+            sock.sendall(b"one\nlogin: ")
+            assert client.result() == (1, "one\nlogin: \n", "error: the last line has no end\n")
+
+
+def test_client_says_that_not_all_was_taken():
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        client = pool.submit(run_client, server.getsockname()[1], "--wait", "0.2", [], input="x" * (1 << 24))
+        with server.accept()[0]:
+            status, printed, errors = client.result()
+    assert (status, printed) == (1, "")
+    assert errors == "error: the server has not taken all lines\n"
+
+
+@posix
+def test_ctrl_c_ends_the_client():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        command = [sys.executable, str(EXAMPLES / "line_client.py"), "127.0.0.1", str(server.getsockname()[1]), "hello"]
+        with (
+            subprocess.Popen(
+                command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=heed_ctrl_c
+            ) as process,
+            server.accept()[0] as sock,
+        ):
+            assert sock.recv(100) == b"hello\r\n"
+            process.send_signal(signal.SIGINT)
+            printed, _ = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, printed) == (130, b"")
 
 
 # The web site
@@ -358,7 +421,7 @@ def test_site(site):
 
 @posix
 def test_site_ends_gracefully(site):
-    """A client that has asked has its answer, and one that is idle is let go."""
+    """A client that has sent a request gets its response, and an idle one is disconnected."""
     with site.connect() as sock, site.connect() as idle:
         sock.sendall(b"GET /assets/large.css HTTP/1.1\r\nHost: a\r\n\r\n")
         assert sock.recv(12) == b"HTTP/1.1 200"

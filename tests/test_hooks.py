@@ -41,8 +41,8 @@ class Lines(async_chat):
         self.logged.append((type, message))
 
 
-@pytest.fixture
-def map():
+@pytest.fixture(name="map")
+def _map():
     """A map of the test's own, of a kind that both loops know, whose channels are closed after it."""
     channels = SocketMap()
     yield channels
@@ -809,7 +809,7 @@ class TestCoalescing:
         theirs.sendall(b"go\n")
         run_until(is_done)
         assert got == expected
-        assert max(map_length(channel.sends)) <= 65536
+        assert max(len(data) for data in channel.sends) <= 65536
 
     @pytest.mark.parametrize("head", [[b"head"], [b"he", b"ad"], [b"head" * 2000]])
     @pytest.mark.parametrize("body", [b"body", b"body" * 5000, b""])
@@ -840,10 +840,6 @@ class TestCoalescing:
         run_until(is_done)
         assert got == expected
         assert channel.sends[0].startswith(b"head\n0123456789")
-
-
-def map_length(items):
-    return [len(item) for item in items]
 
 
 # Errors

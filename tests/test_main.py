@@ -19,8 +19,8 @@ import asynchat_fast
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(asynchat_fast.__file__).parents[1])}
 SWAPPED = [sys.executable, "-m", "asynchat_fast"]
 SAFE = "-P" if sys.version_info >= (3, 11) else "-I"  # nothing is put first on the path
-cpython = pytest.mark.skipif(sys.implementation.name != "cpython", reason="PyPy itself does or says this differently")
-posix = pytest.mark.skipif(os.name != "posix", reason="signals and symbolic links are not like this on Windows")
+cpython = pytest.mark.skipif(sys.implementation.name != "cpython", reason="PyPy's command line is not the same here")
+posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and symbolic links")
 
 PROGRAMS = {
     "arguments": "import sys; print(sys.argv)",
@@ -106,7 +106,7 @@ PROGRAMS = {
         raise kept
         """,
     "exception in a generator": "def g():\n    yield 1 / 0\nlist(g())",
-    "exception that is nobody's name": "import nothing_of_this_name",
+    "exception that names a missing module": "import nothing_of_this_name",
     "exception, then atexit": "import atexit; atexit.register(print, 'atexit'); 1 / 0",
     "exception in a thread": "import threading; threading.Thread(target=lambda: 1 / 0, name='t').start()",
     "exception in another module": "import json; json.loads('{')",
@@ -146,6 +146,8 @@ def assert_same(tmp_path):
 
     def compare(*arguments, flags=(), cwd=tmp_path, **options):
         theirs = run(sys.executable, *flags, *arguments, cwd=cwd, **options)
+        for bytecode in cwd.rglob("__pycache__"):  # with it, no warning of the compiler is shown
+            shutil.rmtree(bytecode)
         ours = run(sys.executable, *flags, "-m", "asynchat_fast", *arguments, cwd=cwd, **options)
         assert outcome(ours) == outcome(theirs)
         return ours
@@ -242,7 +244,7 @@ def test_package(tmp_path, assert_same):
 @pytest.mark.parametrize("arguments", [["prog.py"], ["app"], ["-m", "prog"]], ids=" ".join)
 def test_safe_path(tmp_path, assert_same, arguments):
     if run(sys.executable, SAFE, "-c", "import asynchat_fast", cwd=tmp_path).returncode:
-        pytest.skip(f"asynchat_fast is not installed: python {SAFE} does not find it")
+        pytest.skip(f"asynchat_fast is not installed, so that python {SAFE} does not find it")
     write(tmp_path / "prog.py", SHOWN)
     write(tmp_path / "app" / "__main__.py", SHOWN)
     assert_same(*arguments, flags=[SAFE])
@@ -281,7 +283,7 @@ def test_nothing_to_run(tmp_path, assert_same, arguments):
 
 
 @posix
-@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may read every file")
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may read every file, and runs these tests")
 def test_unreadable_program(tmp_path, assert_same):
     write(tmp_path / "prog.py", "").chmod(0)
     assert "Permission denied" in assert_same("prog.py").stderr
@@ -309,7 +311,7 @@ def test_interrupt(tmp_path, arguments):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # What runs the tests may itself ignore Ctrl-C, and its children inherit that.
+            # A process that ignores Ctrl-C, as the one that runs the tests may, has children that ignore it.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             try:
@@ -318,7 +320,7 @@ def test_interrupt(tmp_path, arguments):
                 _, shown = process.communicate(timeout=30)
             finally:
                 process.kill()
-        # Where within its line it is caught is a matter of luck, and what may be marked below that.
+        # The marks below a line of the traceback depend on where in it the signal arrived.
         outcomes.append((process.returncode, [line for line in shown.splitlines() if line.strip(" ~^")]))
     theirs, ours = outcomes
     assert ours == theirs
@@ -357,6 +359,33 @@ def test_loop(tmp_path, arguments):
     assert outcome(run(*SWAPPED, "--loop", *arguments, cwd=tmp_path)) == (0, "True []\n", "")
 
 
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("import asynchat", "used as asynchat by __main__"),
+        ("from asynchat import async_chat as chat", "used as asynchat by __main__"),
+        ("def main():\n    import asynchat\n    class Own(asynchat.async_chat): pass\n    return Own\nkept = main()",
+         "used as asynchat by __main__"),
+        ("import library, collections", "used as asynchat by library"),
+        ("import asyncore", "not used: no module has imported asynchat"),
+        ("import sys; sys.exit(3)", "not used: no module has imported asynchat"),
+    ],
+)  # fmt: skip
+def test_verbose(tmp_path, program, said):
+    write(tmp_path / "library.py", "import asynchat\nclass Channel(asynchat.async_chat): pass")
+    write(tmp_path / "prog.py", f"import atexit; atexit.register(print, 'end')\n{program}")
+    status, text, errors = outcome(run(*SWAPPED, "-v", "prog.py", cwd=tmp_path))
+    assert (status, text) == (3 if "exit(3)" in program else 0, "end\n")
+    assert errors.splitlines()[-1] == f"asynchat-fast: {said}"
+
+
+@pytest.mark.parametrize("options", [["-v", "--loop"], ["--loop", "-v"]], ids=" ".join)
+def test_verbose_about_the_loop(tmp_path, options):
+    write(tmp_path / "prog.py", "import asyncore; asyncore.loop(map={}); asyncore.loop(map={})")
+    _, _, errors = outcome(run(*SWAPPED, *options, "prog.py", cwd=tmp_path))
+    assert errors.splitlines()[-1].endswith("; its loop() ran 2 times as asyncore.loop()")
+
+
 def test_help(tmp_path):
     texts = {outcome(run(*SWAPPED, *arguments, cwd=tmp_path)) for arguments in ([], ["-h"], ["--help"])}
     assert len(texts) == 1
@@ -387,6 +416,16 @@ def test_mistaken_options(tmp_path, arguments):
     assert errors.startswith("asynchat-fast: ")
     assert errors.count("\n") == 1
     assert arguments[0] in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [(["-u", "prog.py"], "-u"), (["-W", "error", "prog.py"], "-W error"), (["-Xdev", "-m", "prog"], "-Xdev")],
+)
+def test_options_of_python_are_shown_their_place(tmp_path, arguments, given):
+    status, text, errors = outcome(run(*SWAPPED, *arguments, cwd=tmp_path))
+    assert (status, text) == (2, "")
+    assert f"  python {given} -m asynchat_fast ..." in errors
 
 
 @pytest.mark.parametrize("arguments", [["prog.py", "a"], ["-m", "prog", "a"]], ids=" ".join)

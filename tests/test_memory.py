@@ -1,6 +1,6 @@
-"""The compiled modules read no octet beyond those that they are given.
+"""The compiled modules read no byte beyond those that they are given.
 
-Not one: the octets end where a page begins that must not be touched, which ends the process.
+Not one: the bytes end where a page begins that must not be touched, which ends the process.
 So the checks are in a process of their own, which runs this file as a script.
 """
 
@@ -22,19 +22,19 @@ ALIGNMENT = 8
 owners = []  # of the memory
 
 
-def guarded(octets):
-    """Return bytes like *octets*, of a multiple of ALIGNMENT, that end at a page that must not be touched."""
-    size = HEADER + len(octets)
+def guarded(data):
+    """Return bytes like *data*, of a multiple of ALIGNMENT, that end at a page that must not be touched."""
+    size = HEADER + len(data)
     assert size % ALIGNMENT == 0, "the object would not be aligned"
     usable = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
     owners.append(mmap.mmap(-1, usable + mmap.PAGESIZE))
     end = ctypes.addressof(ctypes.c_char.from_buffer(owners[-1])) + usable
-    ctypes.memmove(end - size, id(octets), size)
+    ctypes.memmove(end - size, id(data), size)
     ctypes.c_ssize_t.from_address(end - size).value = 1 << 20  # references: never to be freed
     if ctypes.CDLL(None).mprotect(ctypes.c_void_p(end), mmap.PAGESIZE, PROT_NONE):
         raise OSError("mprotect")
     copy = ctypes.cast(end - size, ctypes.py_object).value
-    assert copy == octets
+    assert copy == data
     return copy
 
 
@@ -46,25 +46,32 @@ def endings(before, stream):
 
 
 def read_beyond():
-    octets = guarded(b"01234567")
-    ctypes.string_at(id(octets) + HEADER, len(octets) + 1)
+    data = guarded(b"01234567")
+    ctypes.string_at(id(data) + HEADER, len(data) + 1)
 
 
 def frame():
     framing = importlib.import_module("asynchat_fast._framing")
+    errors = importlib.import_module("asynchat_fast.framing")
     terminators = (b"\n", b"\r\n", b"\r\n.\r\n", guarded(b"\r\n.\r\n.\r\n"), guarded(b"aaaaaaab"), 5, None)
     # Short: where a search goes badly bytes.find() takes over, which looks at the NUL that ends all bytes.
     for stream in (b"\r\n.\r\n.\r\n\r\n.\r", b"\n.\r\n.\r\r\n", b"aaaaaaabaaaaa", b"\r\r\r\r\r\r"):
-        for octets in endings(b"", stream):
+        for data in endings(b"", stream):
             for terminator in terminators:
                 buffer = framing.InputBuffer(terminator)
-                buffer.feed(octets)
+                buffer.feed(data)
                 list(buffer)
                 buffer.take_partial()
-                buffer.put_back()
-                buffer.take_partial()
+                for most in (None, 3):
+                    buffer = framing.EventBuffer()
+                    buffer.set_options(most, False)
+                    buffer.terminator = terminator
+                    for _ in range(2):
+                        with contextlib.suppress(errors.Interrupted):
+                            list(buffer.feed(data))
+                        buffer.overlong = False
                 if type(terminator) is bytes:
-                    framing.find_prefix_at_end(octets, terminator)
+                    framing.find_prefix_at_end(data, terminator)
 
 
 def parse_heads():
@@ -77,15 +84,15 @@ def parse_heads():
         (b"", b" / HTTP/1.1\r\n\r"),
         (b"GET /", rest.replace(b":", b";")),
     ):
-        for octets in endings(before, stream):
+        for data in endings(before, stream):
             for function in (head.parse_head, head.parse_fields, head.check_beginning):
                 with contextlib.suppress(errors.HTTPError):
-                    function(octets)
+                    function(data)
             with contextlib.suppress(errors.HTTPError):
-                head.check_beginning(octets, octets.rfind(b"\r\n", 0, -1) + 2)
-    for octets in endings(b"", b"Host: a\r\nX-Long-Enough: for words of eight\x7foctets"):
+                head.check_beginning(data, data.rfind(b"\r\n", 0, -1) + 2)
+    for data in endings(b"", b"Host: a\r\nX-Long-Enough: for words of eight\x7foctets"):
         with contextlib.suppress(errors.HTTPError):
-            head.parse_fields(octets)
+            head.parse_fields(data)
 
 
 CHECKS = {"asynchat_fast._framing": frame, "asynchat_fast.http._head": parse_heads}
@@ -98,12 +105,12 @@ def check(run_python):
     return lambda name: run_python(str(Path(__file__).absolute()), name)
 
 
-def test_a_read_beyond_the_octets_ends_the_process(check):
+def test_a_read_beyond_the_bytes_ends_the_process(check):
     assert check("read_beyond").returncode in (-signal.SIGSEGV, -signal.SIGBUS)
 
 
 @pytest.mark.parametrize("module", CHECKS)
-def test_no_read_beyond_the_octets(check, module):
+def test_no_read_beyond_the_bytes(check, module):
     pytest.importorskip(module, reason="the compiled module has not been built for this Python")
     process = check(CHECKS[module].__name__)
     assert process.returncode == 0, process.stderr

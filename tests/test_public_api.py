@@ -17,18 +17,31 @@ import asynchat_fast
 ON_CPYTHON = platform.python_implementation() == "CPython"
 
 
-def test_the_names_of_asynchat_are_there():
+PUBLIC = {
+    name
+    for name, thing in vars(asynchat_fast).items()
+    if not name.startswith("_") and name not in ("TYPE_CHECKING", "Any") and not inspect.ismodule(thing)
+}
+
+
+def test_a_star_import_brings_the_names_of_asynchat_and_no_others():
+    """A program that did the same with asyncore before keeps the loop() from there."""
     namespace = {}
-    exec("from asynchat_fast import *", namespace)
+    exec("from asyncore import *; theirs = loop; from asynchat_fast import *", namespace)
+    assert namespace["loop"] is namespace["theirs"]
     documented = {"async_chat", "simple_producer", "fifo", "find_prefix_at_end", "asyncore", "deque"}
-    assert documented | {"COMPILED", "InputBuffer", "install", "uninstall"} <= namespace.keys()
-    assert all(namespace[name] is getattr(asynchat_fast, name) for name in asynchat_fast.__all__)
+    assert set(asynchat_fast.__all__) == documented
+    assert all(namespace[name] is getattr(asynchat_fast, name) for name in documented)
     assert asynchat_fast.deque is deque
+
+
+def test_all_public_names_are_there():
+    assert {"COMPILED", "InputBuffer", "call_later", "chat_server", "install", "loop", "uninstall"} <= PUBLIC
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", asynchat_fast.__version__)
 
 
 def test_asyncore_is_the_one_and_only():
-    """There is one socket_map in a program, whoever imports what."""
+    """A program has one socket_map, in whichever order its modules are imported."""
     assert asynchat_fast.asyncore is sys.modules["asyncore"]
     assert asynchat_fast.asyncore is importlib.import_module("asyncore")
     assert issubclass(asynchat_fast.async_chat, asynchat_fast.asyncore.dispatcher)
@@ -45,6 +58,15 @@ assert asynchat_fast.asyncore is asyncore is sys.modules["asyncore"]
 """
     process = run_python("-c", code)
     assert process.returncode == 0, process.stderr
+
+
+def test_a_missing_asyncore_is_an_error_that_says_how_to_mend_it(run_python):
+    """Another package that owns the folder asyncore/ takes it along when it is uninstalled, and pip notices nothing."""
+    process = run_python("-c", "import sys; sys.modules['asyncore'] = None; import asynchat_fast")
+    assert process.returncode == 1
+    *_, said = process.stderr.splitlines()
+    assert said.startswith("ModuleNotFoundError: asynchat_fast needs asyncore")
+    assert "pip install --force-reinstall pyasyncore" in said
 
 
 def test_public_classes_are_python_classes():
@@ -98,7 +120,7 @@ def test_signatures_of_the_constructors():
 
 
 def test_what_is_public_is_documented():
-    for name in set(asynchat_fast.__all__) - {"InputBuffer"}:  # whose documentation is in its stub
+    for name in PUBLIC - {"InputBuffer"}:  # whose documentation is in its stub
         thing = getattr(asynchat_fast, name)
         assert inspect.getdoc(thing), name
 
@@ -118,7 +140,7 @@ print(*sorted(heavy & (set(sys.modules) - before)))
 
 
 def test_a_channel_converses_without_ssl(run_python):
-    """Would-block errors of TLS sockets are recognised by whoever has imported ssl; nobody else pays for it."""
+    """Would-block errors of TLS sockets are recognised without an import of ssl, which is slow."""
     code = """
 import socket, sys
 import asynchat_fast
@@ -127,7 +149,7 @@ channel.connected = True
 channel.handle_error = lambda: print("error")
 channel.recv = channel.send = lambda argument: (_ for _ in ()).throw(OSError("broken"))
 channel.handle_read()
-channel.push(b"octets")
+channel.push(b"bytes")
 assert "ssl" not in sys.modules
 """
     process = run_python("-W", "error", "-c", code, ASYNCHAT_FAST_NO_EXTENSIONS="1")
@@ -182,12 +204,12 @@ def test_the_plain_one_runs_without_a_warning_where_it_is_asked_for(run_python):
 def uncompiled(tmp_path):
     """The folder of a package like this one without its compiled module, as a source tree is."""
     package = Path(asynchat_fast.__file__).parent
-    away = shutil.ignore_patterns("*.so", "*.pyd", "*.c", "__pycache__")
+    away = shutil.ignore_patterns("*.so", "*.pyd", "*.c", "__pycache__", "_plain_build.py")
     shutil.copytree(package, tmp_path / "uncompiled" / "asynchat_fast", ignore=away)
     return tmp_path / "uncompiled"
 
 
-def test_a_missing_compiled_module_is_worth_a_warning_on_cpython(run_python, uncompiled):
+def test_a_missing_compiled_module_is_warned_of_on_cpython(run_python, uncompiled):
     process = run_python("-W", "always::RuntimeWarning", "-c", TELL_BY_PATH, path=uncompiled)
     assert process.returncode == 0, process.stderr
     assert process.stdout.split() == ["False", "asynchat_fast._framing_py"]
@@ -203,9 +225,16 @@ def test_a_missing_compiled_module_is_right_where_plain_python_is_asked_for(run_
     assert (process.returncode, process.stderr) == (0, "")
 
 
+def test_a_package_that_was_built_to_be_plain_is_silent(run_python, uncompiled):
+    (uncompiled / "asynchat_fast" / "_plain_build.py").touch()
+    process = run_python("-W", "error", "-c", TELL_BY_PATH, path=uncompiled)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.split() == ["False", "asynchat_fast._framing_py"]
+
+
 @pytest.mark.parametrize("broken", ["raise ImportError('undefined symbol')", "import what_it_needs_but_is_not_there"])
 def test_a_broken_compiled_module_is_an_error(run_python, uncompiled, broken):
-    """What cannot be loaded must not be taken for what was never built."""
+    """A module that cannot be loaded must not be taken for one that was not built."""
     (uncompiled / "asynchat_fast" / "_framing.py").write_text(broken)
     process = run_python("-c", TELL_BY_PATH, path=uncompiled)
     assert process.returncode == 1

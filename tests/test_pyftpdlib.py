@@ -1,4 +1,4 @@
-"""The real run: pyftpdlib, unmodified, served by ``python -m asynchat_fast -m pyftpdlib``."""
+"""pyftpdlib, unmodified, served by ``python -m asynchat_fast -m pyftpdlib``."""
 
 import ftplib
 import hashlib
@@ -32,7 +32,7 @@ def serving(directory, *options, **environment):
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT | environment,
-        # What runs the tests may itself ignore Ctrl-C, and its children inherit that.
+        # A process that ignores Ctrl-C, as the one that runs the tests may, has children that ignore it.
         preexec_fn=None if os.name == "nt" else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
@@ -74,14 +74,14 @@ def client(served):
         yield client
 
 
-def checksum(octets):
-    return hashlib.sha256(octets).hexdigest()
+def checksum(data):
+    return hashlib.sha256(data).hexdigest()
 
 
 def download(client, name, **options):
-    octets = io.BytesIO()
-    client.retrbinary(f"RETR {name}", octets.write, **options)
-    return octets.getvalue()
+    data = io.BytesIO()
+    client.retrbinary(f"RETR {name}", data.write, **options)
+    return data.getvalue()
 
 
 def run(*command):
@@ -113,19 +113,19 @@ def test_it_is_asynchat_fast_that_serves(tmp_path, environment):
 @pytest.mark.parametrize("size", SIZES)
 def test_ftplib(served, client, size):
     directory, _ = served
-    octets = os.urandom(size)
-    client.storbinary(f"STOR ftplib-{size}", io.BytesIO(octets))
-    assert checksum((directory / f"ftplib-{size}").read_bytes()) == checksum(octets)
+    data = os.urandom(size)
+    client.storbinary(f"STOR ftplib-{size}", io.BytesIO(data))
+    assert checksum((directory / f"ftplib-{size}").read_bytes()) == checksum(data)
     assert client.size(f"ftplib-{size}") == size
-    assert checksum(download(client, f"ftplib-{size}")) == checksum(octets)
+    assert checksum(download(client, f"ftplib-{size}")) == checksum(data)
 
 
 def test_ftplib_in_parts(served, client):
-    octets = os.urandom(300_000)
-    client.storbinary("STOR parts", io.BytesIO(octets[:100_000]))
-    client.storbinary("APPE parts", io.BytesIO(octets[100_000:]))
-    assert checksum(download(client, "parts")) == checksum(octets)
-    assert checksum(download(client, "parts", rest=123_456)) == checksum(octets[123_456:])
+    data = os.urandom(300_000)
+    client.storbinary("STOR parts", io.BytesIO(data[:100_000]))
+    client.storbinary("APPE parts", io.BytesIO(data[100_000:]))
+    assert checksum(download(client, "parts")) == checksum(data)
+    assert checksum(download(client, "parts", rest=123_456)) == checksum(data[123_456:])
 
 
 def test_ftplib_text(served, client):
@@ -150,8 +150,8 @@ def test_ftplib_directories(served, client):
 
 def test_several_clients_at_once(served):
     directory, port = served
-    octets = os.urandom(1_000_000)
-    (directory / "shared").write_bytes(octets)
+    shared = os.urandom(1_000_000)
+    (directory / "shared").write_bytes(shared)
     clients = []
     try:
         for _ in range(5):
@@ -168,7 +168,7 @@ def test_several_clients_at_once(served):
     finally:
         for client in clients:
             client.close()
-    assert {checksum(each) for each in received} == {checksum(octets)}
+    assert {checksum(each) for each in received} == {checksum(shared)}
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
@@ -181,11 +181,11 @@ def test_curl(served, tmp_path, size):
     run("curl", "--silent", "--show-error", "--upload-file", here, url)
     run("curl", "--silent", "--show-error", "--output", back, url)
     assert checksum((directory / f"curl-{size}").read_bytes()) == checksum(here.read_bytes())
-    # Of a file without octets, some versions of curl make no file.
+    # Some versions of curl make no file of an empty one.
     assert checksum(back.read_bytes() if size else b"") == checksum(here.read_bytes())
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot send SIGINT to a single process")
 def test_interrupt_shuts_down(tmp_path):
     with serving(tmp_path) as (process, port), ftplib.FTP(timeout=30) as client:
         client.connect("127.0.0.1", port)

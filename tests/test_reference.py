@@ -26,11 +26,18 @@ def sections(page):
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
+def public_names(module):
+    """Return the public names of *module*, more than those that a star import brings, but not what it uses itself."""
+    names = {name: thing for name, thing in vars(importlib.import_module(module)).items() if not name.startswith("_")}
+    own = {name for name, thing in names.items() if not inspect.ismodule(thing)} - {"TYPE_CHECKING", "Any"}
+    return own | set(importlib.import_module(module).__all__)
+
+
 REFERENCE = {module: sections(page) for module, page in MODULES.items()}
 NAMES = [
     (module, name)
     for module, page in MODULES.items()
-    for name in sorted({*importlib.import_module(module).__all__, *REFERENCE[module]} - {"Other names", "Command line"})
+    for name in sorted({*public_names(module), *REFERENCE[module]} - {"Other names", "Command line"})
 ]
 
 

@@ -1,5 +1,6 @@
 """What docs/threads.md promises to threads, where they share an object; without the GIL is where it is hard."""
 
+import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,6 +8,7 @@ import pytest
 
 from asynchat_fast.conversation import Conversation
 from asynchat_fast.eventloop.timers import Timers
+from asynchat_fast.framing import Interrupted
 
 THREADS = 4
 ROUNDS = 300
@@ -47,12 +49,36 @@ def test_a_compiled_buffer_gives_each_line_once(compiled):
     assert sorted(sum(taken, [*buffer])) == sorted(expected)
 
 
-def test_a_buffer_survives_whatever_threads_do_to_it(framing):
-    """Which octets come out is undefined then; that the interpreter goes on is not."""
-    buffer = framing.InputBuffer(b"\r\n", 50)
+def test_a_compiled_event_buffer_gives_each_line_once(compiled):
+    buffer = compiled.EventBuffer()
+    buffer.terminator = b"\n"
 
-    def fresh(octets):  # so that the buffer has the only reference
-        return b"".join([octets[:1], octets[1:]])
+    def feed_and_pull(name):
+        for number in range(ROUNDS):
+            yield from buffer.feed(b"%d:%d\n%d:%d.\n" % (name, number, name, number))
+
+    events = sum(at_once(*(lambda name=name: [*feed_and_pull(name)] for name in range(THREADS))), [*buffer])
+    expected = [
+        b"%d:%d%s" % (name, number, end) for name in range(THREADS) for number in range(ROUNDS) for end in (b"", b".")
+    ]
+    assert sorted(event for event in events if event is not None) == sorted(expected)
+    assert events.count(None) == len(expected)
+    assert buffer.unread == b""
+
+
+def fresh(data):
+    """Return *data* as an object to which the buffer has the only reference."""
+    return b"".join([data[:1], data[1:]])
+
+
+def often(function):
+    for _ in range(ROUNDS):
+        function()
+
+
+def test_a_buffer_survives_whatever_threads_do_to_it(framing):
+    """Which bytes come out is undefined then; that the interpreter goes on is not."""
+    buffer = framing.InputBuffer(b"\r\n", 50)
 
     def feed():
         buffer.feed(fresh(b"line\r\n.\r\n\r" * 9))
@@ -61,8 +87,6 @@ def test_a_buffer_survives_whatever_threads_do_to_it(framing):
     def take():
         next(buffer, None)
         buffer.take_partial()
-        buffer.put_back()
-        buffer.skip(2)
         buffer.overlong = False
 
     def change():
@@ -71,13 +95,9 @@ def test_a_buffer_survives_whatever_threads_do_to_it(framing):
 
     def look():
         assert len(buffer) >= 0
-        assert type(buffer.unread) is type(buffer.untaken) is bytes
+        assert type(buffer.unread) is bytes
         assert buffer.terminator is None or buffer.terminator != b"never"
-        assert buffer.taken >= 0 <= buffer.fed
-
-    def often(function):
-        for _ in range(ROUNDS):
-            function()
+        assert buffer.fed >= 0
 
     at_once(*(lambda function=function: often(function) for function in (feed, take, change, look)))
     buffer.set_terminator(b"\n")
@@ -85,8 +105,49 @@ def test_a_buffer_survives_whatever_threads_do_to_it(framing):
     assert list(buffer) == [b"whole"]
 
 
+def test_an_event_buffer_survives_whatever_threads_do_to_it(framing):
+    buffer = framing.EventBuffer()
+
+    def feed():
+        buffer.feed(fresh(b"line\r\n.\r\n\r" * 9))
+        buffer.unread = fresh(b"other\r\nrest")
+
+    def pull():
+        try:
+            next(buffer, None)
+        except Interrupted:
+            buffer.overlong = False
+        buffer.undo()
+
+    def change():
+        for terminator in (fresh(b"\r\n.\r\n"), bytearray(b"\r"), 3, None, fresh(b"\r\n")):
+            buffer.terminator = terminator
+        buffer.set_options(5, True)
+        buffer.interrupt()
+        buffer.hold("text")
+        buffer.unset()
+        buffer.set_options(None, False)
+
+    def look():
+        assert len(buffer) >= 0
+        assert type(buffer.unread) is bytes
+        assert getattr(buffer, "terminator", None) != b"never"
+        assert buffer.fed >= 0
+
+    at_once(*(lambda function=function: often(function) for function in (feed, pull, change, look)))
+    buffer.undo()
+    buffer.terminator = None
+    buffer.terminator = b"\n"
+    buffer.unread = b"whole\n"
+    buffer.overlong = False
+    with contextlib.suppress(Interrupted):  # the last one asked for
+        next(buffer)
+        buffer.undo()
+    assert list(buffer) == [b"whole", None]
+
+
 class Sink(Conversation):
-    """What is pushed ends up in a list, a few octets at a time."""
+    """What is pushed ends up in a list, a few bytes at a time."""
 
     ac_out_buffer_size = 16
 
@@ -105,7 +166,7 @@ def test_pushes_of_threads_stay_whole_and_in_their_order():
 
     def push_all(name):
         for number in range(ROUNDS):
-            sink.push(b"%d:%04d, of more octets than go at once;" % (name, number))
+            sink.push(b"%d:%04d, of more bytes than go at once;" % (name, number))
 
     at_once(*(lambda name=name: push_all(name) for name in range(THREADS)))
     while sink.producer_fifo:

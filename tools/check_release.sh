@@ -7,7 +7,7 @@
 set -euo pipefail
 
 DIST=$1
-VERSION=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$(dirname "${BASH_SOURCE[0]}")/../asynchat_fast/__init__.py")
+VERSION=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$(dirname "${BASH_SOURCE[0]}")/../asynchat_fast/_version.py")
 if [[ ${GITHUB_REF_TYPE-} == tag && $GITHUB_REF_NAME != "v$VERSION" ]]; then
     echo "the tag is $GITHUB_REF_NAME, the version $VERSION" >&2
     exit 1

@@ -13,17 +13,10 @@ PREFIX=$(cd "$1" && pwd)
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/free_threaded.XXXXXX")
 trap 'rm -rf "$WORK"' EXIT
 
-mirror() { # print the address of the Debian mirror that this machine is set up to use
-    grep -hoE '(URIs:|^deb) .*' /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources} 2>/dev/null |
-        grep -oE 'https?://[^ ]+/debian/?( |$)' | head -n 1
-}
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/debian.sh"
 
-mkdir -p "$WORK"/{lists,cache/archives}/partial
-echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror) $SUITE main" >"$WORK/sources.list"
-apt=(apt-get -qq -o "Dir::State::Lists=$WORK/lists" -o "Dir::Etc::SourceList=$WORK/sources.list"
-    -o Dir::Etc::SourceParts=/dev/null -o "Dir::Cache=$WORK/cache" -o Acquire::Languages=none
-    -o Acquire::Retries=3 -o APT::Sandbox::User=)
-"${apt[@]}" update
+apt_apart "$WORK" deb-src "$SUITE"
 cd "$WORK"
 "${apt[@]}" source --download-only "$PACKAGE"
 mkdir source

@@ -7,15 +7,15 @@
 set -euo pipefail
 
 TOOLS=$(dirname "${BASH_SOURCE[0]}")
-# What a test has to itself: those are left out, as pytest-run-parallel sets up a fixture once for all runs of a test.
-# So are memoryviews as parameters: several threads that make views of one is what CPython 3.13 does not stand.
+# Fixtures that a test must have to itself: pytest-run-parallel sets them up once for all runs of a test, so tests that
+# use them are left out.  So are memoryviews as parameters: on CPython 3.13 several threads must not make views of one.
 SHARED=$(printf '%s\n' chat coalescing eager_switching loop_until map pair reference run_python tmp_path)
 APART="not memoryview and not bytes_like and not terminator6"
 
 "$1" -c "import sysconfig; assert sysconfig.get_config_var('Py_GIL_DISABLED'), 'not free-threaded'"
-TRIES=2 "$TOOLS/test_installed.sh" "$1" compiled "$2" tests/test_threads.py tests/test_timers.py "${@:3}"
+"$TOOLS/test_installed.sh" "$1" compiled "$2" tests/test_threads.py tests/test_timers.py "${@:3}"
 export REQUIREMENTS=pytest-run-parallel
 export PYTHON_GIL=0 # which the peers that some tests compare with may bring back
-"$TOOLS/test_installed.sh" "$1" compiled "$2" --parallel-threads=8 --iterations=5 --skip-thread-unsafe=true \
+"$TOOLS/test_installed.sh" "$1" compiled "$2" -n 0 --parallel-threads=8 --iterations=5 --skip-thread-unsafe=true \
     -o "thread_unsafe_fixtures=$SHARED" -k "$APART" \
     tests/test_framing.py tests/test_producers.py tests/test_conversation.py tests/test_http_head.py "${@:3}"

@@ -4,14 +4,14 @@
 #   tools/test_installed.sh PYTHON compiled|plain DISTRIBUTION [PYTEST ARGUMENT...]
 #
 # DISTRIBUTION is a wheel, an sdist or a directory.  From the environment: REQUIREMENTS, what else to install, and PIP,
-# the command to install with if PYTHON has no pip, or one older than 22.3; TRIES=2 runs again once what has failed.
+# the command to install with if PYTHON has no pip, or one older than 22.3.
 set -euo pipefail
 
 TREE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PYTHON=$1 KIND=$2 DISTRIBUTION=$3
 [[ $KIND == compiled ]] || export ASYNCHAT_FAST_NO_EXTENSIONS=1
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/installed.XXXXXX")
-trap 'cd / && rm -rf "$WORK" || true' EXIT # Windows removes no directory that somebody is in
+trap 'cd / && rm -rf "$WORK" || true' EXIT # Windows removes no directory that a process is in
 
 "$PYTHON" -m venv --without-pip "$WORK/venv"
 bin=$WORK/venv/bin
@@ -26,4 +26,4 @@ export PATH=$bin:$PATH
 python -VV
 asynchat-fast --version
 python -W error::RuntimeWarning "$TREE/tools/check_compiled.py" "$KIND"
-pytest "${@:4}" || { ((${TRIES:-1} > 1)) && pytest --last-failed "${@:4}"; }
+pytest -n auto "${@:4}"
