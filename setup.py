@@ -51,7 +51,7 @@ class BuildModules(build_py):
 def extensions():
     if platform.python_implementation() != "CPython" or ASKED != "0":
         return []
-    headers = sorted(map(str, PACKAGE.rglob("*.h")))
+    headers = sorted(str(path) for pattern in ("*.h", "*.pxd") for path in PACKAGE.rglob(pattern))
     # Not through CFLAGS, which would replace -O3 -DNDEBUG; -g0 keeps builds reproducible.
     flags = [] if sys.platform == "win32" else ["-g0"]
     return [

@@ -68,7 +68,7 @@ def _obey(arguments: list[str]) -> None:
             from . import benchmark  # not for the start of every program
 
             benchmark.main(rest)
-        case ["-v" | "--loop", *_] if "--benchmark" in arguments:
+        case ["-v" | "--loop", "--benchmark", *_]:
             _fail("asynchat-fast: --benchmark measures channels without a loop: it goes alone")
         case ["-v" | "--loop", *_]:
             options = [*takewhile({"-v", "--loop"}.__contains__, arguments)]

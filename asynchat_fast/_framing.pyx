@@ -13,31 +13,6 @@ from libc.string cimport memchr, memcmp
 
 from sys import maxsize
 
-from .framing import Interrupted, _UNSET  # which that module defines before it imports this one
-
-cdef extern from "Python.h":  # of pointers, as Cython counts a reference to each object that is passed
-    Py_ssize_t size_of "PyBytes_GET_SIZE" (PyObject *) nogil
-    char *start_of "PyBytes_AS_STRING" (PyObject *) nogil
-
-cdef extern from "_search.h":
-    Py_ssize_t search_find(const char *, Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, Py_ssize_t *) nogil
-    enum: SEARCH_LINEAR
-
-cdef enum Kind:  # of terminators
-    NEVER
-    NEEDLE
-    COUNT
-    HELD  # one that cannot be searched for
-    INTERRUPTED = 4  # added to one of these: the next event is an interruption
-
-cdef enum Phase:  # what the last event was, until the next one is pulled
-    NOTHING
-    PART
-    LAST_PART
-    WHOLE
-    COUNTED
-
-cdef object unset = _UNSET
 cdef object exhausted = object()
 
 
@@ -80,13 +55,6 @@ cdef class InputBuffer:
     ValueError for a negative number, TypeError for any other terminator.
     """
 
-    cdef object _terminator
-    cdef bytes _data, _needle
-    cdef Py_ssize_t _start, _scanned, _carried, _count, _limit
-    cdef readonly unsigned long long fed
-    cdef int _kind
-    cdef char _skipping, _views, _overlong
-
     def __init__(self, terminator=None, limit=None, views=False):
         self._data = self._needle = b""
         self.set_terminator(terminator, limit, views)
@@ -126,13 +94,11 @@ cdef class InputBuffer:
         """Have *limit* and *views* of ``set_terminator()``, and the terminator as it is."""
         self._set_options(limit, views)
 
-    @cython.final
     cdef int _set_options(self, limit, views) except -1:
         self._limit = -1 if limit is None else min(limit, maxsize)
         self._views = bool(views)
         return 0
 
-    @cython.final
     cdef int _set(self, terminator) except -1:
         cdef bytes needle
         cdef int interrupted = self._kind & INTERRUPTED
@@ -164,7 +130,6 @@ cdef class InputBuffer:
         self._never(terminator)
         return 0
 
-    @cython.final
     cdef int _never(self, terminator) except -1:
         """Have no terminator of bytes; no limit holds for such payloads."""
         self._terminator = terminator
@@ -184,14 +149,12 @@ cdef class InputBuffer:
     def unread(self, data):
         self._replace(data if type(data) is bytes else b"" + data, 0)
 
-    @cython.final
     cdef bytes _rest(self):
         cdef Py_ssize_t size = size_of(<PyObject *> self._data) - self._start
         if not self._start:
             return self._data
         return PyBytes_FromStringAndSize(start_of(<PyObject *> self._data) + self._start, size) if size else b""
 
-    @cython.final
     cdef int _replace(self, bytes data, Py_ssize_t scanned) except -1:
         self._data = data
         self._start = 0
@@ -206,7 +169,6 @@ cdef class InputBuffer:
         """
         self._feed(data)
 
-    @cython.final
     cdef int _feed(self, data) except -1:
         if type(data) is not bytes or self._start < size_of(<PyObject *> self._data):
             data = self._rest() + data
@@ -224,7 +186,6 @@ cdef class InputBuffer:
         return payload
 
     @cython.critical_section
-    @cython.final
     cdef _next_whole(self):
         cdef Py_ssize_t start = self._start, end
         while self._kind == NEEDLE:
@@ -269,8 +230,7 @@ cdef class InputBuffer:
         self._start = end
         return self._cut(start, end)
 
-    @cython.final
-    cdef inline Py_ssize_t _find(self) except -2:
+    cdef Py_ssize_t _find(self) except -2:
         """Return where the next terminator begins, -1 if it has not come."""
         cdef Py_ssize_t size = size_of(<PyObject *> self._data), length = size_of(<PyObject *> self._needle), resume = 0
         cdef Py_ssize_t end = search_find(start_of(<PyObject *> self._data), size, max(self._start, self._scanned),
@@ -280,7 +240,6 @@ cdef class InputBuffer:
         self._scanned = max(self._scanned, size - length + 1) if end < 0 else end
         return end
 
-    @cython.final
     cdef Py_ssize_t _end(self, bint *whole) except -2:
         """Return where the payload at hand ends, if it is whole; else where what may begin its terminator does."""
         cdef Py_ssize_t end = self._find(), size = size_of(<PyObject *> self._data)
@@ -290,11 +249,9 @@ cdef class InputBuffer:
                                        start_of(<PyObject *> self._needle), size_of(<PyObject *> self._needle))
         return end
 
-    @cython.final
-    cdef inline bint _exceeds_limit(self, Py_ssize_t end) noexcept:
+    cdef bint _exceeds_limit(self, Py_ssize_t end) noexcept:
         return self._limit >= 0 and not self._skipping and self._carried + end - self._start > self._limit
 
-    @cython.final
     cdef int _drop(self, Py_ssize_t end, bint whole) except -1:
         """Drop the payload at hand, which is overlong, up to *end*, and its terminator if it is *whole*."""
         self._overlong = self._overlong or not self._skipping
@@ -303,184 +260,9 @@ cdef class InputBuffer:
         self._start = end + size_of(<PyObject *> self._needle) if whole else end
         return 0
 
-    @cython.final
-    cdef inline _cut(self, Py_ssize_t start, Py_ssize_t end):
+    cdef _cut(self, Py_ssize_t start, Py_ssize_t end):
         if self._views:
             return memoryview(self._data)[start:end]
         if end - start == size_of(<PyObject *> self._data):
             return self._data
         return PyBytes_FromStringAndSize(start_of(<PyObject *> self._data) + start, end - start)
-
-
-@cython.final
-@cython.no_gc
-cdef class EventBuffer(InputBuffer):
-    """An input buffer that hands out events, for conversations: a payload or a part of one, and None for its end.
-
-    Until the next event is pulled, the bytes that were handed out last count as unread, so that a
-    callback which raises loses nothing.  A numeric terminator counts down, and is 0 at the end.
-    """
-
-    cdef Py_ssize_t _resume, _out, _out_of
-    cdef int _phase
-
-    def __init__(self):
-        InputBuffer.__init__(self)
-        self.hold(unset)
-
-    @property
-    @cython.critical_section
-    def terminator(self):
-        """The terminator as it was set, or what is left of a number; AttributeError if there is none."""
-        if self._terminator is unset:
-            raise AttributeError("terminator")
-        return self._terminator
-
-    @terminator.setter
-    @cython.critical_section
-    def terminator(self, terminator):
-        if isinstance(terminator, str):
-            raise TypeError("a str is for the caller to encode, an empty one too")
-        self._set(terminator)
-
-    @cython.critical_section
-    def hold(self, terminator):
-        """Have a *terminator* that this buffer cannot search for: the next event is an interruption."""
-        self._never(terminator)
-        self._kind |= HELD
-
-    def unset(self):
-        """Have no terminator, like ``hold()``."""
-        self.hold(unset)
-
-    def interrupt(self):
-        """Have an interruption in the place of the next event."""
-        self._kind |= INTERRUPTED
-
-    def undo(self):
-        """Have the bytes that were handed out last be unread again, as the callback has raised."""
-        self._phase = NOTHING
-
-    @cython.critical_section
-    def feed(self, data):
-        """Append *data* (bytes-like), and return the iterator over the events."""
-        self._resume -= self._start
-        if type(data) is bytes and self._start == size_of(<PyObject *> self._data):
-            self._data = data
-            self._start = self._scanned = 0
-            self.fed += 1
-        else:
-            self._feed(data)
-        return self
-
-    @property
-    @cython.critical_section
-    def unread(self):
-        """The bytes not taken yet, with those of the last event; may be assigned (bytes-like) at any time."""
-        return self._rest()
-
-    @unread.setter
-    @cython.critical_section
-    def unread(self, data):
-        self._replace(data if type(data) is bytes else b"" + data, 0)
-        self._resume = min(self._out, size_of(<PyObject *> self._data))  # what is out is dropped by its length
-
-    def __next__(self):
-        event = self._next_event()
-        if event is exhausted:
-            raise StopIteration
-        return event
-
-    @cython.critical_section
-    cdef inline _next_event(self):
-        cdef Py_ssize_t end
-        if self._phase:
-            if self._phase == WHOLE:
-                self._phase = NOTHING
-                self._start = self._resume
-                self._carried = 0
-                return None
-            if self._phase == COUNTED:
-                self._phase = NOTHING
-                self._start = self._resume
-                self._never(0)
-                return None
-            if self._take_part() == LAST_PART:
-                return self._stop()
-        if self._start < size_of(<PyObject *> self._data):
-            if self._kind == NEEDLE:
-                end = self._find()
-                if end < 0 or self._limit >= 0:
-                    return self._next_of_needle()
-                self._resume = end + size_of(<PyObject *> self._needle)
-                if end == self._start:
-                    self._start = self._resume
-                    self._carried = 0
-                    return None
-                self._phase = WHOLE
-                self._out = self._resume - self._start
-                return self._cut(self._start, end)
-            if self._kind == COUNT:
-                self._out_of = self._count
-                if self._count <= size_of(<PyObject *> self._data) - self._start:
-                    self._phase = COUNTED
-                    self._resume = self._start + self._count
-                    self._out = self._count
-                    return self._cut(self._start, self._resume)
-            return self._next_of_rest()
-        return self._stop()
-
-    cdef int _take_part(self) except -1:
-        """Take the part that is out; return which it was."""
-        cdef int phase = self._phase
-        self._phase = NOTHING
-        self._start = self._resume
-        self._carried += self._out
-        if self._kind & ~INTERRUPTED == COUNT and self._count == self._out_of:  # the callback has not set another number
-            self._set(self._terminator - self._out)
-        return phase
-
-    cdef _next_of_needle(self):
-        """Return the next event where the terminator has not come, or a limit is set."""
-        cdef bint whole
-        cdef Py_ssize_t end = self._end(&whole)
-        if self._skipping or self._exceeds_limit(end):
-            self._drop(end, whole)
-            if self._overlong:
-                raise Interrupted
-            if whole:
-                return self._next_event()
-            end = self._start
-        if whole:
-            self._resume = end + size_of(<PyObject *> self._needle)
-            if end == self._start:
-                self._start = self._resume
-                self._carried = 0
-                return None
-            self._phase = WHOLE
-            self._out = self._resume - self._start
-            return self._cut(self._start, end)
-        if end == self._start:
-            return self._stop()
-        self._out_of = 0
-        self._phase = PART if end == size_of(<PyObject *> self._data) else LAST_PART
-        self._resume = end
-        self._out = end - self._start
-        return self._cut(self._start, end)
-
-    cdef _next_of_rest(self):
-        """Return the next event, which is all there is, unless the events are interrupted."""
-        if self._kind & INTERRUPTED or self._kind == HELD:
-            self._kind &= ~INTERRUPTED
-            raise Interrupted
-        self._out_of = self._count if self._kind == COUNT else 0
-        self._phase = PART
-        self._resume = size_of(<PyObject *> self._data)
-        self._out = self._resume - self._start
-        return self._cut(self._start, self._resume)
-
-    cdef _stop(self):
-        """End the events for now, and keep no more of the received object than waits."""
-        if self._start:
-            self._replace(self._rest(), max(self._scanned - self._start, 0))
-        return exhausted

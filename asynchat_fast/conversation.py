@@ -13,7 +13,8 @@ from typing import Any
 from . import delivering, interest, pushing
 from .borrowed import queue_of
 from .descriptors import RebindableMethod, option
-from .framing import EventBuffer, InputBuffer
+from .events import EventBuffer
+from .framing import InputBuffer
 from .output_queue import OutputQueue
 
 __all__ = ["Conversation"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import pushing
 from .borrowed import deliver, queue_of
-from .framing import Interrupted
+from .events import Interrupted
 from .interest import block_receiving, unblock_sending
 from .transport import wants_write, would_block
 

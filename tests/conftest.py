@@ -36,41 +36,43 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 PATIENCE = 20  # seconds, for what takes milliseconds unless it hangs
 
 
-def builds(name):
-    """Return the classes and functions of the module *name* in asynchat_fast: those in plain Python, and the compiled."""
-    module = importlib.import_module(f"asynchat_fast.{name}")
-    plain = {each[5:].lstrip("_"): vars(module)[each] for each in vars(module) if each.lower().startswith("plain")}
-    found = {"plain": SimpleNamespace(**plain)}
-    with contextlib.suppress(ModuleNotFoundError):
-        found["compiled"] = importlib.import_module(f"asynchat_fast._{name}")
-    return found
-
-
-def build_of(name, which):
-    if which not in builds(name):
-        pytest.skip("the compiled module has not been built for this Python")
-    return builds(name)[which]
+def build_of(which, *modules):
+    """Return the classes and functions of *modules*, names in asynchat_fast: the "plain" ones, or the "compiled"."""
+    if which == "plain":
+        found = {
+            name[5:].lstrip("_"): value
+            for module in modules
+            for name, value in vars(importlib.import_module(f"asynchat_fast.{module}")).items()
+            if name.lower().startswith("plain")
+        }
+    else:
+        try:
+            compiled = [importlib.import_module(f"asynchat_fast._{module}") for module in modules]
+        except ModuleNotFoundError:
+            pytest.skip("the compiled modules have not been built for this Python")
+        found = {name: value for module in compiled for name, value in vars(module).items()}
+    return SimpleNamespace(**found)
 
 
 @pytest.fixture(params=["compiled", "plain"])
 def framing(request):
-    """The classes that frame: the compiled ones, and those in plain Python."""
-    return build_of("framing", request.param)
+    """What frames: the compiled classes, and those in plain Python."""
+    return build_of(request.param, "framing", "events")
 
 
 @pytest.fixture(params=["compiled", "plain"])
 def output_queue(request):
     """The OutputQueue: the compiled one, and the one in plain Python."""
-    return build_of("output_queue", request.param)
+    return build_of(request.param, "output_queue")
 
 
 @pytest.fixture(params=["compiled", "plain"])
 def both_buffers(request):
     """Make every channel that the test creates hold the buffers of one build, whichever the package has chosen."""
-    framing, output_queue = (build_of(name, request.param) for name in ("framing", "output_queue"))
+    build = build_of(request.param, "framing", "events", "output_queue")
     with (
-        patch.object(conversation, "EventBuffer", framing.EventBuffer),
-        patch.object(conversation, "OutputQueue", output_queue.OutputQueue),
+        patch.object(conversation, "EventBuffer", build.EventBuffer),
+        patch.object(conversation, "OutputQueue", build.OutputQueue),
     ):
         yield
 

@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asynchat_fast import InputBuffer
-from asynchat_fast.framing import Interrupted, PlainEventBuffer, PlainInputBuffer, plain_find_prefix_at_end
+from asynchat_fast.events import Interrupted, PlainEventBuffer
+from asynchat_fast.framing import PlainInputBuffer, plain_find_prefix_at_end
 
 counts_references = pytest.mark.skipif(
     not hasattr(sys, "getrefcount"), reason="only CPython tells how many references an object has"

@@ -1,0 +1,198 @@
+# cython: language_level=3, always_allow_keywords=False, auto_pickle=False, binding=False, freethreading_compatible=True
+"""Events, compiled: the class of ``events.py`` member by member; that file says what is meant."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.object cimport PyObject
+
+from ._framing cimport COUNT, HELD, INTERRUPTED, NEEDLE, InputBuffer, search_find, size_of, start_of
+
+from .events import UNSET, Interrupted  # which that module defines before it imports this one
+
+cdef enum Phase:  # what the last event was, until the next one is pulled
+    NOTHING
+    PART
+    LAST_PART
+    WHOLE
+    COUNTED
+
+cdef object unset = UNSET
+cdef object exhausted = object()
+
+
+@cython.final
+@cython.no_gc
+cdef class EventBuffer(InputBuffer):
+    """An input buffer that hands out events, for conversations: a payload or a part of one, and None for its end.
+
+    Until the next event is pulled, the bytes that were handed out last count as unread, so that a
+    callback which raises loses nothing.  A numeric terminator counts down, and is 0 at the end.
+    """
+
+    cdef Py_ssize_t _resume, _out, _out_of
+    cdef int _phase
+
+    def __init__(self):
+        InputBuffer.__init__(self)
+        self.hold(unset)
+
+    @property
+    @cython.critical_section
+    def terminator(self):
+        """The terminator as it was set, or what is left of a number; AttributeError if there is none."""
+        if self._terminator is unset:
+            raise AttributeError("terminator")
+        return self._terminator
+
+    @terminator.setter
+    @cython.critical_section
+    def terminator(self, terminator):
+        if isinstance(terminator, str):
+            raise TypeError("a str is for the caller to encode, an empty one too")
+        self._set(terminator)
+
+    @cython.critical_section
+    def hold(self, terminator):
+        """Have a *terminator* that this buffer cannot search for: the next event is an interruption."""
+        self._never(terminator)
+        self._kind |= HELD
+
+    def unset(self):
+        """Have no terminator, like ``hold()``."""
+        self.hold(unset)
+
+    def interrupt(self):
+        """Have an interruption in the place of the next event."""
+        self._kind |= INTERRUPTED
+
+    def undo(self):
+        """Have the bytes that were handed out last be unread again, as the callback has raised."""
+        self._phase = NOTHING
+
+    @cython.critical_section
+    def feed(self, data):
+        """Append *data* (bytes-like), and return the iterator over the events."""
+        self._resume -= self._start
+        if type(data) is bytes and self._start == size_of(<PyObject *> self._data):
+            self._data = data
+            self._start = self._scanned = 0
+            self.fed += 1
+        else:
+            self._feed(data)
+        return self
+
+    @property
+    @cython.critical_section
+    def unread(self):
+        """The bytes not taken yet, with those of the last event; may be assigned (bytes-like) at any time."""
+        return self._rest()
+
+    @unread.setter
+    @cython.critical_section
+    def unread(self, data):
+        self._replace(data if type(data) is bytes else b"" + data, 0)
+        self._resume = min(self._out, size_of(<PyObject *> self._data))  # what is out is dropped by its length
+
+    def __next__(self):
+        event = self._next_event()
+        if event is exhausted:
+            raise StopIteration
+        return event
+
+    @cython.critical_section
+    cdef inline _next_event(self):
+        cdef Py_ssize_t end, length, resume = 0
+        if self._phase:
+            if self._phase == WHOLE:
+                self._phase = NOTHING
+                self._start = self._resume
+                self._carried = 0
+                return None
+            if self._phase == COUNTED:
+                self._phase = NOTHING
+                self._start = self._resume
+                self._never(0)
+                return None
+            if self._take_part() == LAST_PART:
+                return self._stop()
+        if self._start < size_of(<PyObject *> self._data):
+            if self._kind == NEEDLE:
+                # _find() and _cut(), spelt out for what nearly all payloads are.
+                length = size_of(<PyObject *> self._needle)
+                end = search_find(start_of(<PyObject *> self._data), size_of(<PyObject *> self._data),
+                                  max(self._start, self._scanned), start_of(<PyObject *> self._needle), length, &resume)
+                if end < 0 or self._limit >= 0 or self._views:
+                    return self._next_of_needle()
+                self._scanned = end
+                self._resume = end + length
+                if end == self._start:
+                    self._start = self._resume
+                    self._carried = 0
+                    return None
+                self._phase = WHOLE
+                self._out = self._resume - self._start
+                return PyBytes_FromStringAndSize(start_of(<PyObject *> self._data) + self._start, end - self._start)
+            if self._kind == COUNT:
+                self._out_of = self._count
+                if self._count <= size_of(<PyObject *> self._data) - self._start:
+                    self._phase = COUNTED
+                    self._resume = self._start + self._count
+                    self._out = self._count
+                    return self._cut(self._start, self._resume)
+            return self._next_of_rest()
+        return self._stop()
+
+    cdef int _take_part(self) except -1:
+        """Take the part that is out; return which it was."""
+        cdef int phase = self._phase
+        self._phase = NOTHING
+        self._start = self._resume
+        self._carried += self._out
+        if self._kind & ~INTERRUPTED == COUNT and self._count == self._out_of:  # the callback has not set another number
+            self._set(self._terminator - self._out)
+        return phase
+
+    cdef _next_of_needle(self):
+        """Return the next event where the terminator has not come, or a limit is set."""
+        cdef bint whole
+        cdef Py_ssize_t end = self._end(&whole)
+        if self._skipping or self._exceeds_limit(end):
+            self._drop(end, whole)
+            if self._overlong:
+                raise Interrupted
+            if whole:
+                return self._next_event()
+            end = self._start
+        if whole:
+            self._resume = end + size_of(<PyObject *> self._needle)
+            if end == self._start:
+                self._start = self._resume
+                self._carried = 0
+                return None
+            self._phase = WHOLE
+            self._out = self._resume - self._start
+            return self._cut(self._start, end)
+        if end == self._start:
+            return self._stop()
+        self._out_of = 0
+        self._phase = PART if end == size_of(<PyObject *> self._data) else LAST_PART
+        self._resume = end
+        self._out = end - self._start
+        return self._cut(self._start, end)
+
+    cdef _next_of_rest(self):
+        """Return the next event, which is all there is, unless the events are interrupted."""
+        if self._kind & INTERRUPTED or self._kind == HELD:
+            self._kind &= ~INTERRUPTED
+            raise Interrupted
+        self._out_of = self._count if self._kind == COUNT else 0
+        self._phase = PART
+        self._resume = size_of(<PyObject *> self._data)
+        self._out = self._resume - self._start
+        return self._cut(self._start, self._resume)
+
+    cdef _stop(self):
+        """End the events for now, and keep no more of the received object than waits."""
+        if self._start:
+            self._replace(self._rest(), max(self._scanned - self._start, 0))
+        return exhausted

@@ -1,0 +1,159 @@
+"""Events: what a conversation pulls out of its input buffer, one callback's worth after the other.
+
+The class here is the specification of ``_events.pyx``, member by member, and what runs where that is
+not compiled; the last lines choose.
+"""
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ._compiled import is_wanted, report_missing
+from .framing import Payload, PlainInputBuffer, Terminator
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer, Self
+
+__all__ = ["EventBuffer", "Interrupted"]
+
+UNSET: Any = object()
+"""The terminator of a channel that has not set one."""
+
+
+class Interrupted(Exception):
+    """The events cannot go on: a payload was overlong, or the terminator is not set or must be asked for."""
+
+
+# What the last event was, until the next one is pulled.
+_NOTHING, _PART, _LAST_PART, _WHOLE, _COUNTED = range(5)
+
+
+class PlainEventBuffer(PlainInputBuffer):
+    """An input buffer that hands out events, for conversations: a payload or a part of one, and None for its end.
+
+    Until the next event is pulled, the bytes that were handed out last count as unread, so that a
+    callback which raises loses nothing.  A numeric terminator counts down, and is 0 at the end.
+    """
+
+    __slots__ = ("_held", "_interrupted", "_out", "_out_of", "_phase", "_resume")
+
+    def __init__(self) -> None:
+        self._phase = _NOTHING
+        self._resume = 0  # where what comes after the last event begins
+        self._out = 0  # bytes that the last event takes
+        self._out_of = 0  # the count of which the last event was a part
+        self._interrupted = False
+        super().__init__()
+        self.unset()
+
+    @property
+    def terminator(self) -> Any:
+        if self._terminator is UNSET:
+            raise AttributeError("terminator")
+        return self._terminator
+
+    @terminator.setter
+    def terminator(self, terminator: Terminator) -> None:
+        self._set(terminator)
+
+    def _set(self, terminator: Any) -> None:
+        if isinstance(terminator, str):
+            raise TypeError("a str is for the caller to encode, an empty one too")
+        super()._set(terminator)
+        self._held = False
+
+    def hold(self, terminator: Any) -> None:
+        """Have a *terminator* that this buffer cannot search for: the next event is an interruption."""
+        self._set(None)
+        self._terminator, self._held = terminator, True
+
+    def unset(self) -> None:
+        """Have no terminator, like ``hold()``."""
+        self.hold(UNSET)
+
+    def interrupt(self) -> None:
+        """Have an interruption in the place of the next event."""
+        self._interrupted = True
+
+    def undo(self) -> None:
+        """Have the bytes that were handed out last be unread again, as the callback has raised."""
+        self._phase = _NOTHING
+
+    def feed(self, data: "Buffer") -> "Self":
+        out = self._resume - self._start
+        super().feed(data)
+        self._resume = out
+        return self
+
+    @property
+    def unread(self) -> bytes:
+        return self._data[self._start :]
+
+    @unread.setter
+    def unread(self, data: "Buffer") -> None:
+        self._replace(data if type(data) is bytes else b"" + data)
+        self._resume = min(self._out, len(self._data))  # what is out is dropped by its length, as asynchat does
+
+    def __next__(self) -> Any:
+        phase, self._phase = self._phase, _NOTHING
+        if phase:
+            self._start = self._resume
+            if phase == _WHOLE:
+                self._carried = 0
+                return None
+            if phase == _COUNTED:
+                self._set(0)
+                return None
+            self._carried += self._out
+            if self._count and self._count == self._out_of:  # the callback has not set another number
+                self._set(self._terminator - self._out)
+        if not self or phase == _LAST_PART:
+            self._stop()
+        if self._interrupted or self._held:
+            self._interrupted = False
+            raise Interrupted
+        if self._needle:
+            return self._next_of_needle()
+        self._out_of = self._count
+        whole = 0 < self._count <= len(self)
+        return self._hand_out(self._start + self._count if whole else len(self._data), _COUNTED if whole else _PART)
+
+    def _next_of_needle(self) -> Any:
+        end, whole = self._end()
+        if self._skipping or self._exceeds_limit(end):
+            self._drop(end, whole)
+            if self.overlong:
+                raise Interrupted
+            if whole:
+                return next(self)
+            end = self._start
+        if whole:
+            self._resume = end + len(self._needle)
+            if end == self._start:
+                self._start, self._carried = self._resume, 0
+                return None
+            return self._hand_out(end, _WHOLE, self._resume)
+        if end == self._start:
+            self._stop()
+        self._out_of = 0
+        return self._hand_out(end, _PART if end == len(self._data) else _LAST_PART)
+
+    def _stop(self) -> NoReturn:
+        """End the events for now, and keep no more of the received object than waits."""
+        self._replace(self.unread, max(self._scanned - self._start, 0))
+        raise StopIteration
+
+    def _hand_out(self, end: int, phase: int, resume: int | None = None) -> Payload:
+        self._phase = phase
+        self._resume = end if resume is None else resume
+        self._out = self._resume - self._start
+        return self._cut(self._start, end)
+
+
+if TYPE_CHECKING:
+    from ._events import EventBuffer as EventBuffer
+else:
+    EventBuffer = PlainEventBuffer
+    if is_wanted():
+        try:
+            from ._events import EventBuffer
+        except ModuleNotFoundError as missing:
+            report_missing(missing, f"{__package__}._events")
