@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 from ..channel import async_chat, asyncore
-from .connection import Connection, Event, State
+from .connection import UNSENT, Connection, Event, State
 from .deadlines import CLOSE, Deadlines, unsent_bytes
 from .errors import HTTPError
 from .request_reader import HEAD_END
@@ -24,16 +24,19 @@ from .settings import Settings
 __all__ = ["HTTPChannel"]
 
 _LONGEST_PERIOD = 60  # seconds between two looks at the deadlines
+_MOST_COUNTED = 1 << 16  # bytes of responses that are not asked after, whether they have left
 _RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 # The members by names of the module, as each access to one of an Enum is a call on CPython before 3.12.
 _IDLE, _HEAD, _HANDLING = State.IDLE, State.HEAD, State.HANDLING
 _REQUEST, _ASK = Event.REQUEST, Event.CONTINUE
-_UNSENT = (Progress.NOTHING, Progress.BEGUN)  # no byte of the response was sent
-_BEGUN, _DONE, _STREAM = Progress.BEGUN, Progress.DONE, Progress.STREAM
+_DONE, _STREAM = Progress.DONE, Progress.STREAM
 
-_receive, _push, _recv = async_chat._ac_receive, async_chat.push, async_chat.recv
-_push_with_producer = async_chat.push_with_producer
+_receive, _recv = async_chat._ac_receive, async_chat.recv
+
+
+def _discard(data: object) -> None:
+    pass
 
 
 class HTTPChannel(Settings, async_chat):
@@ -76,6 +79,9 @@ class HTTPChannel(Settings, async_chat):
     # What comes in
 
     def _ac_receive(self, data: Any) -> None:
+        connection = self._ac_connection
+        if connection.unsent > _MOST_COUNTED and not self._ac_is_sending():
+            connection.unsent = 0
         _receive(self, data)
         if self.ibuffer and type(self.__framed) is bytes:
             self.__check()
@@ -126,25 +132,26 @@ class HTTPChannel(Settings, async_chat):
         connection = self._ac_connection
         if event is _REQUEST:
             self.handle_head()
-            wanted = connection.state is _HANDLING or self._ac_wants_body()
-            following = connection.begin_body(self, wanted)
-            if following is _ASK:
-                if not self.handle_expect_100() and connection.writer.progress in _UNSENT:
-                    raise HTTPError(417, "the body is not wanted")
-                connection.go_on(self)
-            if following is None or following is _ASK:
+            if connection.state is not _HANDLING:
+                self.__begin_body()
                 return
         if connection.reader.length:
             self._ac_take_body()
-        if connection.state is _HANDLING and connection.writer.progress in _UNSENT:
-            self.__handle()
+        if connection.writer.progress in UNSENT and connection.state is _HANDLING:
+            if "upgrade" not in connection.index or not self.__is_taken():
+                self.__handle()
+
+    def __begin_body(self) -> None:
+        connection = self._ac_connection
+        if connection.begin_body(self, self._ac_wants_body()) is _ASK:
+            if not self.handle_expect_100() and connection.writer.progress in UNSENT:
+                raise HTTPError(417, "the body is not wanted")
+            connection.go_on(self)
 
     def __handle(self) -> None:
         connection = self._ac_connection
-        if "upgrade" in connection.index and self.__is_taken():
-            return
         result: Any = self.handle_request()
-        if result is not None and connection.state is _HANDLING and connection.writer.progress in _UNSENT:
+        if result is not None and connection.state is _HANDLING and connection.writer.progress in UNSENT:
             self.__refuse_result(result)
         if connection.writer.progress is not _DONE and connection.ends_with_request:
             self.finish()
@@ -154,7 +161,7 @@ class HTTPChannel(Settings, async_chat):
         connection = self._ac_connection
         if not connection.offer_upgrade():
             return False
-        self.__framed = None  # the terminator that the program may set is left alone
+        self.__followed, self.__framed = State.UPGRADED, None  # the terminator that the program sets is left alone
         self.set_terminator(None)
         if self.handle_upgrade():
             return True
@@ -205,7 +212,7 @@ class HTTPChannel(Settings, async_chat):
     def _ac_send(self, items: list[Item]) -> None:
         """Send *items*, which the connection returned."""
         for item in items:
-            if isinstance(item, BYTES):
+            if type(item) is bytes or type(item) is memoryview:
                 self.push(item)
             else:
                 if isinstance(item, Pieces):
@@ -214,36 +221,21 @@ class HTTPChannel(Settings, async_chat):
 
     def _ac_end_response(self) -> None:
         """Do what comes after the last of a response was queued."""
-        if self._ac_connection.writer.progress is _DONE:
-            self.__complete()
-        else:
+        writer = self._ac_connection.writer
+        if writer.progress is not _DONE:
             self.push_with_producer(Then(self.__stream_sent))
-
-    def __complete(self) -> None:
-        connection = self._ac_connection
-        self._ac_log_response(connection.writer.status, connection.writer.sent)
-        if connection.state is not _IDLE or self.__is_paused:
+            return
+        self._ac_log_response(writer.status, writer.written)
+        if self._ac_connection.state is not _IDLE or self.__is_paused:
             self.__follow()
 
     def __stream_sent(self) -> None:
         if self._ac_connection.stream_sent():
-            self.__complete()
+            self._ac_end_response()
 
     def __body_failed(self) -> None:
         self._ac_log_exception()
         self.close()
-
-    def push(self, data: Any) -> None:
-        """Queue *data* (bytes-like) and send; after close(), discard it."""
-        if self.connected:
-            _push(self, data)
-
-    def push_with_producer(self, producer: Any) -> None:
-        """Queue *producer* and send; after close(), close it."""
-        if self.connected:
-            _push_with_producer(self, producer)
-        else:
-            close_source(producer)
 
     # The state of the connection
 
@@ -343,6 +335,9 @@ class HTTPChannel(Settings, async_chat):
             with contextlib.suppress(OSError, AttributeError):
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         connection.close()
+        # On the object, as a check in each push() would cost every response: what is written is discarded from now on.
+        self.push = _discard  # type: ignore[method-assign]
+        self.push_with_producer = close_source  # type: ignore[method-assign]
         if self.__timer is not None:
             self.__timer.cancel()
         super().close()

@@ -37,7 +37,7 @@ from .response_bodies import Body, Data
 from .response_writer import Headers, Item, Progress, ResponseWriter
 from .settings import Settings
 
-__all__ = ["Connection", "Event", "State"]
+__all__ = ["UNSENT", "Connection", "Event", "State"]
 
 _MOST_UNREAD = 1 << 18  # bytes of an unwanted body to discard, so that the client can read the response
 _MOST_UNSENT = 1 << 18  # bytes of responses that may wait to be sent while more requests are read
@@ -75,6 +75,10 @@ _NOTHING, _BEGUN, _WRITTEN, _STREAM, _DONE = Progress
 _KEEPING = frozenset([_HANDLING, _BLOCKED])  # what comes is kept until the response
 _ENDING = frozenset([_CLOSING, _LINGERING, _CLOSED])
 _READING = frozenset([_CONTINUE, _BODY])  # a body of a request that is to be answered
+
+UNSENT = (_NOTHING, _BEGUN)
+"""The progress of a response of which no byte was sent (tuple of Progress)."""
+
 _SPECIAL = frozenset(["content-length", "transfer-encoding", "expect", "connection"])
 
 
@@ -83,7 +87,6 @@ class Connection:
 
     __slots__ = (
         "_left",
-        "_unsent",
         "ahead",
         "index",
         "input_ended",
@@ -91,6 +94,7 @@ class Connection:
         "reader",
         "requests",
         "state",
+        "unsent",
         "writer",
     )
 
@@ -103,7 +107,7 @@ class Connection:
         self.is_last = False  # no request is to be read after the one at hand
         self.input_ended = False
         self.ahead: list[bytes] = []  # what has come while nothing is to be read
-        self._unsent = 0  # bytes of responses since the queue was last seen empty
+        self.unsent = 0  # bytes of responses since the queue was last seen empty
         self._left = 0  # bytes that are yet to be discarded at the end
 
     # What the channel asks
@@ -139,38 +143,39 @@ class Connection:
         state = self.state
         if state is _IDLE or state is _HEAD:
             parsed = self.reader.read_head(data, settings)
-            return None if parsed is None else self._begin_request(*parsed)
+            if parsed is None:
+                return None
+            method, minor, index = parsed
+            self.requests += 1
+            self.index = index
+            self.state = _HANDLING
+            if _SPECIAL.isdisjoint(index):
+                self.writer.new_request(method, minor, self.is_last or not minor)
+                self.reader.length = 0
+            else:
+                self._read_fields(method, minor, index)
+            return _REQUEST
         if state is _BODY or state is _DISCARDING:
             if not self.reader.read_body(data, settings):
                 return None
             if state is _BODY:
                 self.state = _HANDLING
                 return _COMPLETE
-            self._await_request()
+            self.state = _IDLE if self.unsent <= _MOST_UNSENT else _BLOCKED
         return None
 
-    def _begin_request(self, method: str, minor: int, index: Index) -> Event:
-        self.requests += 1
-        self.index = index
-        self.state = _HANDLING
-        if _SPECIAL.isdisjoint(index):
-            self.writer.new_request(method, minor, self.is_last or minor == 0)
-            self.reader.is_wanted = True
-            self.reader.length = 0
-            return _REQUEST
+    def _read_fields(self, method: str, minor: int, index: Index) -> None:
         self.writer.new_request(method, minor, self.is_last or not is_persistent(index, minor))
-        self.reader.is_wanted = True
+        self.reader.length = 0
         expects = expects_continue(index, minor)
         if self.reader.expect_body(index, minor):
             self.state = _CONTINUE if expects else _BODY
-        return _REQUEST
 
     def begin_body(self, settings: Settings, is_wanted: bool) -> Event | None:
-        """Read the body, which *is_wanted* or to be discarded; return what has come if there is none."""
+        """Read the body, which *is_wanted* or to be discarded; tell whether it must be asked for."""
         state, reader = self.state, self.reader
-        if state is _HANDLING:
-            return _COMPLETE
-        if state in _READING and self.writer.progress in (_NOTHING, _BEGUN):
+        reader.is_wanted = False
+        if state in _READING and self.writer.progress in UNSENT:
             if reader.length > settings.max_body and not settings.stream_body:
                 raise HTTPError(413, "the body is too large")
             reader.is_wanted = is_wanted
@@ -182,7 +187,7 @@ class Connection:
     def go_on(self, settings: Settings) -> None:
         """Read the body that the client was asked for."""
         if self.state is _CONTINUE:
-            if self.writer.progress in (_NOTHING, _BEGUN):
+            if self.writer.progress in UNSENT:
                 self.state = _BODY
             self._read_body(settings)
 
@@ -224,7 +229,7 @@ class Connection:
         state = self.state
         if state is _LINGERING:
             self.state = _CLOSED
-        elif state is _HEAD or (state in _READING and self.writer.progress in (_NOTHING, _BEGUN)):
+        elif state is _HEAD or (state in _READING and self.writer.progress in UNSENT):
             raise HTTPError(400, "the request is not complete")
         elif state not in _ENDING and state is not _HANDLING and state not in _READING:
             self.end()
@@ -243,9 +248,10 @@ class Connection:
         """Return what is to be sent for a whole response."""
         if self.state is not _HANDLING:
             self._respond_early()
-        items = self.writer.respond(status, body, headers, content_type, settings)
-        if self.writer.progress is _DONE:
-            self._respond_completely(self.writer.sent)
+        writer = self.writer
+        items = writer.respond(status, body, headers, content_type, settings)
+        if writer.progress is _DONE:
+            self._complete(writer.written)
         return items
 
     def end_headers(self, settings: Settings) -> list[Item]:
@@ -283,7 +289,7 @@ class Connection:
             self._respond_early()
         items = self.writer.finish(settings)
         if self.writer.progress is _DONE:
-            self._respond_completely(self.writer.sent)
+            self._complete(self.writer.written)
         return items
 
     def stream_sent(self) -> bool:
@@ -291,31 +297,28 @@ class Connection:
         if self.writer.progress is not _STREAM or self.state is _CLOSED:
             return False
         self.writer.stream_sent()
-        self._respond_completely(0)
+        self._complete(0)
         return True
 
     def _respond_early(self) -> None:
         """Have the connection closed if the body of the request is not worth reading, or may not come."""
-        if self.state in _READING and self.writer.progress in (_NOTHING, _BEGUN):
+        if self.state in _READING and self.writer.progress in UNSENT:
             if self.state is _CONTINUE or not 0 <= self.reader.length <= _MOST_UNREAD:
                 self.writer.closes = True
             self.reader.is_wanted = False
 
-    def _respond_completely(self, unsent: int) -> None:
-        if self.writer.closes or self.input_ended:
+    def _complete(self, unsent: int) -> None:
+        if self.writer.closes or (self.input_ended and not self.ahead):
             self.end()
         elif self.state is _HANDLING:
-            self._unsent += unsent
-            self._await_request()
+            self.unsent += unsent
+            self.state = _IDLE if self.unsent <= _MOST_UNSENT else _BLOCKED
         elif self.state is _BODY:
             self.state = _DISCARDING
 
-    def _await_request(self) -> None:
-        self.state = _BLOCKED if self._unsent > _MOST_UNSENT else _IDLE
-
     def drained(self) -> None:
         """Note that all responses have left."""
-        self._unsent = 0
+        self.unsent = 0
         if self.state is _BLOCKED:
             self.state = _IDLE
 

@@ -253,7 +253,8 @@ class http_request_handler(ServerNames):
         for what cannot stand in a head, TypeError for an argument of a wrong type.
         """
         if self.connected:
-            self._ac_send(self._ac_connection.respond(status, body, headers, content_type, self))
+            items = self._ac_connection.respond(status, body, headers, content_type, self)
+            self._ac_send(items)
             self._ac_end_response()
         else:
             close_source(body)

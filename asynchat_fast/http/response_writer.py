@@ -1,7 +1,7 @@
 """The sending half of a connection: a status and a body become a message that is framed right for its request.
 
 What it returns is to be sent in order: bytes, and producers.  Reads nothing, and knows of the request only
-what bears on the framing: ``is_head``, ``is_connect``, ``minor`` and ``closes``.
+what bears on the framing: ``method``, ``minor`` and ``closes``.
 Source: RFC 9110, sections 6.4, 8.6 and 15; RFC 9112, sections 6 and 7.
 """
 
@@ -26,6 +26,8 @@ Item: TypeAlias = bytes | memoryview | file_producer | Pieces
 
 _JOINED_MOST = 1 << 14  # bytes of a body that leave in one piece with the head
 _QUEUED_MOST = 1 << 18  # bytes of a body after which the next request waits until they have been sent
+_UNUSUAL_METHODS = frozenset(["HEAD", "CONNECT"])
+_UNUSUAL_STATUSES = frozenset([204, 205, 304])  # without content
 _is_length = re.compile("[0-9]+").fullmatch
 
 
@@ -61,33 +63,33 @@ class ResponseWriter:
         "_lines",
         "_names",
         "_reason",
-        "_written",
         "awaits_finish",
         "closes",
-        "is_connect",
-        "is_head",
+        "is_plain",
+        "method",
         "minor",
         "progress",
         "source",
         "status",
+        "written",
     )
 
     def __init__(self) -> None:
         self._body: object = None  # that is being sent, to be closed
         self.source: file_producer | Pieces | None = None  # what it is read from
+        self.status = 0
         self._lines: list[bytes] = []
         self._names: set[str] = set()
         self.new_request("", 1, False)
 
     def new_request(self, method: str, minor: int, closes: bool) -> None:
         """Begin the response to a request by *method* in HTTP/1.*minor*, after which the connection *closes* or not."""
-        self.is_head = method == "HEAD"
-        self.is_connect = method == "CONNECT"
+        self.method = method
         self.minor = minor
+        self.is_plain = minor and method not in _UNUSUAL_METHODS  # so that its framing is that of nearly all
         self.closes = closes
         self.progress = _NOTHING
-        self.status = 0
-        self._written = 0
+        self.written = 0  # bytes of the body
         self.awaits_finish = False  # the response is written by one who says when it ends
 
     @property
@@ -97,8 +99,8 @@ class ResponseWriter:
         if isinstance(source, Pieces):
             return source.sent
         if source is not None:
-            return self._written - (source.remaining or 0)
-        return self._written
+            return self.written - (source.remaining or 0)
+        return self.written
 
     @property
     def ends_by_closing(self) -> bool:
@@ -119,7 +121,7 @@ class ResponseWriter:
         size = len(body)
         if content_type is None:
             content_type = settings.default_content_type if size else ""
-        if headers or self.closes or self._is_unusual(status):
+        if headers or self.closes or not self.is_plain or status in _UNUSUAL_STATUSES:
             self._begin(status, headers)
             head = self._end_head(size, content_type, settings)
             if self._bodyless:
@@ -129,12 +131,13 @@ class ResponseWriter:
                 raise RuntimeError("this request is answered already")
             begun = beginning(status, None, content_type, settings.server_version)
             self.status = status
-            self._length, self._chunked, self._bodyless = size, False, False
             head = b"%b%bContent-Length: %d\r\n\r\n" % (begun, date_line(), size)
-        self._written = size
-        self.progress = _DONE if size <= _QUEUED_MOST else _STREAM
+        self.written = size
         if size <= _JOINED_MOST:
+            self.progress = _DONE
             return [head + body]
+        self._length, self._chunked, self._bodyless = size, False, False
+        self.progress = _DONE if size <= _QUEUED_MOST else _STREAM
         return [head, memoryview(body)]  # which is cut without copying
 
     def _respond_stream(
@@ -150,7 +153,7 @@ class ResponseWriter:
         self.progress = _STREAM
         self._body = body
         if isinstance(source, file_producer):
-            self._written = length or 0
+            self.written = length or 0
             self.source = source if length is not None else Pieces(iter(source.more, b""), self._chunked)
         else:
             self.source = Pieces(source, self._chunked)
@@ -163,13 +166,9 @@ class ResponseWriter:
 
     def abandon(self) -> None:
         """Close what the body was read from."""
-        self._written = self.sent
+        self.written = self.sent
         body, self._body, self.source = self._body, None, None
         close_source(body)
-
-    def _is_unusual(self, status: int) -> bool:
-        """Tell whether the head must be made with care for the request, and not as nearly all are."""
-        return self.is_head or self.is_connect or not self.minor or status in (204, 205, 304)
 
     def _begin(self, status: int, headers: Headers = (), reason: str | None = None) -> None:
         if self.progress is not _NOTHING:
@@ -243,9 +242,9 @@ class ResponseWriter:
         size = len(data)
         if not size or self._bodyless:
             return items
-        if self._length is not None and self._written + size > self._length:
+        if self._length is not None and self.written + size > self._length:
             raise ValueError(f"these are more bytes than the {self._length} that Content-Length says")
-        self._written += size
+        self.written += size
         items.append(b"%x\r\n%b\r\n" % (size, data) if self._chunked else data)
         return items
 
@@ -255,14 +254,14 @@ class ResponseWriter:
             return self.respond(200, b"", (), None, settings)
         items: list[Item] = []
         if self.progress is _BEGUN:
-            if self._length is None and not self.is_head:
+            if self._length is None and self.method != "HEAD":
                 self._length = 0  # a body of nothing need not come in chunks
             items += self.end_headers(settings)
         if self.progress is not _BODY:
             return items
         if self._chunked and not self._bodyless:
             items.append(b"0\r\n\r\n")
-        elif not self._bodyless and self._length is not None and self._written < self._length:
+        elif not self._bodyless and self._length is not None and self.written < self._length:
             self.closes = True  # the client must see that something is missing
         self.progress = _DONE
         return items
@@ -272,8 +271,8 @@ class ResponseWriter:
     def _end_head(self, length: int | None, content_type: str, settings: Settings) -> bytes:
         """Return the whole head, for a body of *length* bytes, None if that is not known."""
         status, names = self.status, self._names
-        tunnels = self.is_connect and status < 300
-        self._bodyless = self.is_head or tunnels or status in (204, 205, 304)
+        tunnels = self.method == "CONNECT" and status < 300
+        self._bodyless = self.method == "HEAD" or tunnels or status in _UNUSUAL_STATUSES
         if self._length is not None:
             if length not in (None, self._length) and not self._bodyless:
                 raise ValueError(f"Content-Length says {self._length}, and the body has {length} bytes")
