@@ -18,7 +18,7 @@ from .deadlines import CLOSE, Deadlines, unsent_bytes
 from .errors import HTTPError
 from .request_reader import HEAD_END
 from .response_bodies import BYTES, Pieces, Then, close_source
-from .response_writer import Item, Progress
+from .response_writer import Headers, Item, Progress
 from .settings import Settings
 
 __all__ = ["HTTPChannel"]
@@ -93,7 +93,7 @@ class HTTPChannel(Settings, async_chat):
         try:
             self._ac_connection.check(data + self.ac_in_buffer, self)
         except HTTPError as error:
-            self._ac_refuse(error, data)
+            self.__refuse_request(error)
 
     def collect_incoming_data(self, data: Any) -> None:
         """Take *data*, a part of a head or a body (bytes)."""
@@ -116,30 +116,35 @@ class HTTPChannel(Settings, async_chat):
         self.ibuffer.clear()
         try:
             event = connection.receive(data, self)
+        except Exception as error:
+            self._ac_forget_request(data)
+            self.__fail(error)
+        else:
             if event is not None:
                 self.__act(event)
-        except Exception as error:
-            self.__fail(error, data)
         if connection.state is not _IDLE or self.__followed is not _IDLE:
             self.__follow()
 
     def handle_overlong_payload(self) -> None:
         """Refuse a head, or a line in a body, that has no end."""
         is_head = self._ac_connection.state in (_IDLE, _HEAD)
-        self._ac_refuse(HTTPError(431 if is_head else 413, "what was sent is too long"))
+        self.__refuse_request(HTTPError(431 if is_head else 413, "what was sent is too long"))
 
     def __act(self, event: Event) -> None:
         connection = self._ac_connection
-        if event is _REQUEST:
-            self.handle_head()
-            if connection.state is not _HANDLING:
-                self.__begin_body()
-                return
-        if connection.reader.length:
-            self._ac_take_body()
-        if connection.writer.progress in UNSENT and connection.state is _HANDLING:
-            if "upgrade" not in connection.index or not self.__is_taken():
-                self.__handle()
+        try:
+            if event is _REQUEST:
+                self.handle_head()
+                if connection.state is not _HANDLING:
+                    self.__begin_body()
+                    return
+            if connection.reader.length:
+                self._ac_take_body()
+            if connection.writer.progress in UNSENT and connection.state is _HANDLING:
+                if "upgrade" not in connection.index or not self.__is_taken():
+                    self.__handle()
+        except Exception as error:
+            self.__fail(error)
 
     def __begin_body(self) -> None:
         connection = self._ac_connection
@@ -172,31 +177,34 @@ class HTTPChannel(Settings, async_chat):
         if hasattr(result, "close") and hasattr(result, "send"):  # a coroutine, which would warn that it never ran
             result.close()
         self._ac_log("handling %r returned %r without a response: call respond()", self.requestline, result)
-        self.send_error(500)
+        self.__refuse(500)
 
     # What goes wrong
 
-    def __fail(self, error: Exception, data: bytes = b"") -> None:
-        """Answer a request whose handling raised *error*; *data* is its head, if that cannot be read."""
+    def __fail(self, error: Exception) -> None:
+        """Answer a request whose handling raised *error*."""
         if isinstance(error, asyncore.ExitNow):
             raise error
         if isinstance(error, HTTPError):
-            self._ac_refuse(error, data)
-            return
-        self._ac_log_exception()
-        self._ac_forget_request(data)
-        self.send_error(500)
+            self.__refuse(error.status, error.reason, error.headers)
+        else:
+            self._ac_log_exception()
+            self.__refuse(500)
 
-    def _ac_refuse(self, error: HTTPError, data: bytes = b"") -> None:
-        """Answer with the status of *error*, and read no more requests; *data* is what came of a head."""
+    def __refuse_request(self, error: HTTPError) -> None:
+        """Answer a request that must not be served, or has not come in time."""
+        self._ac_forget_request(b"".join(self.ibuffer))
+        self.__refuse(error.status, error.reason, error.headers)
+
+    def __refuse(self, status: int, explain: str | None = None, headers: Headers = ()) -> None:
+        """Answer with *status* unless the request is answered, and read no more requests."""
         connection = self._ac_connection
         if connection.is_ending:
             return
-        self._ac_forget_request(data or b"".join(self.ibuffer))
-        if connection.state is State.DISCARDING:
+        if connection.writer.progress is _DONE:
             connection.end()
         else:
-            self.send_error(error.status, explain=error.reason, headers=error.headers)
+            self.send_error(status, explain=explain, headers=headers)
         self.__follow()
 
     def _ac_log_exception(self) -> None:
@@ -308,7 +316,7 @@ class HTTPChannel(Settings, async_chat):
         try:
             self._ac_connection.receive_eof()
         except HTTPError as error:
-            self._ac_refuse(error)
+            self.__refuse_request(error)
         self.__follow()
 
     def handle_error(self) -> None:
@@ -374,6 +382,8 @@ class HTTPChannel(Settings, async_chat):
                 self._ac_log(
                     "no response to %r within %s seconds: call respond()", self.requestline, self.response_timeout
                 )
-            self._ac_refuse(HTTPError(status, "the request took too long"))
+                self.__refuse(status)
+            else:
+                self.__refuse_request(HTTPError(status, "the request took too long"))
         if self.connected and self.__timer is None:
             self.__watch(self.__period)
