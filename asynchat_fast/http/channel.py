@@ -9,6 +9,7 @@ import logging
 import socket
 import struct
 import sys
+from functools import lru_cache
 from time import monotonic
 from typing import Any
 
@@ -33,6 +34,13 @@ _REQUEST, _ASK = Event.REQUEST, Event.CONTINUE
 _DONE, _STREAM = Progress.DONE, Progress.STREAM
 
 _receive, _recv = async_chat._ac_receive, async_chat.recv
+
+
+@lru_cache(maxsize=64)
+def _report_log_failure(failure: str) -> None:
+    """Say *failure* on stderr, once: a response never depends on the log."""
+    with contextlib.suppress(Exception):
+        print(f"asynchat_fast: the access log failed: {failure}", file=sys.stderr)
 
 
 def _discard(data: object) -> None:
@@ -233,7 +241,10 @@ class HTTPChannel(Settings, async_chat):
         if writer.progress is not _DONE:
             self.push_with_producer(Then(self.__stream_sent))
             return
-        self._ac_log_response(writer.status, writer.written)
+        try:
+            self.log_request(writer.status, writer.written)
+        except Exception as error:
+            _report_log_failure(f"{type(error).__name__}: {error}")
         if self._ac_connection.state is not _IDLE or self.__is_paused:
             self.__follow()
 
@@ -351,7 +362,10 @@ class HTTPChannel(Settings, async_chat):
         super().close()
         if is_cut:
             unsent = sum(len(item) for item in self.producer_fifo or () if isinstance(item, BYTES))
-            self._ac_log_response(writer.status, max(writer.sent - unsent, 0))
+            try:
+                self.log_request(writer.status, max(writer.sent - unsent, 0))
+            except Exception as error:
+                _report_log_failure(f"{type(error).__name__}: {error}")
         for item in [item for item in self.producer_fifo or () if not isinstance(item, BYTES)]:
             close_source(item)
         self.discard_buffers()

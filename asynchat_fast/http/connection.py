@@ -165,11 +165,13 @@ class Connection:
         return None
 
     def _read_fields(self, method: str, minor: int, index: Index) -> None:
-        self.writer.new_request(method, minor, self.is_last or not is_persistent(index, minor))
+        persists = is_persistent(index, minor) if "connection" in index else minor > 0
+        self.writer.new_request(method, minor, self.is_last or not persists)
         self.reader.length = 0
-        expects = expects_continue(index, minor)
-        if self.reader.expect_body(index, minor):
-            self.state = _CONTINUE if expects else _BODY
+        expects = "expect" in index and expects_continue(index, minor)
+        if "content-length" in index or "transfer-encoding" in index:
+            if self.reader.expect_body(index, minor):
+                self.state = _CONTINUE if expects else _BODY
 
     def begin_body(self, settings: Settings, is_wanted: bool) -> Event | None:
         """Read the body, which *is_wanted* or to be discarded; tell whether it must be asked for."""

@@ -2,7 +2,6 @@
 
 import html
 import sys
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
@@ -27,12 +26,6 @@ _METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTION
 
 _NAMES = {method: sys.intern(f"do_{method}") for method in _METHODS}  # the type's cache of methods knows no others
 _OPS = {method: Method(method) for method in _METHODS}
-
-
-@lru_cache(maxsize=64)
-def _report_log_failure(failure: str) -> None:
-    """Say *failure* on stderr, once."""
-    print(f"asynchat_fast: the access log failed: {failure}", file=sys.stderr)
 
 
 class http_request_handler(ServerNames):
@@ -253,8 +246,11 @@ class http_request_handler(ServerNames):
         for what cannot stand in a head, TypeError for an argument of a wrong type.
         """
         if self.connected:
-            items = self._ac_connection.respond(status, body, headers, content_type, self)
-            self._ac_send(items)
+            for item in self._ac_connection.respond(status, body, headers, content_type, self):
+                if type(item) is bytes:
+                    self.push(item)
+                else:
+                    self._ac_send([item])
             self._ac_end_response()
         else:
             close_source(body)
@@ -309,10 +305,3 @@ class http_request_handler(ServerNames):
         """Log a request that was answered with status *code* and a body of *size* bytes."""
         if self.__write_log is not None:
             self.__write_log(FORMATS[self.log_format](self, code, size))
-
-    def _ac_log_response(self, status: int, size: int) -> None:
-        """Log a response, without letting a log that fails harm it."""
-        try:
-            self.log_request(status, size)
-        except Exception as error:
-            _report_log_failure(f"{type(error).__name__}: {error}")

@@ -26,6 +26,7 @@ __all__ = [
 CHUNKED = -1
 """What ``body_length()`` returns for a body in chunks."""
 
+_SHORT = 64  # characters of a value that may be cached
 _MOST_DIGITS = 18  # of a length: what fits into 64 bits, whatever the digits
 
 _match_authority = re.compile(
@@ -96,8 +97,11 @@ def is_persistent(index: Index, minor: int) -> bool:
     value = index.get("connection")
     if value is None:
         return minor > 0
-    options = members(value)
+    options = _options(value) if type(value) is str and len(value) < _SHORT else members(value)
     return "close" not in options and (minor > 0 or "keep-alive" in options)
+
+
+_options = lru_cache(maxsize=64)(members)  # nearly all clients that send some send the same
 
 
 def body_length(index: Index, minor: int) -> int:
