@@ -488,7 +488,7 @@ class Delivery:
         self.way = "not at all"
 
     def fewer(self, stream=b"", most=0):
-        """Return a Delivery that does not cut in two at each byte, and a *stream* of more than *most* bytes not at all."""
+        """Return a Delivery that cuts nothing in two, and a *stream* of more than *most* bytes not at all."""
         return Delivery(halves=False, bytewise=not most or len(stream) <= most)
 
     def uncut(self):
@@ -508,7 +508,8 @@ class Delivery:
 
     def wires(self, connect, stream):
         """Yield, for each way, a Wire that *stream* was sent on, and the good request after it."""
-        for self.way, before, after, chunks in self.ways(stream):
+        for way, before, after, chunks in self.ways(stream):
+            self.way = way
             wire = connect() if len(chunks) == 1 else connect.in_process()
             wire.send(*chunks) if len(chunks) > 1 else wire.send(before + stream + after)
             if before:

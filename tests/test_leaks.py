@@ -218,7 +218,8 @@ def measure(module):
     measured = {"a leak": growth(lambda: kept.append(object())), "idle": size_when_idle()}
     for workload in (cut, search_the_hard_way, exceed_the_limit, change_what_is_unread, fail):
         measured[workload.__name__] = growth(lambda workload=workload: workload(new_buffer))
-    parser = importlib.import_module(f"asynchat_fast.http.{module.replace('framing', 'head')}")
+    head = importlib.import_module("asynchat_fast.http.head" if module.endswith("_py") else "asynchat_fast.http._head")
+    parser = head.PlainHeadParser if module.endswith("_py") else head
     measured["parse_heads"] = growth(lambda: parse_heads(parser))
     for workload in (converse, collect_badly):
         measured[workload.__name__] = growth(workload)

@@ -28,13 +28,14 @@ Sources: RFC 9112, section 9; the shape is that of h11.
 """
 
 import enum
+from collections.abc import Callable
+from typing import Any
 
 from .errors import HTTPError
 from .fields import Index
 from .message_framing import expects_continue, is_persistent, wants_upgrade
 from .request_reader import HEAD_END, RequestReader
-from .response_bodies import Body, Data
-from .response_writer import Headers, Item, Progress, ResponseWriter
+from .response_writer import Item, Progress, ResponseWriter
 from .settings import Settings
 
 __all__ = ["UNSENT", "Connection", "Event", "State"]
@@ -70,7 +71,7 @@ class Event(enum.Enum):
 # The members by names of the module, as each access to one of an Enum is a call on CPython before 3.12.
 _IDLE, _HEAD, _CONTINUE, _BODY, _HANDLING, _DISCARDING, _BLOCKED, _UPGRADED, _CLOSING, _LINGERING, _CLOSED = State
 _REQUEST, _ASK, _COMPLETE = Event
-_NOTHING, _BEGUN, _WRITTEN, _STREAM, _DONE = Progress
+_NOTHING, _BEGUN, _BODY_WRITTEN, _STREAM, _DONE = Progress
 
 _KEEPING = frozenset([_HANDLING, _BLOCKED])  # what comes is kept until the response
 _ENDING = frozenset([_CLOSING, _LINGERING, _CLOSED])
@@ -85,18 +86,8 @@ _SPECIAL = frozenset(["content-length", "transfer-encoding", "expect", "connecti
 class Connection:
     """Hold a RequestReader, a ResponseWriter, and the state."""
 
-    __slots__ = (
-        "_left",
-        "ahead",
-        "index",
-        "input_ended",
-        "is_last",
-        "reader",
-        "requests",
-        "state",
-        "unsent",
-        "writer",
-    )
+    __slots__ = ("_left", "ahead", "index", "input_ended", "is_last", "reader", "requests", "state",
+                 "unsent", "writer")  # fmt: skip
 
     def __init__(self) -> None:
         self.reader = RequestReader()
@@ -127,11 +118,6 @@ class Connection:
     def is_ending(self) -> bool:
         """Whether no further request is read."""
         return self.state in _ENDING
-
-    @property
-    def is_receiving(self) -> bool:
-        """Whether the client is in the middle of a request."""
-        return self.state is _HEAD or self.state in _READING
 
     # Requests
 
@@ -169,33 +155,28 @@ class Connection:
         self.writer.new_request(method, minor, self.is_last or not persists)
         self.reader.length = 0
         expects = "expect" in index and expects_continue(index, minor)
-        if "content-length" in index or "transfer-encoding" in index:
-            if self.reader.expect_body(index, minor):
-                self.state = _CONTINUE if expects else _BODY
+        has_body = "content-length" in index or "transfer-encoding" in index
+        if has_body and self.reader.expect_body(index, minor):
+            self.state = _CONTINUE if expects else _BODY
 
     def begin_body(self, settings: Settings, is_wanted: bool) -> Event | None:
-        """Read the body, which *is_wanted* or to be discarded; tell whether it must be asked for."""
-        state, reader = self.state, self.reader
+        """Read the body, which *is_wanted* or to be discarded; return CONTINUE if it must be asked for before."""
+        reader = self.reader
         reader.is_wanted = False
-        if state in _READING and self.writer.progress in UNSENT:
+        if self.state in _READING and self.writer.progress in UNSENT:
             if reader.length > settings.max_body and not settings.stream_body:
                 raise HTTPError(413, "the body is too large")
             reader.is_wanted = is_wanted
-            if state is _CONTINUE:
+            if self.state is _CONTINUE:
                 return _ASK
-        self._read_body(settings)
+        self.go_on(settings)
         return None
 
     def go_on(self, settings: Settings) -> None:
-        """Read the body that the client was asked for."""
+        """Read the body that the client was asked for, unless a response has ended the connection."""
         if self.state is _CONTINUE:
-            if self.writer.progress in UNSENT:
-                self.state = _BODY
-            self._read_body(settings)
-
-    def _read_body(self, settings: Settings) -> None:
-        if self.state in (_CONTINUE, _BODY, _DISCARDING):
-            self.state = _BODY if self.state is _CONTINUE else self.state
+            self.state = _BODY
+        if self.state is _BODY or self.state is _DISCARDING:
             self.reader.begin_body(settings)
 
     def receive_part(self, data: bytes, settings: Settings) -> bytes:
@@ -210,11 +191,6 @@ class Connection:
             if self._left < 0 and state is _LINGERING:
                 self.state = _CLOSED
         return b""
-
-    @property
-    def takes_parts(self) -> bool:
-        """Whether what comes goes to receive_part(), and is not to be kept for receive()."""
-        return self.reader.terminator is None or type(self.reader.terminator) is int or self.state in _KEEPING
 
     def check(self, data: bytes, settings: Settings) -> None:
         """Raise HTTPError if *data*, all that has come of a part, is wrong, whatever follows it."""
@@ -244,55 +220,24 @@ class Connection:
 
     # Responses
 
-    def respond(
-        self, status: int, body: Body, headers: Headers, content_type: str | None, settings: Settings
-    ) -> list[Item]:
-        """Return what is to be sent for a whole response."""
+    def send(self, step: Callable[..., list[Item]], *args: Any) -> list[Item]:
+        """Return what is to be sent: what *step*, a method of the writer, makes of *args*."""
         if self.state is not _HANDLING:
             self._respond_early()
-        writer = self.writer
-        items = writer.respond(status, body, headers, content_type, settings)
-        if writer.progress is _DONE:
-            self._complete(writer.written)
+        items = step(*args)
+        if self.writer.progress is _DONE:
+            self._complete(self.writer.written)
         return items
-
-    def end_headers(self, settings: Settings) -> list[Item]:
-        """Return the head that was made step by step."""
-        if self.state is not _HANDLING and self.writer.status >= 200:
-            self._respond_early()
-        return self.writer.end_headers(settings)
-
-    def write(self, data: Data, settings: Settings) -> list[Item]:
-        """Return what is to be sent for *data*, a part of a body that finish() ends, whenever that comes."""
-        if self.state is not _HANDLING:
-            self._respond_early()
-        self.writer.awaits_finish = True
-        return self.writer.write(data, settings)
-
-    def write_body(self, data: Data, settings: Settings) -> list[Item]:
-        """Return what is to be sent for *data*, a part of the body, after the head was sent."""
-        if self.writer.progress is not _WRITTEN:
-            raise RuntimeError("there is no response that this could be a part of")
-        return self.writer.write(data, settings)
 
     @property
     def ends_with_request(self) -> bool:
         """Whether a response was begun as http.server has it, which nobody will finish."""
-        return self.writer.progress in (_BEGUN, _WRITTEN) and not self.writer.awaits_finish
+        return self.writer.progress in (_BEGUN, _BODY_WRITTEN) and not self.writer.awaits_finish
 
     def take_back(self) -> bool:
         """Forget a response of which no byte was sent; tell whether there can be another."""
         self.writer.take_back()
         return self.writer.progress is _NOTHING
-
-    def finish(self, settings: Settings) -> list[Item]:
-        """Return what ends a response that was written, or an empty one."""
-        if self.state is not _HANDLING:
-            self._respond_early()
-        items = self.writer.finish(settings)
-        if self.writer.progress is _DONE:
-            self._complete(self.writer.written)
-        return items
 
     def stream_sent(self) -> bool:
         """Note that the body that the client takes from its source has left; tell whether there was one."""
@@ -304,9 +249,11 @@ class Connection:
 
     def _respond_early(self) -> None:
         """Have the connection closed if the body of the request is not worth reading, or may not come."""
-        if self.state in _READING and self.writer.progress in UNSENT:
+        writer = self.writer
+        is_interim = writer.progress is _BEGUN and writer.status < 200  # such as 100 by hand
+        if self.state in _READING and writer.progress in UNSENT and not is_interim:
             if self.state is _CONTINUE or not 0 <= self.reader.length <= _MOST_UNREAD:
-                self.writer.closes = True
+                writer.closes = True
             self.reader.is_wanted = False
 
     def _complete(self, unsent: int) -> None:

@@ -4,7 +4,6 @@ import html
 import sys
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs
 
 from .access_log import FORMATS, log_writer
 from .connection import State
@@ -18,7 +17,6 @@ from .settings import ParsedHead
 
 __all__ = ["http_request_handler"]
 
-_MOST_FORM_FIELDS = 10_000
 _NOT_PARSED = object()
 
 # What RFC 9110 and 5789 define: one that is not served is refused for the target, others are not known at all.
@@ -40,9 +38,9 @@ class http_request_handler(ServerNames):
     """
 
     __slots__ = (
-        "__bad_line",
         "__data",
         "__write_log",
+        "_bad_line",
         "body",
         "command",
         "headers",
@@ -52,7 +50,7 @@ class http_request_handler(ServerNames):
         "path",
         "target",
         "trailers",
-    )
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -66,7 +64,7 @@ class http_request_handler(ServerNames):
     ) -> None:
         self.__write_log = log_writer(log)
         self.__data: Any = None
-        self.__bad_line = ""  # the request line of a head that was refused
+        self._bad_line = ""  # the request line of a head that was refused
         self.command = self.target = self.path = self.host = ""
         self.op: Method | str = ""
         self.minor_version = 1
@@ -128,11 +126,6 @@ class http_request_handler(ServerNames):
         self.__data = data
 
     @property
-    def requestline(self) -> str:
-        """The request line (str)."""
-        return self.__bad_line or f"{self.command} {self.target} {self.request_version}"
-
-    @property
     def close_connection(self) -> bool:
         """Whether the connection is closed after the response (bool); may be made true before there is one."""
         return self._ac_connection.writer.closes
@@ -164,48 +157,10 @@ class http_request_handler(ServerNames):
         self.op = self.target = self.path = self.host = ""
         self.minor_version = 1
         self.headers = NO_FIELDS
-        self.__bad_line = data.lstrip(b"\r\n").partition(b"\r\n")[0].decode("latin-1")
+        self._bad_line = data.lstrip(b"\r\n").partition(b"\r\n")[0].decode("latin-1")
         self._ac_connection.refuse(self.command)
 
-    # What there is to override
-
-    def handle_head(self) -> None:
-        """Called when the head of a request has come, before its body is read; may respond, or set ``stream_body``."""
-
-    def handle_expect_100(self) -> bool:
-        """Tell whether to go on, for a client that waits for it before it sends the body; 100 has been sent, then.
-
-        One that returns False has responded, or lets 417 be the response.
-        """
-        self.push(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return True
-
-    def body_data(self, view: memoryview) -> None:
-        """Take *view* (memoryview), the next bytes of a body with ``stream_body``; to be overridden."""
-        raise NotImplementedError(f"{type(self).__name__} must define body_data()")
-
-    def parse_body(self, headers: Fields, data: bytes) -> Any:
-        """Return what is to be ``cgi_data``, of the *headers* (Fields) and the body *data* of a request.
-
-        That is a dict, name -> list of values (str), for a form, and *data* for anything else, be it one
-        that says it is a form.
-        """
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/x-www-form-urlencoded":
-            return data
-        try:
-            return parse_qs(data.decode(), keep_blank_values=True, max_num_fields=_MOST_FORM_FIELDS)
-        except ValueError:
-            return data
-
-    def handle_upgrade(self) -> bool:
-        """Take the connection over for another protocol, and tell whether that has been done; by default it is not.
-
-        To take it, send 101 by ``send_response()``, ``send_header()`` and ``end_headers()``, bind
-        ``collect_incoming_data`` and ``found_terminator`` of this object to what is to be called
-        from then on, and set the terminator.
-        """
-        return False
+    # Handling it
 
     def handle_request(self) -> Any:
         """Handle the request, which is complete: call ``do_GET()`` or the like, by the method.
@@ -234,9 +189,7 @@ class http_request_handler(ServerNames):
 
     # The response
 
-    def respond(
-        self, status: int, body: Body = b"", headers: Headers = (), content_type: str | None = None
-    ) -> None:
+    def respond(self, status: int, body: Body = b"", headers: Headers = (), content_type: str | None = None) -> None:
         """Answer with *status* (int) and *body*, and be done with this request.
 
         *body* is bytes-like; str, to be encoded in UTF-8; a file open for reading bytes, or a producer,
@@ -246,7 +199,8 @@ class http_request_handler(ServerNames):
         for what cannot stand in a head, TypeError for an argument of a wrong type.
         """
         if self.connected:
-            for item in self._ac_connection.respond(status, body, headers, content_type, self):
+            connection = self._ac_connection
+            for item in connection.send(connection.writer.respond, status, body, headers, content_type, self):
                 if type(item) is bytes:
                     self.push(item)
                 else:
@@ -261,13 +215,13 @@ class http_request_handler(ServerNames):
         Without ``send_response()`` before it, the status is 200.  ValueError for more than Content-Length says.
         """
         if self.connected:
-            self._ac_send(self._ac_connection.write(data, self))
+            self._ac_send(self._ac_connection.send(self._ac_connection.writer.write, data, self))
 
     def finish(self) -> None:
         """Be done with this request, which was answered by ``write()``; with an empty body if it was not."""
         connection = self._ac_connection
         if self.connected and connection.writer.progress not in (Progress.STREAM, Progress.DONE):
-            self._ac_send(connection.finish(self))
+            self._ac_send(connection.send(connection.writer.finish, self))
             self._ac_end_response()
 
     def send_error(

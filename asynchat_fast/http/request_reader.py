@@ -27,23 +27,9 @@ _Step = Callable[["RequestReader", bytes, Settings], bool]
 class RequestReader:
     """Read one request after the other: ``read_head()``, ``begin_body()``, and then ``read_body()`` to its end."""
 
-    __slots__ = (
-        "_checked",
-        "_chunk_end",
-        "_empty_lines",
-        "_extensions",
-        "_parts",
-        "_step",
-        "_trailer_lines",
-        "_trailers_left",
-        "body",
-        "is_wanted",
-        "left",
-        "length",
-        "received",
-        "terminator",
-        "trailers",
-    )
+    __slots__ = ("_checked", "_chunk_end", "_empty_lines", "_extensions", "_parts", "_step", "_trailer_lines",
+                 "_trailers_left", "body", "is_wanted", "left", "length", "received", "terminator",
+                 "trailers")  # fmt: skip
 
     def __init__(self) -> None:
         self.terminator: bytes | int | None = HEAD_END

@@ -8,7 +8,7 @@ Source: RFC 9110, sections 6.4, 8.6 and 15; RFC 9112, sections 6 and 7.
 import enum
 import re
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ..producers import file_producer
 from .response_bodies import BYTES, Body, Data, Pieces, as_bytes, close_source, source_of
@@ -44,35 +44,21 @@ class Progress(enum.Enum):
 _NOTHING, _BEGUN, _BODY, _STREAM, _DONE = Progress
 
 
-def _pairs_of(headers: Headers) -> Iterable[tuple[str, Value]]:
+def _pairs_of(headers: Any) -> Iterable[tuple[str, Value]]:
     if isinstance(headers, Mapping):
-        return headers.items()
+        items: Iterable[tuple[str, Value]] = headers.items()
+        return items
     if isinstance(headers, (str, bytes)) or not hasattr(headers, "__iter__"):
         raise TypeError(f"headers are a mapping, or pairs of name and value, not {headers!r}")
-    return headers
+    pairs: Iterable[tuple[str, Value]] = headers
+    return pairs
 
 
 class ResponseWriter:
     """Write one response after the other; ``new_request()`` begins."""
 
-    __slots__ = (
-        "_body",
-        "_bodyless",
-        "_chunked",
-        "_length",
-        "_lines",
-        "_names",
-        "_reason",
-        "awaits_finish",
-        "closes",
-        "is_plain",
-        "method",
-        "minor",
-        "progress",
-        "source",
-        "status",
-        "written",
-    )
+    __slots__ = ("_body", "_bodyless", "_chunked", "_length", "_lines", "_names", "_reason", "awaits_finish", "closes",
+                 "is_plain", "method", "minor", "progress", "source", "status", "written")  # fmt: skip
 
     def __init__(self) -> None:
         self._body: object = None  # that is being sent, to be closed
@@ -80,6 +66,9 @@ class ResponseWriter:
         self.status = 0
         self._lines: list[bytes] = []
         self._names: set[str] = set()
+        self._reason: str | None = None
+        self._length: int | None = None  # of the body, if it is known
+        self._chunked = self._bodyless = False
         self.new_request("", 1, False)
 
     def new_request(self, method: str, minor: int, closes: bool) -> None:
@@ -175,7 +164,7 @@ class ResponseWriter:
             raise RuntimeError("this request is answered already")
         beginning(status, reason, "", "")  # raises for what is no status
         self.status = status
-        self._length: int | None = None
+        self._length = None
         self._lines, self._names = [], set()
         for name, value in _pairs_of(headers):
             self._add_field(name, value)
@@ -218,7 +207,7 @@ class ResponseWriter:
             self._lines.append(line)
 
     def end_headers(self, settings: Settings) -> list[Item]:
-        """Return the head, after which the body is to be written; after a status below 200, another response follows."""
+        """Return the head, after which the body is to be written, or after a status below 200 another response."""
         if self.progress is not _BEGUN:
             raise RuntimeError("end_headers() comes once, after send_response()")
         if self.status >= 200:
@@ -229,24 +218,28 @@ class ResponseWriter:
         return [status_line(self.status, self._reason) + b"".join(self._lines) + b"\r\n"]
 
     def write(self, data: Data, settings: Settings) -> list[Item]:
-        """Return *data* as a part of the body, after the head if that was not sent."""
+        """Return *data* as a part of a body that finish() ends, after the head if that was not sent."""
+        self.awaits_finish = True
         items: list[Item] = []
         if self.progress is _NOTHING:
             self._begin(200)
             items.append(self._end_head(None, settings.default_content_type, settings))
         elif self.progress is _BEGUN:
             items += self.end_headers(settings)
+        return items + self.write_body(data)
+
+    def write_body(self, data: Data) -> list[Item]:
+        """Return *data* as a part of the body, after the head was sent."""
         if self.progress is not _BODY:
             raise RuntimeError("there is no response that this could be a part of")
         data = as_bytes(data)
         size = len(data)
         if not size or self._bodyless:
-            return items
+            return []
         if self._length is not None and self.written + size > self._length:
             raise ValueError(f"these are more bytes than the {self._length} that Content-Length says")
         self.written += size
-        items.append(b"%x\r\n%b\r\n" % (size, data) if self._chunked else data)
-        return items
+        return [b"%x\r\n%b\r\n" % (size, data) if self._chunked else data]
 
     def finish(self, settings: Settings) -> list[Item]:
         """Return the end of a response that was written; an empty one if nothing was."""

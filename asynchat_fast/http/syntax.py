@@ -10,7 +10,7 @@ __all__ = ["BLANKS", "QUOTED_STRING", "TOKEN", "is_field_value", "is_token", "me
 BLANKS = r"[ \t]*"
 """``OWS = BWS = *( SP / HTAB )``"""
 
-TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 - no password
 """``token = 1*tchar``"""
 
 QUOTED_STRING = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
