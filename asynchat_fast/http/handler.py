@@ -38,9 +38,9 @@ class http_request_handler(ServerNames):
     """
 
     __slots__ = (
-        "__data",
+        "__data", "__is_filled",
         "__write_log",
-        "_bad_line",
+        "_ac_bad_line",
         "body",
         "command",
         "headers",
@@ -64,7 +64,8 @@ class http_request_handler(ServerNames):
     ) -> None:
         self.__write_log = log_writer(log)
         self.__data: Any = None
-        self._bad_line = ""  # the request line of a head that was refused
+        self.__is_filled = False  # parse_headers() of this class has run
+        self._ac_bad_line = ""  # the request line of a head that was refused
         self.command = self.target = self.path = self.host = ""
         self.op: Method | str = ""
         self.minor_version = 1
@@ -94,6 +95,17 @@ class http_request_handler(ServerNames):
         self.trailers = NO_FIELDS
         self.body = b""
         self.__data = None
+        self.__is_filled = True
+        return method, minor, index
+
+    def _ac_parse_again(self, data: bytes) -> ParsedHead:
+        """Read the head that an override of ``parse_headers()`` has read; what it left out is filled in."""
+        if self.__is_filled:  # it has called the inherited one
+            self.__is_filled = False
+            return super()._ac_parse_again(data)
+        op, headers = self.op, self.headers
+        method, minor, index = http_request_handler.parse_headers(self, data) or ("", 1, {})
+        self.op, self.headers, self.__is_filled = op, headers, False
         return method, minor, index
 
     @property
@@ -157,7 +169,7 @@ class http_request_handler(ServerNames):
         self.op = self.target = self.path = self.host = ""
         self.minor_version = 1
         self.headers = NO_FIELDS
-        self._bad_line = data.lstrip(b"\r\n").partition(b"\r\n")[0].decode("latin-1")
+        self._ac_bad_line = data.lstrip(b"\r\n").partition(b"\r\n")[0].decode("latin-1")
         self._ac_connection.refuse(self.command)
 
     # Handling it

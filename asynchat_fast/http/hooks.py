@@ -37,7 +37,7 @@ class Hooks(Settings):
     body: bytes
     minor_version: int
     addr: Any
-    _bad_line: str  # the request line of a head that was refused
+    _ac_bad_line: str  # the request line of a head that was refused
 
     def handle_head(self) -> None:
         """Called when the head of a request has come, before its body is read; may respond, or set ``stream_body``."""
@@ -98,7 +98,7 @@ class Hooks(Settings):
     @property
     def requestline(self) -> str:
         """The request line (str)."""
-        return self._bad_line or f"{self.command} {self.target} {self.request_version}"
+        return self._ac_bad_line or f"{self.command} {self.target} {self.request_version}"
 
     @property
     def request_version(self) -> str:

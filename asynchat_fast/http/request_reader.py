@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from .errors import HTTPError
 from .fields import NO_FIELDS, Fields, Index
-from .head import check_beginning, parse_fields, parse_head
+from .head import check_beginning, parse_fields
 from .message_framing import CHUNKED, body_length, check_chunk_line, chunk_size
 from .settings import ParsedHead, Settings
 
@@ -53,10 +53,7 @@ class RequestReader:
                 return None
         self._empty_lines = self._checked = 0
         parsed = settings.parse_headers(data)
-        if parsed is None:
-            method, _, minor, _, index = parse_head(data, settings.max_fields, settings.max_request_line)
-            return method, minor, index
-        return parsed
+        return settings._ac_parse_again(data) if parsed is None else parsed
 
     def check_head(self, data: bytes, settings: Settings) -> bool:
         """Raise HTTPError if *data*, the beginning of a head, is wrong; tell whether more than empty lines has come."""

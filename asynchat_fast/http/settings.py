@@ -71,6 +71,10 @@ class Settings:
     """The format of the access log: "common", or "combined", which has Referer and User-Agent, too."""
 
     def parse_headers(self, data: bytes) -> ParsedHead | None:
-        """Return what *data*, a head, says; None has the connection find out by itself.  HTTPError refuses it."""
+        """Return what *data*, a head, says; None leaves it to the connection.  HTTPError refuses it."""
+        return self._ac_parse_again(data)
+
+    def _ac_parse_again(self, data: bytes) -> ParsedHead:
+        """Return what *data*, a head, says, where an override of ``parse_headers()`` has returned nothing."""
         method, _, minor, _, index = parse_head(data, self.max_fields, self.max_request_line)
         return method, minor, index
