@@ -430,9 +430,10 @@ def http_map():
 
 
 @pytest.fixture
-def serve_http(http_map):
+def serve_http(http_map, caplog):
     """A function that serves a handler class, and returns one that connects a Wire to its ``server``."""
     http = pytest.importorskip("asynchat_fast.http")
+    caplog.set_level("WARNING", "asynchat_fast.http.access")  # tens of thousands of lines
     with contextlib.ExitStack() as clients:
 
         def serve(handler_class, **options):

@@ -68,14 +68,15 @@ class Event(enum.Enum):
     COMPLETE = "the request is complete: respond"
 
 
-# The members by names of the module, as each access to one of an Enum is a call on CPython before 3.12.
+# The members by names of the module, as each access to one of an Enum is a call on CPython before 3.12; in tuples and
+# not in sets, as their hash is a call in all.
 _IDLE, _HEAD, _CONTINUE, _BODY, _HANDLING, _DISCARDING, _BLOCKED, _UPGRADED, _CLOSING, _LINGERING, _CLOSED = State
 _REQUEST, _ASK, _COMPLETE = Event
 _NOTHING, _BEGUN, _BODY_WRITTEN, _STREAM, _DONE = Progress
 
-_KEEPING = frozenset([_HANDLING, _BLOCKED])  # what comes is kept until the response
-_ENDING = frozenset([_CLOSING, _LINGERING, _CLOSED])
-_READING = frozenset([_CONTINUE, _BODY])  # a body of a request that is to be answered
+_KEEPING = (_HANDLING, _BLOCKED)  # what comes is kept until the response
+_ENDING = (_CLOSING, _LINGERING, _CLOSED)
+_READING = (_CONTINUE, _BODY)  # a body of a request that is to be answered
 
 UNSENT = (_NOTHING, _BEGUN)
 """The progress of a response of which no byte was sent (tuple of Progress)."""
