@@ -3,13 +3,9 @@
 ``receive()`` takes what the terminator has cut off and returns the Event that it amounts to; what is to be sent
 comes back as a list of bytes and producers.  The state is changed in this file only:
 
-                 head                    begin_body                end of the body         response complete
-    IDLE, HEAD --------> CONTINUE, BODY ------------> BODY ------------------> HANDLING ------------------> IDLE
-                 no body                                                          ^
-    IDLE, HEAD -------------------------------------------------------------------+
+    IDLE (-> HEAD) (-> CONTINUE) -> BODY -> HANDLING -> IDLE, or without a body IDLE (-> HEAD) -> HANDLING -> IDLE
 
     state       what comes from the client       what the handler may do             what ends it
-    ----------  -------------------------------  ----------------------------------  --------------------------------
     IDLE        a head, or its beginning: HEAD   nothing                             a request, the end of input
     HEAD        the rest of the head             nothing                             a request; 408
     CONTINUE    nothing, or the body unasked     ask for the body, or respond        go_on(), or a response: CLOSING
@@ -23,8 +19,8 @@ comes back as a list of bytes and producers.  The state is changed in this file 
     CLOSED      nothing                          nothing
 
 From any state but the last three a refusal, ``Connection: close`` and end() lead to CLOSING, in which no
-request is read any more.  How far the response has come is ``progress``, which is the writer's.
-Sources: RFC 9112, section 9; the shape is that of h11.
+request is read any more.  How far the response has come is ``progress``, the writer's.
+Sources: RFC 9112, section 9; h11 for the shape.
 """
 
 import enum
@@ -35,10 +31,10 @@ from .errors import HTTPError
 from .fields import Index
 from .message_framing import expects_continue, is_persistent, wants_upgrade
 from .request_reader import HEAD_END, RequestReader
-from .response_writer import Item, Progress, ResponseWriter
+from .response_writer import UNSENT, Item, Progress, ResponseWriter
 from .settings import Settings
 
-__all__ = ["UNSENT", "Connection", "Event", "State"]
+__all__ = ["Connection", "Event", "State"]
 
 _MOST_UNREAD = 1 << 18  # bytes of an unwanted body to discard, so that the client can read the response
 _MOST_UNSENT = 1 << 18  # bytes of responses that may wait to be sent while more requests are read
@@ -68,18 +64,14 @@ class Event(enum.Enum):
     COMPLETE = "the request is complete: respond"
 
 
-# The members by names of the module, as each access to one of an Enum is a call on CPython before 3.12; in tuples and
-# not in sets, as their hash is a call in all.
+# By names of the module and in tuples, as CPython up to 3.11 calls a function for State.IDLE, and each for its hash.
 _IDLE, _HEAD, _CONTINUE, _BODY, _HANDLING, _DISCARDING, _BLOCKED, _UPGRADED, _CLOSING, _LINGERING, _CLOSED = State
 _REQUEST, _ASK, _COMPLETE = Event
-_NOTHING, _BEGUN, _BODY_WRITTEN, _STREAM, _DONE = Progress
+_, _BEGUN, _BODY_WRITTEN, _STREAM, _DONE = Progress
 
 _KEEPING = (_HANDLING, _BLOCKED)  # what comes is kept until the response
 _ENDING = (_CLOSING, _LINGERING, _CLOSED)
 _READING = (_CONTINUE, _BODY)  # a body of a request that is to be answered
-
-UNSENT = (_NOTHING, _BEGUN)
-"""The progress of a response of which no byte was sent (tuple of Progress)."""
 
 _SPECIAL = frozenset(["content-length", "transfer-encoding", "expect", "connection"])
 
@@ -96,8 +88,7 @@ class Connection:
         self.state = _IDLE
         self.requests = 0  # heads that have come
         self.index: Index = {}  # of the fields of the request at hand
-        self.is_last = False  # no request is to be read after the one at hand
-        self.input_ended = False
+        self.is_last = self.input_ended = False  # is_last: no request is to be read after the one at hand
         self.ahead: list[bytes] = []  # what has come while nothing is to be read
         self.unsent = 0  # bytes of responses since the queue was last seen empty
         self._left = 0  # bytes that are yet to be discarded at the end
@@ -112,8 +103,7 @@ class Connection:
     @property
     def is_paused(self) -> bool:
         """Whether nothing is to be received for now."""
-        state = self.state
-        return state in _KEEPING or self.input_ended or (state is _CLOSING and self._left < 0)
+        return self.state in _KEEPING or self.input_ended or (self.state is _CLOSING and self._left < 0)
 
     @property
     def is_ending(self) -> bool:
@@ -123,10 +113,7 @@ class Connection:
     # Requests
 
     def receive(self, data: bytes, settings: Settings) -> Event | None:
-        """Read *data*, a part of a request that is complete; return what has come with it.
-
-        HTTPError for what must not be served.
-        """
+        """Read *data*, a part of a request that is complete; return what has come with it; HTTPError refuses it."""
         state = self.state
         if state is _IDLE or state is _HEAD:
             parsed = self.reader.read_head(data, settings)
@@ -235,11 +222,6 @@ class Connection:
         """Whether a response was begun as http.server has it, which nobody will finish."""
         return self.writer.progress in (_BEGUN, _BODY_WRITTEN) and not self.writer.awaits_finish
 
-    def take_back(self) -> bool:
-        """Forget a response of which no byte was sent; tell whether there can be another."""
-        self.writer.take_back()
-        return self.writer.progress is _NOTHING
-
     def stream_sent(self) -> bool:
         """Note that the body that the client takes from its source has left; tell whether there was one."""
         if self.writer.progress is not _STREAM or self.state is _CLOSED:
@@ -314,6 +296,5 @@ class Connection:
 
     def close(self) -> None:
         """Note that the connection was closed."""
+        self.end()
         self.state = _CLOSED
-        self.ahead.clear()
-        self.reader.end()

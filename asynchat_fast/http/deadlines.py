@@ -9,7 +9,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from .connection import Connection, State
-from .response_writer import Progress
+from .response_writer import UNSENT
 from .settings import Settings
 
 __all__ = ["CLOSE", "Deadlines", "unsent_bytes"]
@@ -75,7 +75,7 @@ class Deadlines:
         if connection.state is State.LINGERING:
             return CLOSE if waited >= settings.linger_timeout else None
         limit = settings.response_timeout
-        is_begun = connection.writer.progress not in (Progress.NOTHING, Progress.BEGUN)
+        is_begun = connection.writer.progress not in UNSENT
         return 503 if limit is not None and not is_begun and waited >= limit else None
 
     def _look_at_body(self, received: int, elapsed: float, settings: Settings) -> int | None:

@@ -4,10 +4,10 @@ from typing import Any
 
 from ..channel import async_chat, asyncore
 from .channel import HTTPChannel
-from .connection import UNSENT, Event, State
+from .connection import Event, State
 from .errors import HTTPError
 from .response_bodies import Pieces, Then
-from .response_writer import Item, Progress
+from .response_writer import UNSENT, Item, Progress
 
 __all__ = ["Exchange"]
 

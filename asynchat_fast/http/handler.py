@@ -245,7 +245,7 @@ class http_request_handler(ServerNames):
         ``respond()``.  If a response has been begun, which cannot be taken back, the connection is closed
         without one.
         """
-        if not self._ac_connection.take_back():
+        if not self._ac_connection.writer.take_back():
             self.close()
             return
         self.close_connection = True

@@ -16,7 +16,7 @@ from .response_head import Value, beginning, date_line, field_line, status_line
 from .settings import Settings
 from .syntax import members
 
-__all__ = ["Headers", "Item", "Progress", "ResponseWriter"]
+__all__ = ["UNSENT", "Headers", "Item", "Progress", "ResponseWriter"]
 
 Headers: TypeAlias = Mapping[str, Value] | Iterable[tuple[str, Value]]
 """Fields to be sent: pairs of name and value, or a mapping."""
@@ -42,6 +42,9 @@ class Progress(enum.Enum):
 
 
 _NOTHING, _BEGUN, _BODY, _STREAM, _DONE = Progress
+
+UNSENT = (_NOTHING, _BEGUN)
+"""The progress of a response of which no byte was sent (tuple of Progress)."""
 
 
 def _pairs_of(headers: Any) -> Iterable[tuple[str, Value]]:
@@ -179,10 +182,11 @@ class ResponseWriter:
         self.status = status
         self.progress = _BEGUN
 
-    def take_back(self) -> None:
-        """Forget a response of which no byte was sent."""
+    def take_back(self) -> bool:
+        """Forget a response of which no byte was sent; tell whether there can be another."""
         if self.progress is _BEGUN:
             self.progress = _NOTHING
+        return self.progress is _NOTHING
 
     def add_header(self, name: str, value: Value) -> None:
         """Add a field to the head."""
