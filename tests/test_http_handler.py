@@ -1470,3 +1470,18 @@ def test_the_attributes_and_methods_of_the_example_may_be_overridden(connect):
     for _ in range(2):
         assert client.ask(get("/", "X: y"))[2] == b"(b'GET', 2, None)"
         assert client.ask(post(b"body"))[2] == b"(b'POST', 2, b'body')"
+
+
+def test_a_source_that_cannot_be_closed_does_not_keep_the_connection(connect, map, caplog):
+    class Stubborn(More):
+        def close(self):
+            raise ZeroDivisionError
+
+    handlers = []
+    client = connect(answering(handlers.append))
+    client.send(get())
+    handlers[0].respond(200, Stubborn(*[bytes(100_000)] * 100))
+    handlers[0].push_with_producer(Stubborn(b"x"))
+    handlers[0].close()
+    assert not map
+    assert "ZeroDivisionError" in caplog.text

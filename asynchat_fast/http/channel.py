@@ -7,11 +7,13 @@ import contextlib
 import socket
 import struct
 import sys
+from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from ..channel import async_chat
-from .connection import Connection, Event, State
+from .connection import Connection, State
 from .deadlines import CLOSE, Deadlines, unsent_bytes
 from .errors import HTTPError
 from .hooks import Hooks
@@ -22,15 +24,13 @@ from .response_writer import Headers, Progress
 __all__ = ["HTTPChannel"]
 
 _LONGEST_PERIOD = 60  # seconds between two looks at the deadlines
-_MOST_COUNTED = 1 << 16  # bytes of responses that are not asked after, whether they have left
 _RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 # The members by names of the module, as each access to one of an Enum is a call on CPython before 3.12.
-_IDLE, _HEAD, _HANDLING = State.IDLE, State.HEAD, State.HANDLING
-_REQUEST, _ASK = Event.REQUEST, Event.CONTINUE
+_IDLE = State.IDLE
 _DONE, _STREAM = Progress.DONE, Progress.STREAM
 
-_receive, _recv = async_chat._ac_receive, async_chat.recv
+_recv = async_chat.recv
 
 
 def _discard(data: object) -> None:
@@ -53,7 +53,7 @@ class HTTPChannel(Hooks, async_chat):
         "_ac_framed",
         "_ac_is_paused",
         "ibuffer",
-    )  # fmt: skip
+    )
 
     def __init__(self, sock: Any, map: Any) -> None:
         self.__timer: Any = None
@@ -197,11 +197,14 @@ class HTTPChannel(Hooks, async_chat):
             unsent = sum(len(item) for item in self.producer_fifo or () if isinstance(item, BYTES))
             self._ac_log_response(writer.status, max(writer.sent - unsent, 0))
         for item in [item for item in self.producer_fifo or () if not isinstance(item, BYTES)]:
-            close_source(item)
+            self.__close_source(partial(close_source, item))
         self.discard_buffers()
+        self.__close_source(writer.abandon)
+
+    def __close_source(self, close: Callable[[], object]) -> None:
         try:
-            writer.abandon()
-        except Exception:
+            close()
+        except Exception:  # a program's: the connection is closed all the same
             self._ac_log_exception()
 
     # Deadlines

@@ -38,7 +38,8 @@ class http_request_handler(ServerNames):
     """
 
     __slots__ = (
-        "__data", "__is_filled",
+        "__data",
+        "__is_filled",
         "__write_log",
         "_ac_bad_line",
         "body",
@@ -50,7 +51,7 @@ class http_request_handler(ServerNames):
         "path",
         "target",
         "trailers",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,
