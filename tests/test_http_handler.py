@@ -1262,6 +1262,7 @@ def test_the_names_of_http_server(map):
             self.send_header("Content-Length", "2")
             self.end_headers()
             self.wfile.write(self.server.marker)
+            assert self.server.server_address == self.socket.getsockname()
 
     server = http_server(("127.0.0.1", 0), Written, map=map)
     server.marker = b"ok"

@@ -41,10 +41,16 @@ class http_server(chat_server):
         self.__handlers: weakref.WeakSet[http_request_handler] = weakref.WeakSet()
         super().__init__(address, handler_class, **options)
 
+    @property
+    def server_address(self) -> Any:
+        """The address that this listens at, ``addr`` by its name in http.server."""
+        return self.addr
+
     def make_channel(self, sock: socket, addr: Any) -> Any:
         """Return the handler of a connection *sock* from *addr*."""
         handler = self.channel_class(sock, addr, self.sessions, self.log, **self._channel_options)
-        handler.server = self
+        if getattr(type(handler), "server", self) is None:  # a program may have a server of its own
+            handler.server = self
         self.__handlers.add(handler)
         return handler
 
