@@ -5,10 +5,10 @@ import io
 import os
 import stat
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO, TypeAlias
 
-__all__ = ["FileChanged", "fifo", "file_producer", "simple_producer"]
+__all__ = ["FileChanged", "Then", "fifo", "file_producer", "simple_producer"]
 
 _Data: TypeAlias = bytes | bytearray | memoryview | str
 
@@ -176,3 +176,14 @@ class file_producer:
     def __del__(self) -> None:
         with contextlib.suppress(Exception):  # not made completely, or closed by force
             self.close()
+
+
+class Then:
+    """A producer of nothing, which calls *callback* once all before it in the queue has been sent."""
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self.callback = callback
+
+    def more(self) -> bytes:
+        self.callback()
+        return b""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from .output_queue import OutputQueue
-from .producers import FileChanged, file_producer
+from .producers import FileChanged, Then, file_producer
 from .transport import BYTES_LIKE, wants_read, would_block
 
 __all__ = ["cut", "note_that_something_waits", "send_failed", "send_head"]
@@ -150,7 +150,7 @@ def _join(queue: OutputQueue, size: int) -> bytes:
         del items[0]
     joined = b"".join(parts)
     items.appendleft(joined)
-    if len(items) > 1 and total < size and hasattr(items[1], "more"):
+    if len(items) > 1 and total < size and hasattr(items[1], "more") and not isinstance(items[1], Then):
         return _with_first_piece(queue, joined, size - total)
     return joined
 

@@ -24,7 +24,7 @@ import _common
 from _common import figure
 
 from asynchat_fast.benchmark import take_turns
-from asynchat_fast.http import _head_py, head
+from asynchat_fast.http import head
 
 COMPILED, PLAIN, HTTPTOOLS, H11, CLIENT = "compiled", "plain", "httptools", "h11", "http.client"
 LINE_END, HEAD_END = b"\r\n", b"\r\n\r\n"
@@ -132,7 +132,7 @@ def load_peers():
     peers = {}
     if head.COMPILED:
         peers[COMPILED] = (head.parse_head, partial(parse_by_ours, head.parse_head), b"")
-    peers[PLAIN] = (_head_py.parse_head, partial(parse_by_ours, _head_py.parse_head), b"")
+    peers[PLAIN] = (head.PlainHeadParser.parse_head, partial(parse_by_ours, head.PlainHeadParser.parse_head), b"")
     for name, load in ((HTTPTOOLS, httptools_parser), (H11, h11_parser)):
         if importlib.util.find_spec(name):
             peers[name] = (*load(), HEAD_END)
@@ -172,7 +172,8 @@ def drip(check_beginning, data):
 
 
 def drip_trials(data):
-    modules = {COMPILED: head, PLAIN: _head_py} if head.COMPILED else {PLAIN: _head_py}
+    modules = {COMPILED: head} if head.COMPILED else {}
+    modules[PLAIN] = head.PlainHeadParser
     return {name: partial(partial, drip, module.check_beginning, data) for name, module in modules.items()}
 
 

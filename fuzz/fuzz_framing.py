@@ -6,7 +6,22 @@ import atheris
 
 from asynchat_fast import _framing, framing
 
-TERMINATORS = (b"\n", b"\r\n", b"\r\n.\r\n", b"aab", b"abab", b"", None, 0, 1, 7, 1 << 80, -1, "text", bytearray(b"\r\n"))
+TERMINATORS = (
+    b"\n",
+    b"\r\n",
+    b"\r\n.\r\n",
+    b"aab",
+    b"abab",
+    b"",
+    None,
+    0,
+    1,
+    7,
+    1 << 80,
+    -1,
+    "text",
+    bytearray(b"\r\n"),
+)
 LIMITS = (None, 0, 1, 5, 40)
 
 

@@ -254,7 +254,13 @@ def test_what_is_not_bytes_is_not_fed(framing, fed):
     assert buffer.unread == b"2"
 
 
-NO_TERMINATORS = [(-1, ValueError), (-(1 << 80), ValueError), ("\r\n", TypeError), (2.5, TypeError), ([13, 10], TypeError)]
+NO_TERMINATORS = [
+    (-1, ValueError),
+    (-(1 << 80), ValueError),
+    ("\r\n", TypeError),
+    (2.5, TypeError),
+    ([13, 10], TypeError),
+]
 
 
 @pytest.mark.parametrize(("terminator", "error"), NO_TERMINATORS)
@@ -799,7 +805,10 @@ class TestEvents:
         assert next(events) == b"one"
         assert program.buffer.feed(b"\ntwo\n") is events
         assert program.buffer.unread == b"one\ntwo\n"
-        assert b"".join(event or b"|" for event in events) == {b"\n": b"|two|", 3: b"|\ntwo\n", None: b"\ntwo\n"}[terminator]
+        assert (
+            b"".join(event or b"|" for event in events)
+            == {b"\n": b"|two|", 3: b"|\ntwo\n", None: b"\ntwo\n"}[terminator]
+        )
 
     @pytest.mark.parametrize(("terminator", "error"), [*NO_TERMINATORS, ("", TypeError)])
     def test_what_cannot_end_a_payload_is_an_error_that_changes_nothing(self, framing, terminator, error):
@@ -811,6 +820,7 @@ class TestEvents:
         program.receive(b"345")
         assert program.payloads == ([b"01234"], b"5")
 
+    # FAULT: compiled: EventBuffer.feed() changes _resume before it raises
     @pytest.mark.parametrize("wrong", ["text", None, 7])
     @pytest.mark.parametrize("terminator", [b"\n", 3, None])
     def test_what_is_not_bytes_changes_nothing(self, framing, wrong, terminator):
@@ -944,6 +954,7 @@ class TestEvents:
             program.receive(*chunks)
             assert program.trace == chunks
 
+    # FAULT: both: _carried counts parts of other terminators
     @pytest.mark.parametrize("terminator", [100, None])
     def test_what_came_before_a_terminator_of_bytes_was_set_does_not_count_for_the_limit(self, framing, terminator):
         """As an InputBuffer does not count it, nor a channel whose get_terminator() is overridden."""
@@ -975,7 +986,13 @@ def data_of(most):
 terminators = data_of(4) | st.sampled_from([None, 0, 1, 2, 3, 7, 1 << 80, True, "", bytearray(b"ab"), LONG, b"aaab"])
 no_terminators = st.sampled_from([-1, "a", 1.5, [1]])
 limits = st.none() | st.integers(0, 8)
-fed = data_of(12) | data_of(300) | data_of(9).map(bytearray) | data_of(9).map(memoryview) | st.sampled_from(["text", None])
+fed = (
+    data_of(12)
+    | data_of(300)
+    | data_of(9).map(bytearray)
+    | data_of(9).map(memoryview)
+    | st.sampled_from(["text", None])
+)
 changes = [
     st.tuples(st.just("feed"), fed),
     st.tuples(st.just("next")),
@@ -1053,4 +1070,6 @@ def test_both_have_the_same_events(compiled, terminator, steps):
 def test_both_find_the_same_prefix(compiled, haystack, needle):
     if type(haystack) is type(needle):
         for kind in (bytes, bytearray) if type(haystack) is bytes else (str,):
-            assert compiled.find_prefix_at_end(kind(haystack), kind(needle)) == plain_find_prefix_at_end(haystack, needle)
+            assert compiled.find_prefix_at_end(kind(haystack), kind(needle)) == plain_find_prefix_at_end(
+                haystack, needle
+            )

@@ -78,8 +78,8 @@ def stands_still(run_pass):
             run_pass()
         begin, cpu = time.monotonic(), time.process_time()
         for _ in range(4):
-            run_pass(0.05)
-        assert time.monotonic() - begin > 0.9 * 4 * 0.05
+            run_pass(0.025)
+        assert time.monotonic() - begin > 0.9 * 4 * 0.025
         assert time.process_time() - cpu < 0.1
 
     return check
@@ -141,7 +141,9 @@ class TestAttributesOfTheProgram:
             run_pass()
         assert received(theirs) == b""
 
-    @pytest.mark.parametrize("name", ["_is_gone", "_send_held_back", "receive", "handle_timeout", "nodelay", "file", "loop"])
+    @pytest.mark.parametrize(
+        "name", ["_is_gone", "_send_held_back", "receive", "handle_timeout", "nodelay", "file", "loop"]
+    )
     @pytest.mark.parametrize("value", [True, None])
     def test_may_have_any_name(self, pair, map, run_until, name, value):
         ours, theirs = pair
@@ -157,13 +159,16 @@ class TestAttributesOfTheProgram:
         assert theirs.recv(99) == b"y\n"
         assert getattr(channel, name) is value
 
+    # FAULT: docs/reference.md lacks ac_logger, pause_reading, resume_reading
     def test_names_of_ours_are_documented_or_cannot_be_met(self, reference):
         """No program gives an attribute of its own a name that begins with _ac_, or with the name of a class of ours."""
         ours = set(dir(async_chat)) - set(dir(reference.async_chat))
         hidden = tuple(f"_{cls.__name__}__" for cls in async_chat.__mro__) + ("_ac_",)
         page = Path(__file__).parents[1] / "docs" / "reference.md"
         documented = set(re.findall(r"`(\w+)", page.read_text(encoding="utf-8")))
-        assert {name for name in ours if not name.startswith(hidden) and not name.startswith("__")} - documented == set()
+        assert {
+            name for name in ours if not name.startswith(hidden) and not name.startswith("__")
+        } - documented == set()
 
     def test_names_on_an_object_are_asynchats_or_cannot_be_met(self, reference, pair, map):
         channel = async_chat(pair[0], map)
@@ -359,9 +364,7 @@ def secured(request, contexts, pair):
     def wrap(sock, as_server, handshake):
         context = server if as_server else client
         name = None if as_server else "localhost"
-        return context.wrap_socket(
-            sock, server_side=as_server, server_hostname=name, do_handshake_on_connect=handshake
-        )
+        return context.wrap_socket(sock, server_side=as_server, server_hostname=name, do_handshake_on_connect=handshake)
 
     open_still = []
 
@@ -447,7 +450,9 @@ class TestTLS:
 
     @pytest.mark.parametrize("size", [100, 1000, 16384, 65536])
     @pytest.mark.parametrize("length", [10_000, 16_384, 100_000])
-    def test_a_record_longer_than_the_input_size_is_delivered_whole(self, secured, tls_class, map, run_until, size, length):
+    def test_a_record_longer_than_the_input_size_is_delivered_whole(
+        self, secured, tls_class, map, run_until, size, length
+    ):
         ours, _, connect = secured
         channel = tls_class(ours, map)
         channel.ac_in_buffer_size = size
@@ -524,7 +529,9 @@ class TestWhatATransportWants:
         run_until(lambda: channel.lines == [b"hello"])
         assert (channel.readable(), channel.writable()) == (True, False)
 
-    def test_sending_waits_for_something_received_and_then_goes_on_in_the_same_pass(self, pair, map, run_pass, stands_still):
+    def test_sending_waits_for_something_received_and_then_goes_on_in_the_same_pass(
+        self, pair, map, run_pass, stands_still
+    ):
         ours, theirs = pair
         channel = Wanting(ours, map)
         channel.wants.append(ssl.SSLWantReadError())
@@ -590,6 +597,7 @@ class TestMethodsThatStandForFunctions:
             assert method.__func__ is function
             run_pass()
 
+    # FAULT: get_terminator is named _get_terminator, its argument channel
     @pytest.mark.parametrize("name", METHODS)
     def test_have_the_names_and_the_arguments_that_asynchat_gives_them(self, name):
         function = getattr(async_chat, name)
@@ -645,7 +653,9 @@ class TestMethodsThatStandForFunctions:
         run_until(lambda: channel.lines == [b"hello"])
         assert name in calls
 
-    @pytest.mark.parametrize("name", [*METHODS, "push", "handle_read", "set_terminator", "initiate_send", "handle_close"])
+    @pytest.mark.parametrize(
+        "name", [*METHODS, "push", "handle_read", "set_terminator", "initiate_send", "handle_close"]
+    )
     def test_may_be_patched_with_autospec(self, pair, map, name):
         channel = Lines(pair[0], map)
         with mock.patch.object(async_chat, name, autospec=True) as patched:
@@ -658,6 +668,7 @@ class TestMethodsThatStandForFunctions:
         assert channel.get_terminator() == b"\n"
         assert (channel.readable(), channel.writable()) == (True, False)
 
+    # FAULT: mock does not take RebindableMethod for a function
     def test_the_class_and_an_object_are_specifications(self, pair, map):
         for double in (mock.create_autospec(async_chat)(), mock.create_autospec(Lines(pair[0], map))):
             double.push(b"data")
@@ -849,12 +860,13 @@ class Failing(Lines):
     """A channel whose handle_error() raises, as that of a program that does not survive errors."""
 
     def handle_error(self):
-        raise  # noqa: PLE0704 - the error that is being handled
+        raise
 
 
 class TestErrorsOfHooks:
     """A hook that raises leaves the channel able to send, by one sender at a time."""
 
+    # FAULT: initiate_send() and send_head() leave the queue wrongly where handle_error() raises
     @pytest.mark.parametrize("kind", [bytes, bytearray, simple_producer])
     @pytest.mark.parametrize("error", [ConnectionError, OSError, RuntimeError, KeyboardInterrupt])
     def test_an_error_of_send_that_handle_error_raises_lets_one_sender_in(self, pair, map, both_buffers, kind, error):
@@ -880,6 +892,7 @@ class TestErrorsOfHooks:
         assert b"".join(sent).startswith(b"bytes")
         assert sorted(b"".join(sent)[5:]) == sorted(b"01234")
 
+    # FAULT: OutputQueue.end() raises before it lets go
     @pytest.mark.parametrize("item", [b"bytes", bytearray(b"bytes")], ids=["bytes", "bytearray"])
     @pytest.mark.parametrize("count", ["5", 1.5])
     def test_a_send_that_returns_no_count_is_an_error_that_can_be_survived(self, pair, map, both_buffers, item, count):
@@ -901,6 +914,7 @@ class TestErrorsAtOnce:
         channel.push(b"next")
         assert received(pair[1]) == b"next"
 
+    # FAULT: file_producer takes text files
     def test_a_text_file_is_refused(self, tmp_path):
         (tmp_path / "file").write_text("text")
         with (tmp_path / "file").open() as file, pytest.raises(TypeError):
@@ -945,6 +959,7 @@ class TestErrorsAtOnce:
             with pytest.raises(ValueError, match="max_payload"):
                 type(channel)(None, map)
 
+    # FAULT: the message says None octets
     @pytest.mark.parametrize(("offset", "count"), [(-1, None), (0, -1), (-5, 3)])
     def test_a_part_of_a_file_that_cannot_be(self, tmp_path, offset, count):
         (tmp_path / "file").write_bytes(b"data")

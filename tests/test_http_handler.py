@@ -6,6 +6,7 @@ import io
 import logging
 import re
 import socket
+import sys
 import time
 import weakref
 from pathlib import Path
@@ -1121,3 +1122,367 @@ def test_who_does_not_read_has_no_more_requests_looked_at(connect, map):
     assert count < 500
     for _ in range(1000):
         assert len(client.answer()[2]) == 10_000
+
+
+# Handlers that do not respond
+
+
+@pytest.mark.parametrize("value", [b"bytes", "text", 5, {"a": 1}])
+def test_a_value_without_a_response_is_a_500_that_says_what_to_do(connect, value, caplog):
+    class Returning(http_request_handler):
+        def do_GET(self):
+            return value
+
+    assert connect(Returning).ask(get())[0] == 500
+    assert "call respond()" in caplog.text
+
+
+def test_a_coroutine_is_a_500(connect, caplog, recwarn):
+    class Async(http_request_handler):
+        async def do_GET(self):
+            self.respond(200)
+
+    client = connect(Async)
+    assert client.ask(get())[0] == 500
+    assert client.until_closed() == b""
+    gc.collect()
+    assert "call respond()" in caplog.text
+    assert not recwarn.list  # of a coroutine that was never awaited
+
+
+def test_a_value_beside_a_response_is_ignored(connect, caplog):
+    class Writing(http_request_handler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            return self.wfile.write(b"written")
+
+        def do_POST(self):
+            self.respond(200, b"responded")
+            return b"x"
+
+        def handle_request(self):
+            return super().handle_request()
+
+    client = connect(Writing)
+    assert client.ask(get())[2] == b"written"
+    assert client.ask(post(b"body"))[2] == b"responded"
+    assert client.ask(get())[2] == b"written"
+
+
+def test_a_handler_that_forgets_to_respond_is_a_503(connect, caplog):
+    class Forgetful(http_request_handler):
+        response_timeout = 0.1
+
+        def do_GET(self):
+            pass
+
+    client = connect(Forgetful)
+    status, fields, _ = client.ask(get())
+    assert (status, fields["connection"]) == (503, "close")
+    assert client.until_closed() == b""
+    assert "call respond()" in caplog.text
+
+
+def test_a_response_that_is_to_come_may_be_waited_for(connect, map):
+    class Patient(http_request_handler):
+        response_timeout = None
+        head_timeout = body_timeout = keep_alive_timeout = write_timeout = 0.05
+
+        def do_GET(self):
+            call_later(0.3, self.respond, 200, b"at last", map=map)
+
+    assert connect(Patient).ask(get())[2] == b"at last"
+
+
+def test_an_exception_after_the_response_does_not_take_it_back(connect, caplog):
+    def fail(handler):
+        handler.respond(200, b"whole")
+        raise HTTPError(400, "too late") if handler.path == "/400" else ZeroDivisionError
+
+    for target in ("/400", "/"):
+        client = connect(answering(fail))
+        client.send(get(target) + get())
+        octets = client.until_closed()
+        assert octets.endswith(b"\r\n\r\nwhole")
+        assert octets.count(b"HTTP/1.1 ") == 1
+
+
+# Arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("200",), "status"),
+        ((200, {"a": 1}), "body"),
+        ((200, 5), "body"),
+        ((200, b"", [("X", None)]), "X"),
+        ((200, b"", "X: y"), "headers"),
+        ((200, b"x", (), 5), "content_type"),
+    ],
+)
+def test_a_mistaken_argument_is_named(connect, arguments, named):
+    def respond(handler):
+        with pytest.raises(TypeError, match=named):
+            handler.respond(*arguments)
+        handler.respond(200, b"good")
+
+    assert connect(answering(respond)).ask(get())[2] == b"good"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("127.0.0.1", 8000), "address"),
+        (("localhost:8000",), "address"),
+        ((("127.0.0.1", 0), "handler"), "handler_class"),
+        ((("127.0.0.1", 0), http_request_handler, None, 42), "cannot be logged to"),
+    ],
+)
+def test_a_mistaken_argument_of_a_server_is_named(arguments, named, tmp_path, monkeypatch, map):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TypeError, match=named):
+        http_server(*arguments, map=map)
+    assert list(tmp_path.iterdir()) == []
+    assert not map
+
+
+# Handlers that were written for http.server
+
+
+def test_the_names_of_http_server(map):
+    class Written(http_request_handler):
+        def do_GET(self):
+            assert self.protocol_version == "HTTP/1.1"
+            assert self.date_time_string(0) == "Thu, 01 Jan 1970 00:00:00 GMT"
+            assert self.version_string() == self.server_version
+            assert self.responses[404][0] == "Not Found"
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(self.server.marker)
+            assert self.server.server_address == self.socket.getsockname()
+
+    server = http_server(("127.0.0.1", 0), Written, map=map)
+    server.marker = b"ok"
+    with socket.create_connection(server.addr) as sock:
+        assert Client(sock, map).ask(get())[2] == b"ok"
+
+
+# The log, and responses that are cut
+
+
+def test_a_log_that_fails_harms_no_response(connect, capsys):
+    def fail(line):
+        raise OSError(28, f"no space for {fail}")
+
+    client = connect(answering(lambda handler: handler.respond(200, iter([b"o", b"k"]))), ("192.0.2.1", 1), None, fail)
+    client.send(get() + get())
+    assert [client.answer()[2] for _ in range(2)] == [b"ok", b"ok"]
+    assert client.ask(get())[2] == b"ok"
+    assert capsys.readouterr().err.count("no space for") == 1
+
+
+CUT = {
+    "in memory": lambda: bytes(5_000_000),
+    "pieces": lambda: (bytes(10_000) for _ in range(500)),
+    "file": lambda: io.BytesIO(bytes(5_000_000)),
+}
+
+
+@pytest.mark.parametrize("make_body", CUT.values(), ids=CUT)
+@pytest.mark.parametrize("ends", ["client", "program"])
+def test_a_response_that_is_cut_has_a_line_with_what_was_sent(connect, map, make_body, ends):
+    handlers, lines = [], []
+
+    def respond(handler):
+        handlers.append(handler)
+        handler.respond(200, make_body())
+
+    client = connect(answering(respond), ("192.0.2.1", 1), None, lines.append)
+    client.send(get())
+    if ends == "client":
+        client.sock.close()
+        while map:
+            loop(0.01, map=map, count=1)
+    else:
+        handlers[0].close()
+    (line,) = lines
+    assert 0 < int(line.rsplit(" ", 1)[1]) < 5_000_000
+    handlers[0].close()
+    assert len(lines) == 1
+
+
+def test_responses_have_a_line_each(connect, map):
+    lines = []
+
+    def respond(handler):
+        if handler.path == "/later":
+            handler.write(b"some")
+            call_later(0, handler.finish, map=map)
+        else:
+            handler.respond(200, bytes(500_000) if handler.path == "/large" else iter([b"piece"]))
+
+    client = connect(answering(respond), ("192.0.2.1", 1), None, lines.append)
+    for target in ("/large", "/pieces", "/later"):
+        client.ask(get(target))
+    client.ask(b"nonsense\r\n\r\n")
+    client.until_closed()
+    assert [line.rsplit('" ', 1)[1].split()[0] for line in lines] == ["200", "200", "200", "400"]
+    assert [line.rsplit(" ", 1)[1] for line in lines[:3]] == ["500000", "5", "4"]
+
+
+def test_a_body_that_ends_with_the_connection_is_reset_if_it_is_cut(map, caplog):
+    """RFC 9112, 8: a client of HTTP/1.0 would take a clean end for that of the body."""
+
+    class Failing(http_request_handler):
+        def do_GET(self):
+            def pieces():
+                yield b"so far"
+                if self.path == "/fails":
+                    raise ZeroDivisionError
+
+            self.respond(200, pieces())
+
+    server = http_server(("127.0.0.1", 0), Failing, map=map)
+    for target, is_whole in [("/fails", False), ("/", True)]:
+        with socket.create_connection(server.addr) as sock:
+            sock.sendall(get(target, version="1.0"))
+            sock.setblocking(False)
+            received = None
+            while received != b"":
+                loop(0.01, map=map, count=1)
+                try:
+                    received = sock.recv(65536)
+                except BlockingIOError:
+                    continue
+                except ConnectionResetError:
+                    break
+            assert (received == b"") == is_whole
+
+
+# What nobody reads
+
+
+def test_a_body_that_nobody_reads_is_discarded(connect):
+    kept = []
+
+    class Discarding(Plain):
+        keep_body = False
+
+        def answer(self):
+            kept.append(self.body)
+            self.respond(200, b"ok")
+
+    client = connect(Discarding)
+    assert client.ask(post(bytes(1_000_000)))[2] == b"ok"
+    assert client.ask(get())[2] == b"ok"
+    assert kept == [b"", b""]
+    client = connect(http_request_handler)
+    assert client.ask(post(bytes(100_000)))[0] == 405
+
+
+class Closable(More):
+    closed = False
+
+    def close(self):
+        self.closed = True
+
+
+def test_what_is_written_after_the_end_is_discarded_and_its_producers_closed(connect):
+    handlers = []
+    client = connect(answering(handlers.append))
+    client.send(get())
+    (handler,) = handlers
+    sources = [Closable(b"x"), Closable(b"x"), Closable(b"x" * 10_000_000)]
+    handler.respond(200, sources[2])
+    handler.close()
+    handler.respond(200, sources[0])
+    handler.push_with_producer(sources[1])
+    for _ in range(100):
+        handler.push(bytes(100_000))
+        handler.write(b"x")
+    handler.finish()
+    handler.close_when_done()
+    assert not handler.producer_fifo
+    assert all(source.closed for source in sources)
+
+
+# Progress
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what has left")
+def test_who_reads_steadily_is_served_to_the_end_however_slowly(connect):
+    """What the kernel holds may take longer to leave than a client may take nothing."""
+    body = bytes(3_000_000)
+    client = connect(answering(lambda handler: handler.respond(200, body), write_timeout=0.3))
+    sock, received, until = client.sock, 0, time.monotonic() + 1.5
+    sock.send(get())
+    loop(0, map=client.map, count=1)
+    while time.monotonic() < until:
+        loop(0.02, map=client.map, count=1)
+        received += len(sock.recv(4000))
+    assert 0 < received < len(body) // 4
+    while received < len(body):
+        loop(0, map=client.map, count=1)
+        with contextlib.suppress(BlockingIOError):
+            data = sock.recv(1 << 20)
+            assert data
+            received += len(data)
+
+
+def test_to_stay_is_counted_from_when_the_response_has_left(connect):
+    client = connect(answering(lambda handler: handler.respond(200, bytes(1_000_000)), keep_alive_timeout=0.4))
+    sock, received, until = client.sock, 0, time.monotonic() + 1.2
+    sock.send(get())
+    loop(0, map=client.map, count=1)
+    while time.monotonic() < until:
+        loop(0.02, map=client.map, count=1)
+        received += len(sock.recv(4000))
+    client.received = b"x" * received
+    client.until(lambda: len(client.received) > 1_000_000)
+    client.received = b""
+    assert client.ask(get())[0] == 200
+
+
+# A subclass after the example
+
+
+def test_the_attributes_and_methods_of_the_example_may_be_overridden(connect):
+    class Example(http_request_handler):
+        def __init__(self, conn, addr, sessions, log, map=None):
+            http_request_handler.__init__(self, conn, addr, sessions, log, map=map)
+            self.ibuffer = []
+            self.obuffer = b""
+            self.set_terminator(b"\r\n\r\n")
+            self.reading_headers = True
+            self.handling = False
+            self.cgi_data = None
+
+        def parse_headers(self, data):
+            self.op = data.split(b" ")[0]
+            self.headers = {"lines": data.split(b"\r\n")[1:]}
+
+        def handle_request(self):
+            self.respond(200, repr((self.op, len(self.headers["lines"]), self.cgi_data)))
+
+    client = connect(Example, ("192.0.2.1", 1), None, None)
+    for _ in range(2):
+        assert client.ask(get("/", "X: y"))[2] == b"(b'GET', 2, None)"
+        assert client.ask(post(b"body"))[2] == b"(b'POST', 2, b'body')"
+
+
+def test_a_source_that_cannot_be_closed_does_not_keep_the_connection(connect, map, caplog):
+    class Stubborn(More):
+        def close(self):
+            raise ZeroDivisionError
+
+    handlers = []
+    client = connect(answering(handlers.append))
+    client.send(get())
+    handlers[0].respond(200, Stubborn(*[bytes(100_000)] * 100))
+    handlers[0].push_with_producer(Stubborn(b"x"))
+    handlers[0].close()
+    assert not map
+    assert "ZeroDivisionError" in caplog.text

@@ -64,7 +64,16 @@ class TestPutting:
 
     @pytest.mark.parametrize(
         "data",
-        [b"", b"longer than", bytearray(b"bytes"), memoryview(b"bytes"), "text", None, 5, type("B", (bytes,), {})(b"bytes")],
+        [
+            b"",
+            b"longer than",
+            bytearray(b"bytes"),
+            memoryview(b"bytes"),
+            "text",
+            None,
+            5,
+            type("B", (bytes,), {})(b"bytes"),
+        ],
         ids=repr,
     )
     def test_leaves_to_the_caller_what_cannot_be_sent_as_it_is(self, filled, data):
@@ -149,6 +158,7 @@ class TestSending:
         assert data == (False if len(items) > 1 else items[0] if items else None)
         assert data is not False or not queue.end(None, 0) or queue
 
+    # FAULT: compiled: OverflowError for an int above sys.maxsize
     def test_goes_by_the_size_of_the_moment(self, queue):
         assert queue.put(b"12345")
         assert queue.begin(4) is False
@@ -163,6 +173,7 @@ class TestSending:
         queue.end(None, 0)
         assert queue.put(b"any size" * 1000)
 
+    # FAULT: compiled: OverflowError for an int below -sys.maxsize
     @pytest.mark.parametrize("size", [0, -1, 0.5, -(1 << 80)])
     def test_is_impossible_below_a_byte_at_once(self, filled, size):
         queue, items = filled
@@ -170,6 +181,7 @@ class TestSending:
             queue.begin(size)
         assert send_all(queue) == b"".join(items)
 
+    # FAULT: compiled: takes "8"
     @pytest.mark.parametrize("size", [None, "8", b"8", [8]])
     def test_is_impossible_with_a_size_that_is_no_number(self, filled, size):
         queue, items = filled
@@ -177,6 +189,7 @@ class TestSending:
             queue.begin(size)
         assert send_all(queue) == b"".join(items)
 
+    # FAULT: both: end() raises before it lets go
     @pytest.mark.parametrize("sent", [1.5, "1", b"1"])
     def test_goes_on_after_a_count_that_is_none(self, filled, sent):
         """That of a send() of the program's, which is told so, and may send again."""
@@ -235,6 +248,7 @@ class TestOneSenderAtATime:
         assert not queue.owed
         assert queue.end(b"two", 3) is False
 
+    # FAULT: compiled: owed stays True where nothing waits
     def test_nobody_is_owed_to_once_somebody_has_looked(self, queue):
         queue.put(b"one")
         data = queue.begin(SIZE)
@@ -278,7 +292,9 @@ class TestOneSenderAtATime:
         assert set(most) == {1}
         assert sorted(sent) == sorted(b"%d:%d" % (name, number) for name in range(4) for number in range(300))
         for name in range(4):
-            assert [each for each in sent if each.startswith(b"%d:" % name)] == [b"%d:%d" % (name, n) for n in range(300)]
+            assert [each for each in sent if each.startswith(b"%d:" % name)] == [
+                b"%d:%d" % (name, n) for n in range(300)
+            ]
 
 
 class TestTheItemsOfTheProgram:
@@ -394,7 +410,11 @@ def test_what_threads_push_leaves_once_whole_and_in_the_order_of_each(both_buffe
 
     def push_all(name):
         for number in range(150):
-            sink.push(b"%d:%04d, with more bytes than go at once;" % (name, number) if number % 2 else b"%d:%04d;" % (name, number))
+            sink.push(
+                b"%d:%04d, with more bytes than go at once;" % (name, number)
+                if number % 2
+                else b"%d:%04d;" % (name, number)
+            )
 
     run_at_once([lambda name=name: push_all(name) for name in range(4)])
     while sink.writable():

@@ -1,4 +1,4 @@
-"""The one word for a request that is not to be served: the status to answer it with."""
+"""The one exception for a request that is not to be served, with the status of the response."""
 
 __all__ = ["HTTPError"]
 

@@ -1,0 +1,238 @@
+"""A channel that follows the state of a Connection: terminators, pauses, deadlines, and the end.
+
+Whoever takes a step of the connection calls ``_ac_follow()`` after it, which sets the channel as the new state asks.
+"""
+
+import contextlib
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from ..channel import async_chat
+from ..producers import Then
+from .connection import Connection, State
+from .deadlines import CLOSE, Deadlines, unsent_bytes
+from .errors import HTTPError
+from .hooks import Hooks
+from .request_reader import HEAD_END
+from .response_bodies import BYTES, close_source
+from .response_writer import Headers, Progress
+
+__all__ = ["HTTPChannel"]
+
+_LONGEST_PERIOD = 60  # seconds between two looks at the deadlines
+_RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
+# The members by names of the module, as each access to one of an Enum is a call on CPython before 3.12.
+_IDLE = State.IDLE
+_DONE, _STREAM = Progress.DONE, Progress.STREAM
+
+_recv = async_chat.recv
+
+
+def _discard(data: object) -> None:
+    pass
+
+
+class HTTPChannel(Hooks, async_chat):
+    """The life of a connection; what is received and sent meanwhile is the matter of ``Exchange``."""
+
+    coalesce_pushes = True
+
+    # CPython is fast up to some thirty attributes of an object's dictionary, and the channel has many.
+    __slots__ = (
+        "__deadlines",
+        "__period",
+        "__receives",
+        "__timer",
+        "_ac_connection",
+        "_ac_followed",
+        "_ac_framed",
+        "_ac_is_paused",
+        "ibuffer",
+    )
+
+    def __init__(self, sock: Any, map: Any) -> None:
+        self.__timer: Any = None
+        self.__receives = False  # recv() is running
+        self._ac_is_paused = False
+        self._ac_followed = _IDLE  # the state of the connection that the channel is set for
+        self._ac_framed: bytes | int | None = HEAD_END  # the terminator that was set
+        self._ac_connection = Connection()
+        self.ibuffer: list[bytes] = []
+        self.max_payload = self.max_head
+        async_chat.__init__(self, sock, map)
+        self.set_terminator(HEAD_END)
+        self.__deadlines = Deadlines(monotonic())
+        limits = [self.head_timeout, self.body_timeout, self.keep_alive_timeout, self.write_timeout]
+        if self.response_timeout is not None:
+            limits.append(self.response_timeout)
+        self.__period = min(min(limits) / 4, _LONGEST_PERIOD)
+        self.__watch(self.__period)
+
+    # The state of the connection
+
+    def _ac_follow(self) -> None:
+        """Set the channel as the state of the connection asks, after a step that may have changed it."""
+        connection = self._ac_connection
+        state = connection.state
+        if state is not self._ac_followed:
+            self._ac_followed = state
+            self.__enter(state)
+            if self._ac_followed is not state:
+                return  # what entering has sent has led further
+        if state is State.UPGRADED or state is State.CLOSED:
+            return
+        terminator = connection.terminator
+        if terminator is not self._ac_framed:
+            self._ac_framed = terminator
+            self.set_terminator(terminator)
+        paused = connection.is_paused
+        if paused != self._ac_is_paused:
+            self._ac_is_paused = paused
+            self.pause_reading() if paused else self.resume_reading()
+        if connection.ahead and state is _IDLE:
+            ahead = b"".join(connection.ahead)
+            connection.ahead.clear()
+            self._ac_receive(ahead)
+            if connection.input_ended:
+                self.handle_eof()
+
+    def __enter(self, state: State) -> None:
+        if state is State.CLOSING:
+            self.ibuffer.clear()
+            self.push_with_producer(Then(self.__all_sent))
+        elif state is State.BLOCKED:
+            self.push_with_producer(Then(self.__drained))
+        elif state is State.LINGERING:
+            self.__deadlines.restart(monotonic(), self._ac_connection)
+            self.__watch(self.linger_timeout)
+        elif state is State.CLOSED:
+            self.close()
+
+    def __drained(self) -> None:
+        self._ac_connection.drained()
+        self._ac_follow()
+
+    def __all_sent(self) -> None:
+        connection = self._ac_connection
+        connection.all_sent(not connection.input_ended and self._ac_end_output())
+        self._ac_follow()
+
+    # The end
+
+    def _ac_refuse_request(self, error: HTTPError) -> None:
+        """Answer a request that must not be served, or has not come in time."""
+        self._ac_forget_request(b"".join(self.ibuffer))
+        self._ac_refuse(error.status, error.reason, error.headers)
+
+    def _ac_refuse(self, status: int, explain: str | None = None, headers: Headers = ()) -> None:
+        """Answer with *status* unless the request is answered, and read no more requests."""
+        connection = self._ac_connection
+        if connection.is_ending:
+            return
+        if connection.writer.progress is _DONE:
+            connection.end()
+        else:
+            self.send_error(status, explain=explain, headers=headers)
+        self._ac_follow()
+
+    def recv(self, buffer_size: int) -> bytes:
+        """Receive; the end of what the client sends is told to ``handle_eof()``."""
+        self.__receives = True
+        try:
+            return _recv(self, buffer_size)
+        finally:
+            self.__receives = False
+
+    def handle_close(self) -> None:
+        """Close, but at the end of input answer what has been asked first."""
+        if self.__receives and self.connected:
+            self.handle_eof()
+        else:
+            self.close()
+
+    def handle_eof(self) -> None:
+        """Called when the peer will send no more: answer what has been asked, and then close."""
+        try:
+            self._ac_connection.receive_eof()
+        except HTTPError as error:
+            self._ac_refuse_request(error)
+        self._ac_follow()
+
+    def handle_error(self) -> None:
+        """Log the exception that is being handled, and close."""
+        self._ac_log_exception()
+        self.close()
+
+    def close_when_done(self) -> None:
+        """Close once what was pushed so far is sent, and look at no more requests."""
+        self._ac_connection.end()
+        self._ac_follow()
+
+    def _ac_finish_soon(self) -> None:
+        """End the connection after the request at hand, or now if there is none."""
+        self._ac_connection.finish_soon()
+        self._ac_follow()
+
+    def close(self) -> None:
+        """Close, drop what waits to be sent, and close what it was to be read from."""
+        connection = self._ac_connection
+        writer = connection.writer
+        is_cut = connection.state is not State.CLOSED and writer.progress in (Progress.BODY, _STREAM)
+        if is_cut and writer.ends_by_closing:  # the client would take the end for that of the body
+            with contextlib.suppress(OSError, AttributeError):  # AttributeError: it has been detached
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)  # type: ignore[union-attr]
+        connection.close()
+        # On the object, as a check in each push() would cost every response: what is written is discarded from now on.
+        self.push = _discard  # type: ignore[method-assign]
+        self.push_with_producer = close_source  # type: ignore[method-assign,assignment]
+        if self.__timer is not None:
+            self.__timer.cancel()
+        super().close()
+        if is_cut:
+            unsent = sum(len(item) for item in self.producer_fifo or () if isinstance(item, BYTES))
+            self._ac_log_response(writer.status, max(writer.sent - unsent, 0))
+        for item in [item for item in self.producer_fifo or () if not isinstance(item, BYTES)]:
+            self.__close_source(partial(close_source, item))
+        self.discard_buffers()
+        self.__close_source(writer.abandon)
+
+    def __close_source(self, close: Callable[[], object]) -> None:
+        try:
+            close()
+        except Exception:  # a program's: the connection is closed all the same
+            self._ac_log_exception()
+
+    # Deadlines
+
+    def __watch(self, seconds: float) -> None:
+        """Look at the deadlines in so many *seconds*, and then now and again."""
+        if self.__timer is not None:
+            self.__timer.cancel()
+        self.__timer = self._ac_call_later(seconds, self.__look)
+
+    def __look(self) -> None:
+        self.__timer = None
+        connection = self._ac_connection
+        if not self.connected:
+            return
+        unsent = unsent_bytes(self.socket)
+        outgoing = (self._ac_sent(), unsent) if unsent or self._ac_is_sending() else None
+        status = self.__deadlines.look(monotonic(), connection, outgoing, self.readable(), self)
+        if status == CLOSE:
+            self.close()
+        elif status is not None:
+            if status == 503:
+                self._ac_log(
+                    "no response to %r within %s seconds: call respond()", self.requestline, self.response_timeout
+                )
+                self._ac_refuse(status)
+            else:
+                self._ac_refuse_request(HTTPError(status, "the request took too long"))
+        if connection.state is not State.CLOSED and not self.__timer:
+            self.__watch(self.__period)

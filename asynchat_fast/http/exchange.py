@@ -1,0 +1,181 @@
+"""Requests and responses on a channel: what is received goes to the Connection, what it returns is pushed."""
+
+from typing import Any
+
+from ..channel import async_chat, asyncore
+from ..producers import Then
+from .channel import HTTPChannel
+from .connection import Event, State
+from .errors import HTTPError
+from .response_bodies import Pieces
+from .response_writer import UNSENT, Item, Progress
+
+__all__ = ["Exchange"]
+
+_MOST_COUNTED = 1 << 16  # bytes of responses that are not asked after, whether they have left
+
+# The members by names of the module, as each access to one of an Enum is a call on CPython before 3.12.
+_IDLE, _HEAD, _HANDLING = State.IDLE, State.HEAD, State.HANDLING
+_REQUEST, _ASK = Event.REQUEST, Event.CONTINUE
+_DONE = Progress.DONE
+
+_receive = async_chat._ac_receive
+
+
+class Exchange(HTTPChannel):
+    """What a handler does with the requests that it receives; ``http_request_handler`` is what programs see of it."""
+
+    __slots__ = ()
+
+    # What comes in
+
+    def _ac_receive(self, data: Any) -> None:
+        connection = self._ac_connection
+        if connection.unsent > _MOST_COUNTED and not self._ac_is_sending():
+            connection.unsent = 0
+        _receive(self, data)
+        if self.ibuffer and type(self._ac_framed) is bytes:
+            self.__check()
+
+    def __check(self) -> None:
+        """Refuse at once what has come of a head, or of a line of a body, if it is wrong."""
+        data = b"".join(self.ibuffer)
+        self.ibuffer[:] = [data]
+        try:
+            self._ac_connection.check(data + self.ac_in_buffer, self)
+        except HTTPError as error:
+            self._ac_refuse_request(error)
+
+    def collect_incoming_data(self, data: Any) -> None:
+        """Take *data*, a part of a head or a body (bytes)."""
+        if type(self._ac_framed) is bytes:
+            self.ibuffer.append(data)
+            return
+        connection = self._ac_connection
+        try:
+            if streamed := connection.receive_part(data, self):
+                self.body_data(memoryview(streamed))
+        except Exception as error:
+            self.__fail(error)
+        if connection.is_ending:
+            self._ac_follow()
+
+    def found_terminator(self) -> None:
+        """Act upon a part of a request that is complete."""
+        connection = self._ac_connection
+        data = b"".join(self.ibuffer)
+        self.ibuffer.clear()
+        try:
+            event = connection.receive(data, self)
+        except Exception as error:
+            self._ac_forget_request(data)
+            self.__fail(error)
+        else:
+            if event is not None:
+                self.__act(event)
+        if connection.state is not _IDLE or self._ac_followed is not _IDLE:
+            self._ac_follow()
+
+    def handle_overlong_payload(self) -> None:
+        """Refuse a head, or a line in a body, that has no end."""
+        is_head = self._ac_connection.state in (_IDLE, _HEAD)
+        self._ac_refuse_request(HTTPError(431 if is_head else 413, "what was sent is too long"))
+
+    def __act(self, event: Event) -> None:
+        connection = self._ac_connection
+        try:
+            if event is _REQUEST:
+                self.handle_head()
+                if connection.state is not _HANDLING:
+                    self.__begin_body()
+                    return
+            if connection.reader.length:
+                self._ac_take_body()
+            awaits_response = connection.writer.progress in UNSENT and connection.state is _HANDLING
+            if awaits_response and ("upgrade" not in connection.index or not self.__is_taken()):
+                self.__handle()
+        except Exception as error:
+            self.__fail(error)
+
+    def __begin_body(self) -> None:
+        connection = self._ac_connection
+        if connection.begin_body(self, self._ac_wants_body()) is _ASK:
+            if not self.handle_expect_100() and connection.writer.progress in UNSENT:
+                raise HTTPError(417, "the body is not wanted")
+            connection.go_on(self)
+
+    def handle_expect_100(self) -> bool:
+        """Send 100, for a client that waits for it before it sends the body, and tell that it may.
+
+        An override that returns False has responded, or lets 417 be the response.
+        """
+        self.push(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return True
+
+    def __handle(self) -> None:
+        connection = self._ac_connection
+        result: Any = self.handle_request()
+        if result is not None and connection.state is _HANDLING and connection.writer.progress in UNSENT:
+            self.__refuse_result(result)
+        if connection.writer.progress is not _DONE and connection.ends_with_request:
+            self.finish()
+
+    def __is_taken(self) -> bool:
+        """Tell whether the program took the connection for another protocol, if the client offers one."""
+        connection = self._ac_connection
+        if not connection.offer_upgrade():
+            return False
+        self._ac_followed, self._ac_framed = State.UPGRADED, None  # the terminator that the program sets is left alone
+        self.set_terminator(None)
+        if self.handle_upgrade():
+            return True
+        connection.stay()
+        return False
+
+    def __refuse_result(self, result: Any) -> None:
+        if hasattr(result, "close") and hasattr(result, "send"):  # a coroutine, which would warn that it never ran
+            result.close()
+        self._ac_log("handling %r returned %r without a response: call respond()", self.requestline, result)
+        self._ac_refuse(500)
+
+    # What goes wrong
+
+    def __fail(self, error: Exception) -> None:
+        """Answer a request whose handling raised *error*."""
+        if isinstance(error, asyncore.ExitNow):
+            raise error
+        if isinstance(error, HTTPError):
+            self._ac_refuse(error.status, error.reason, error.headers)
+        else:
+            self._ac_log_exception()
+            self._ac_refuse(500)
+
+    # What goes out
+
+    def _ac_send(self, items: list[Item]) -> None:
+        """Send *items*, which the connection returned."""
+        for item in items:
+            if isinstance(item, (bytes, memoryview)):
+                self.push(item)
+            else:
+                if isinstance(item, Pieces):
+                    item.failed = self.__body_failed
+                self.push_with_producer(item)
+
+    def _ac_end_response(self) -> None:
+        """Do what comes after the last of a response was queued."""
+        writer = self._ac_connection.writer
+        if writer.progress is not _DONE:
+            self.push_with_producer(Then(self.__stream_sent))
+            return
+        self._ac_log_response(writer.status, writer.written)
+        if self._ac_connection.state is not _IDLE or self._ac_is_paused:
+            self._ac_follow()
+
+    def __stream_sent(self) -> None:
+        if self._ac_connection.stream_sent():
+            self._ac_end_response()
+
+    def __body_failed(self) -> None:
+        self._ac_log_exception()
+        self.close()
