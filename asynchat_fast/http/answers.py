@@ -4,13 +4,12 @@ Knows nothing but the conversation: ``push()`` and ``push_with_producer()``.  Wh
 its answer stands in ``command``, ``minor_version`` and ``close_connection``.
 """
 
-import html
 import re
 from collections.abc import Mapping
-from http import HTTPStatus
 
 from ..producers import file_producer
 from .lines import beginning, date_line, field_line
+from .pages import error_page
 from .pieces import Pieces, Then, WriteFile, pieces_of
 
 __all__ = ["DONE", "HEAD", "Answering"]
@@ -291,17 +290,7 @@ class Answering:
 
     def error_page(self, code, message=None, explain=None):
         """Return the page (str) for an error; see ``send_error()``."""
-        try:
-            status = HTTPStatus(code)
-        except ValueError:
-            usual, explained = "Error", ""
-        else:
-            usual, explained = status.phrase, status.description
-        title = html.escape(f"{code} {usual if message is None else message}")
-        text = html.escape(explained if explain is None else explain)
-        return (
-            f"<!DOCTYPE html>\n<html lang=en><meta charset=utf-8><title>{title}</title>\n<h1>{title}</h1>\n<p>{text}\n"
-        )
+        return error_page(code, message, explain)
 
     def __send(self, octets):
         if self.connected:

@@ -90,7 +90,8 @@ class http_request_handler(Requests, async_chat):
         elif self.command == "OPTIONS":
             self.respond(200, headers=[("Allow", self.__allowed())])
         elif self.command in _METHODS:
-            self.send_error(405, headers=[("Allow", self.__allowed())])
+            explain = f"This address does not take {self.command}."
+            self.send_error(405, explain=explain, headers=[("Allow", self.__allowed())])
         else:
             self.send_error(501)
 
