@@ -845,7 +845,7 @@ def test_closed_with_the_channel(new_chat, map, file):
 def test_closed_after_a_change(new_chat, map, receive, path):
     with path.open("rb") as file:
         producer = file_producer(file)
-        grow(path)
+        truncate(path)
         chat = new_chat()
         chat.push_with_producer(producer)
         receive()

@@ -74,7 +74,8 @@ def _error_page(options: argparse.Namespace) -> str | None:
     """Return the path of ``--error-page``, which may be relative to here or to the directory that is served."""
     if options.error_page is None:
         return None
-    for path in (options.error_page, os.path.join(options.directory, options.error_page)):
+    given: str = options.error_page
+    for path in (given, os.path.join(options.directory, given)):
         if os.path.isfile(path):
             return os.path.abspath(path)
     _fail(f"{options.error_page!r}, the page for what is not there, is not a file")
