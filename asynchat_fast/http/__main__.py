@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _announce(os.path.abspath(options.directory), server)
         loop()
     except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        _say("interrupted")
     finally:
         asyncore.close_all(ignore_all=True)
 
@@ -45,14 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _address(options: argparse.Namespace) -> Address:
     """Return where to listen, as ``http_server`` has it."""
     given: Address | int | None = options.address
-    if given is not None and options.port is not None:
-        _fail("the port is said twice, by --port and without")
-    if isinstance(given, (tuple, Path)):
-        if options.bind is not None:
-            _fail("the address is said twice, by --bind and without")
+    if isinstance(given, Path):
+        if options.bind is not None or options.port is not None:
+            _fail("a unix socket has neither --bind nor --port")
         return given
-    port = options.port if given is None else given
-    return (options.bind or "", DEFAULT_PORT if port is None else port)
+    host, port = given if isinstance(given, tuple) else ("", DEFAULT_PORT if given is None else given)
+    # The options prevail, so that "try --port 0" can be followed by adding it to the command.
+    return (host if options.bind is None else options.bind, port if options.port is None else options.port)
 
 
 def _handler_class(options: argparse.Namespace) -> type[file_handler]:
@@ -100,9 +99,11 @@ def _in_words(error: Exception, address: Address) -> str:
     code = getattr(error, "errno", None)
     usual = str(getattr(error, "strerror", None) or error)
     if isinstance(address, Path):
-        return f"{address} is in use by another server" if code == errno.EADDRINUSE else usual
+        if code != errno.EADDRINUSE:
+            return usual
+        return f"cannot listen at {address}: " + ("it is in use" if address.is_socket() else "it is a file, no socket")
     host, port = address
-    where = f"cannot listen at {_netloc(host, port)}"
+    where = f"cannot listen at {_netloc(host, port)}" if host else "cannot listen"
     if code == errno.EADDRINUSE:
         return f"{where}: port {port} is in use; try --port 0"
     if code in (errno.EACCES, errno.EPERM) and port < _FIRST_FREE_PORT:
@@ -140,8 +141,6 @@ def _own_addresses(v6: bool) -> list[str]:
 
 
 def _netloc(host: str, port: int) -> str:
-    if not host:
-        return f"port {port}"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -167,7 +166,7 @@ class _Wakening(asyncore.dispatcher):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
             self.close()
             self.server.shut_down(_GRACE)
-            print(f"{PROGRAM}: terminated", file=sys.stderr)
+            _say("terminated")
 
     def close(self) -> None:
         signal.set_wakeup_fd(self.wakeup_before)
@@ -181,8 +180,13 @@ def _printable(text: str) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
+def _say(message: str) -> None:
+    with contextlib.suppress(OSError):  # a disk that is full must not keep the server from ending well
+        print(f"{PROGRAM}: {message}", file=sys.stderr)
+
+
 def _fail(message: str) -> NoReturn:
-    print(f"{PROGRAM}: {message}", file=sys.stderr)
+    _say(message)
     sys.exit(2)
 
 

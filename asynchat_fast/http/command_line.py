@@ -49,7 +49,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="ADDRESS",
         help=f"where to listen: PORT, ADDRESS:PORT, or the path of a unix socket (default: {DEFAULT_PORT})",
     )
-    parser.add_argument("-p", "--port", type=_port, metavar="N", help="the port; 0 is any that is free")
+    parser.add_argument(
+        "-p", "--port", type=_port, metavar="N", help="the port, whatever ADDRESS says; 0 is any that is free"
+    )
     parser.add_argument("-b", "--bind", metavar="ADDR", help="the address to listen at (default: all)")
     _add_site_options(parser)
     _add_log_options(parser)
@@ -110,7 +112,7 @@ def _where(text: str) -> Address | int:
         raise argparse.ArgumentTypeError(f"{text!r} is a directory; serve it by --directory {text}")
     if "/" in text or os.sep in text:
         return Path(text)
-    found = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]*)):(.*)", text, re.DOTALL)
+    found = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]*)):([^:]*)", text)
     if found:
         return (found[1] or found[2], _port(found[3]))
     if text.isascii() and text.lstrip("+-").isdigit():

@@ -18,6 +18,7 @@ _CONTROLS = (*range(32), *range(127, 160), *range(0x2028, 0x202F), *range(0x2066
 _SHOWN = dict.fromkeys(_CONTROLS, "\N{REPLACEMENT CHARACTER}")
 
 _STYLE = """\
+h1 { padding-left: .5rem }
 h1 a, h1 span { font-weight: 400 }
 table { border-collapse: collapse; width: 100% }
 th, td { padding: .35rem 0 .35rem 1.5rem; text-align: right; vertical-align: top; white-space: nowrap }
@@ -30,9 +31,9 @@ th[aria-sort=ascending] a::after { content: " \\2191" }
 th[aria-sort=descending] a::after { content: " \\2193" }
 tbody tr:hover { background: var(--hover) }
 td:first-child { padding-left: 2.2rem; position: relative }
-td:first-child::before { content: ""; position: absolute; left: .6rem; top: .75rem; width: .7rem; height: .85rem;
+td:first-child::before { content: ""; position: absolute; left: .6rem; top: .68rem; width: .7rem; height: .85rem;
 border: 1px solid var(--soft); border-radius: 1px; box-sizing: border-box }
-.folder td:first-child::before { left: .5rem; top: .8rem; width: 1rem; height: .8rem; background: var(--link);
+.folder td:first-child::before { left: .5rem; top: .72rem; width: 1rem; height: .8rem; background: var(--link);
 border: 0; clip-path: polygon(0 0, 40% 0, 50% 15%, 100% 15%, 100% 100%, 0 100%) }
 bdi { white-space: pre-wrap }
 @media (max-width: 36rem) { time span { display: none } th, td { padding-left: .9rem } }
