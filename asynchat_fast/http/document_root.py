@@ -102,29 +102,27 @@ class DocumentRoot:
     def _path(self, segments: Sequence[str]) -> str:
         return self._start + "/".join(segments)
 
-    def has_folder(self, segments: Sequence[str]) -> bool:
-        """Tell whether there is a folder; False means that there is a regular file."""
+    def exists(self, segments: Sequence[str]) -> bool:
+        """Tell whether there is anything; only ``open_file()`` tells whether it may be served."""
+        return os.access(self._path(segments), os.F_OK)
+
+    def open_file(self, segments: Sequence[str]) -> tuple[io.FileIO, os.stat_result] | None:
+        """Return a regular file, open for reading, and its status; None if there is a folder."""
         try:
-            mode = os.stat(self._path(segments)).st_mode
+            fd = os.open(self._path(segments), _FLAGS)
         except OSError as error:
+            # Windows opens no folders, and in one that may not be read there may be files that may.
+            if isinstance(error, PermissionError) and self._has_folder(segments):
+                return None
             self._refuse(error, segments)
-        if stat.S_ISREG(mode):
-            return False
-        if not stat.S_ISDIR(mode) or not self._holds(os.path.realpath(self._path(segments)), segments):
-            raise HTTPError(404, _NO_FILE)
-        return True
-
-    def has_file(self, segments: Sequence[str]) -> bool:
-        """Tell whether there is a regular file; only ``open_file()`` tells whether it may be served."""
-        return os.path.isfile(self._path(segments))
-
-    def open_file(self, segments: Sequence[str]) -> tuple[io.FileIO, os.stat_result]:
-        """Return a regular file, open for reading, and its status."""
-        fd = self._open(segments)
         try:
             status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode) or not self._has_opened(fd, segments):
+            is_folder = stat.S_ISDIR(status.st_mode)
+            if not (is_folder or stat.S_ISREG(status.st_mode)) or not self._has_opened(fd, segments):
                 raise HTTPError(404, _NO_FILE)
+            if is_folder:
+                os.close(fd)
+                return None
             file = io.FileIO(fd)
         except BaseException:
             os.close(fd)
@@ -169,6 +167,11 @@ class DocumentRoot:
         if not is_folder and not stat.S_ISREG(status.st_mode):
             return None
         return Entry(found.name, is_folder, status.st_size, status.st_mtime)
+
+    def _has_folder(self, segments: Sequence[str]) -> bool:
+        """Tell whether there is a folder that may be served."""
+        path = self._path(segments)
+        return os.path.isdir(path) and self._holds(os.path.realpath(path), segments)
 
     def _open(self, segments: Sequence[str]) -> int:
         try:

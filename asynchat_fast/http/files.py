@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import contextlib
 import hmac
 import io
 import os
@@ -36,8 +37,8 @@ _Fields = list[tuple[str, str]]
 _root_of = lru_cache(maxsize=64)(DocumentRoot)
 
 
-class _Opened(NamedTuple):
-    """A file that is open to be sent, its status, the suffix of its coding, and the fields that say so."""
+class _Sent(NamedTuple):
+    """A file that is open, its status, the suffix of its coding, and the fields that say so."""
 
     file: io.FileIO
     status: os.stat_result
@@ -158,10 +159,12 @@ class file_handler(http_request_handler):
         return wants_html(self.headers.get("accept"))
 
     def __send(self, root: DocumentRoot, segments: list[str], says_folder: bool, query: str) -> None:
-        if not root.has_folder(segments):
+        opened = root.open_file(segments)
+        if opened is not None:
             if says_folder:
+                opened[0].close()
                 raise HTTPError(404, "This is a file, not a folder: leave out the slash at the end.")
-            self.__send_file(root, segments)
+            self.__send_file(root, segments, *opened)
         elif not says_folder:
             self.__redirect(segments, query)
         elif not self.__send_index(root, segments):
@@ -180,12 +183,14 @@ class file_handler(http_request_handler):
         for name in self.index_pages:
             page = [*segments, name]
             try:
-                if not root.has_folder(page):
-                    self.__send_file(root, page, fields)
-                    return True
+                opened = root.open_file(page)
             except HTTPError as error:
                 if error.status != 404:
                     raise
+                continue
+            if opened is not None:
+                self.__send_file(root, page, *opened, fields)
+                return True
         return False
 
     def __send_listing(self, root: DocumentRoot, segments: list[str], query: str) -> None:
@@ -201,48 +206,56 @@ class file_handler(http_request_handler):
         suffix = os.path.splitext(name)[1].lower()
         return self.content_types.get(suffix) or media_type(suffix)
 
-    def __send_file(self, root: DocumentRoot, segments: list[str], fields: Sequence[tuple[str, str]] = ()) -> None:
-        opened = self.__open(root, segments)
-        opened.fields.extend(fields)
-        is_sent_later = False
+    def __send_file(
+        self,
+        root: DocumentRoot,
+        segments: list[str],
+        file: io.FileIO,
+        status: os.stat_result,
+        fields: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        sent = self.__chosen(root, segments, file, status)
+        sent.fields.extend(fields)
+        is_read_later = False
         try:
-            is_sent_later = self.__respond_file(opened, self.content_type(segments[-1]))
+            is_read_later = self.__respond_file(sent, self.content_type(segments[-1]))
         finally:
-            if not is_sent_later:
-                opened.file.close()
+            if not is_read_later:
+                sent.file.close()
 
-    def __open(self, root: DocumentRoot, segments: list[str]) -> _Opened:
-        """Open the file at *segments*, or the compressed one beside it that the client prefers."""
-        file, status = root.open_file(segments)
+    def __chosen(self, root: DocumentRoot, segments: list[str], file: io.FileIO, status: os.stat_result) -> _Sent:
+        """Return *file*, or the compressed one beside it that the client prefers, and close the other."""
         *above, name = segments
-        if name.lower().endswith(".svgz"):
-            return _Opened(file, status, "", [], [("Content-Encoding", "gzip")])
-        codings = {coding: suffix for coding, suffix in _CODINGS.items() if root.has_file([*above, name + suffix])}
-        fields = [("Vary", "Accept-Encoding")] if codings else []
-        coding = preferred_coding(self.headers.get("accept-encoding"), codings) if codings else None
+        if name[-5:].lower() == ".svgz":
+            return _Sent(file, status, "", [], [("Content-Encoding", "gzip")])
+        codings = {coding: suffix for coding, suffix in _CODINGS.items() if root.exists([*above, name + suffix])}
+        if not codings:
+            return _Sent(file, status, "", [], [])
+        vary = [("Vary", "Accept-Encoding")]
+        coding = preferred_coding(self.headers.get("accept-encoding"), codings)
         if coding is not None:
-            try:
-                other, status = root.open_file([*above, name + codings[coding]])
-            except HTTPError:
-                return _Opened(file, status, "", fields, [])  # it may not be served
-            file.close()
-            return _Opened(other, status, codings[coding], fields, [("Content-Encoding", coding)])
-        return _Opened(file, status, "", fields, [])
+            opened = None
+            with contextlib.suppress(HTTPError):  # it may not be served
+                opened = root.open_file([*above, name + codings[coding]])
+            if opened is not None:
+                file.close()
+                return _Sent(*opened, codings[coding], vary, [("Content-Encoding", coding)])
+        return _Sent(file, status, "", vary, [])
 
-    def __respond_file(self, opened: _Opened, content_type: str) -> bool:
+    def __respond_file(self, sent: _Sent, content_type: str) -> bool:
         """Respond with a file or its part; tell whether it is still to be read."""
-        size = opened.status.st_size
-        etag = f'"{opened.status.st_mtime_ns:x}-{size:x}{opened.suffix}"'
-        modified = min(max(int(opened.status.st_mtime), 0), int(time.time()))  # not after Date: RFC 9110, 8.8.2.1
+        size = sent.status.st_size
+        etag = f'"{sent.status.st_mtime_ns:x}-{size:x}{sent.suffix}"'
+        modified = min(max(int(sent.status.st_mtime), 0), int(time.time()))  # not after Date: RFC 9110, 8.8.2.1
         headers = [_NO_SNIFFING, ("ETag", etag), ("Last-Modified", format_date(modified)), ("Accept-Ranges", "bytes")]
-        headers += opened.fields
+        headers += sent.fields
         status = status_for(self.headers, etag, modified)
         if status == 304:
             self.respond(304, b"", headers)
             return False
         if status == 412:
             raise HTTPError(412, "This has changed since your program last saw it.")
-        headers += opened.coding
+        headers += sent.coding
         offset, count = 0, size
         wanted = self.headers.get("range") if self.command == "GET" else None
         if wanted is not None and range_applies(self.headers, etag, modified):
@@ -253,7 +266,7 @@ class file_handler(http_request_handler):
                     raise HTTPError(416, "The file has no such part.", (("Content-Range", f"bytes */{size}"),))
                 headers.append(("Content-Range", f"bytes {offset}-{offset + count - 1}/{size}"))
                 status = 206
-        return self.__respond_part(status, opened.file, offset, count, headers, content_type)
+        return self.__respond_part(status, sent.file, offset, count, headers, content_type)
 
     def __respond_part(
         self, status: int, file: io.FileIO, offset: int, count: int, headers: _Fields, content_type: str
