@@ -62,8 +62,13 @@ def _full_year(short: int) -> int:
 
 def clf_time() -> str:
     """Return the present as the Common Log Format has it, in local time."""
-    now = time.localtime()
-    return time.strftime(f"%d/{_MONTHS[now.tm_mon - 1]}/%Y:%H:%M:%S {_offset(now)}", now)
+    return _clf_time(int(time.time()))
+
+
+@lru_cache(maxsize=2)
+def _clf_time(seconds: int) -> str:
+    at = time.localtime(seconds)
+    return time.strftime(f"%d/{_MONTHS[at.tm_mon - 1]}/%Y:%H:%M:%S {_offset(at)}", at)
 
 
 def iso_time() -> str:
