@@ -235,7 +235,7 @@ class file_handler(http_request_handler):
         coding = preferred_coding(self.headers.get("accept-encoding"), codings)
         if coding is not None:
             opened = None
-            with contextlib.suppress(HTTPError):  # it may not be served
+            with contextlib.suppress(HTTPError, OSError):  # it may not be served, or not be readable
                 opened = root.open_file([*above, name + codings[coding]])
             if opened is not None:
                 file.close()
