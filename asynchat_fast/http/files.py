@@ -88,13 +88,13 @@ class file_handler(http_request_handler):
     credentials: tuple[str, str] | None = None
     """The user and the password (strs) without which the response is 401; None to serve everybody."""
 
-    def handle_request(self) -> None:
+    def handle_request(self) -> Any:
         """Handle the request if it has the ``credentials``; else respond with 401."""
         if self.credentials is None or self.__has_credentials(*self.credentials):
-            super().handle_request()
-        else:
-            challenge = ("WWW-Authenticate", 'Basic realm="files", charset="UTF-8"')
-            self.respond(401, self.error_page(401), [challenge, *PAGE_FIELDS], HTML)
+            return super().handle_request()
+        challenge = ("WWW-Authenticate", 'Basic realm="files", charset="UTF-8"')
+        self.respond(401, self.error_page(401), [challenge, *PAGE_FIELDS], HTML)
+        return None
 
     def __has_credentials(self, user: str, password: str) -> bool:
         scheme, _, encoded = self.headers.get("authorization", "").partition(" ")
