@@ -8,7 +8,7 @@ import io
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple, NoReturn
 from urllib.parse import unquote_to_bytes
@@ -102,9 +102,10 @@ class DocumentRoot:
     def _path(self, segments: Sequence[str]) -> str:
         return self._start + "/".join(segments)
 
-    def exists(self, segments: Sequence[str]) -> bool:
-        """Tell whether there is anything; only ``open_file()`` tells whether it may be served."""
-        return os.access(self._path(segments), os.F_OK)
+    def suffixes_beside(self, segments: Sequence[str], suffixes: Iterable[str]) -> list[str]:
+        """Return those of *suffixes* with which a name stands beside a file; ``open_file()`` may refuse it."""
+        path = self._path(segments)
+        return [suffix for suffix in suffixes if os.access(path + suffix, os.F_OK)]
 
     def open_file(self, segments: Sequence[str]) -> tuple[io.FileIO, os.stat_result] | None:
         """Return a regular file, open for reading, and its status; None if there is a folder."""

@@ -30,7 +30,7 @@ __all__ = ["file_handler"]
 _JOINED_MAX = 1 << 15  # bytes of a file that are read, to leave in one piece with the head
 _NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 _KEEPS = (403, 404, 412, 416)  # statuses after which the connection stays: the request was well-formed
-_CODINGS = {"zstd": ".zst", "br": ".br", "gzip": ".gz"}  # by suffix of the file beside the other, best first
+_CODINGS = {".zst": "zstd", ".br": "br", ".gz": "gzip"}  # by the suffix of the compressed file, the best first
 
 _Fields = list[tuple[str, str]]
 
@@ -228,9 +228,10 @@ class file_handler(http_request_handler):
         *above, name = segments
         if name[-5:].lower() == ".svgz":
             return _Sent(file, status, "", [], [("Content-Encoding", "gzip")])
-        codings = {coding: suffix for coding, suffix in _CODINGS.items() if root.exists([*above, name + suffix])}
-        if not codings:
+        suffixes = root.suffixes_beside(segments, _CODINGS)
+        if not suffixes:
             return _Sent(file, status, "", [], [])
+        codings = {_CODINGS[suffix]: suffix for suffix in suffixes}
         vary = [("Vary", "Accept-Encoding")]
         coding = preferred_coding(self.headers.get("accept-encoding"), codings)
         if coding is not None:
