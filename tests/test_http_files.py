@@ -147,6 +147,7 @@ def test_other_methods_are_not_allowed(get, site, method):
     answer = get("/text.txt", ("Content-Length", 0), method=method)
     assert answer.status == 405
     assert answer.get("allow") == b"GET, HEAD, OPTIONS"
+    assert f"This address does not take {method}.".encode() in answer.body
     assert (site / "text.txt").read_bytes() == TEXT
 
 
