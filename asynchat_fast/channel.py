@@ -16,8 +16,6 @@ __all__ = ["async_chat", "asyncore"]
 _SENDFILE_MOST = 1 << 24  # octets at once: as much as the socket takes, but others are to have their turn
 _NO_SENDFILE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOTSOCK)  # not for this file, system or socket
 
-_receive = Conversation.receive  # not looked up on the channel: a program may have a receive() of its own
-
 
 class async_chat(Conversation, asyncore.dispatcher):
     """A channel that collects what it receives up to a terminator, and sends what is pushed.
@@ -49,7 +47,7 @@ class async_chat(Conversation, asyncore.dispatcher):
             if not would_block(error):
                 self.handle_error()
             return
-        _receive(self, octets)
+        self._ac_receive(octets)
 
     def handle_write(self):
         """Send what waits."""

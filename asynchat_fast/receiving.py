@@ -225,6 +225,8 @@ class Receiving:
             if self._ac_holds and not outer:
                 self._ac_send_held()
 
+    _ac_receive = receive
+
     def __deliver(self, buffer):
         """Deliver what the present terminator lets out of *buffer*; tell whether more may come out."""
         asks = self.__asks

@@ -336,6 +336,14 @@ class Sending:
         self._ac_reading_is_paused = paused
         self._ac_report()
 
+    def pause_reading(self):
+        """Receive nothing until ``resume_reading()`` is called."""
+        self._ac_pause_reading(True)
+
+    def resume_reading(self):
+        """Receive again."""
+        self._ac_pause_reading(False)
+
     def readable(self):
         """Tell whether to read: always, but while more than ``output_high_water`` octets wait to be sent."""
         if self._ac_reading_is_paused:

@@ -15,7 +15,6 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from functools import lru_cache
 from importlib.machinery import PathFinder
-from itertools import islice
 from pathlib import Path
 from unittest.mock import patch
 
@@ -276,7 +275,7 @@ def _read_fields(lines):
 class Wire:
     """A connection to *address*; *run_pass* is called with seconds to have the server do something meanwhile."""
 
-    def __init__(self, address, run_pass, receive_buffer=None, settle=True):
+    def __init__(self, address, run_pass, receive_buffer=None):
         self.run_pass = run_pass
         self.sock = socket.socket()
         if receive_buffer is not None:
@@ -287,8 +286,10 @@ class Wire:
         self.sock.setblocking(False)
         self.buffer = bytearray()
         self.has_ended = False
-        if settle:
-            self.settle()
+        self.settle()
+
+    def close(self):
+        self.sock.close()
 
     def settle(self):
         """Have the server see what it has got by now: a pass for the acceptor, one to read, one to answer."""
@@ -443,6 +444,7 @@ def serve_http(http_map):
                 return wire
 
             connect.server = server
+            connect.in_process = lambda: PairWire(server, run_pass)
             return connect
 
         def run_pass(seconds):
@@ -451,65 +453,96 @@ def serve_http(http_map):
         yield serve
 
 
-class Delivery:
-    """A way to send a stream to what *connect* connects to: cut by *cut*, with good requests around it."""
+class PairWire(Wire):
+    """One to a handler of *server* in this process, which reads as soon as something is sent: quick, without a loop."""
 
-    def __init__(self, cut, before=b"", after=b""):
-        self.cut = cut
-        self.before = before
-        self.after = after
-        self.is_whole = cut is whole
-        self.has_many_ways = cut is in_two
+    def __init__(self, server, run_pass):
+        self.run_pass = run_pass
+        self.sock, theirs = socket.socketpair()
+        self.sock.setblocking(False)
+        self.buffer = bytearray()
+        self.has_ended = False
+        self.handler = server.make_channel(theirs, ("127.0.0.1", 4711))
+
+    def settle(self):
+        handler = self.handler
+        if handler.connected and handler.readable():
+            handler.handle_read()
+        if handler.connected and handler.writable():
+            handler.handle_write()
+
+    def close(self):
+        self.sock.close()
+        self.handler.close()
+
+
+class Delivery:
+    """Ways to send a stream: whole, with good requests around it, cut in two at each byte, and byte by byte.
+
+    Cut streams go to handlers in this process, the others over TCP.  ``way`` is the way that was taken last.
+    """
+
+    def __init__(self, halves=True, bytewise=True):
+        self.halves = halves
+        self.bytewise = bytewise
+        self.way = "not at all"
+
+    def fewer(self, stream=b"", most=0):
+        """Return a Delivery that does not cut in two at each byte, and a *stream* of more than *most* bytes not at all."""
+        return Delivery(halves=False, bytewise=not most or len(stream) <= most)
+
+    def uncut(self):
+        """Return a Delivery that cuts nothing."""
+        return Delivery(halves=False, bytewise=False)
+
+    def ways(self, stream):
+        """Yield the name of each way, good requests before and after, and the chunks of *stream*."""
+        yield "whole", b"", b"", [stream]
+        yield "behind a good request", GOOD, b"", [stream]
+        yield "before a good request", b"", GOOD, [stream]
+        if self.bytewise:
+            yield "byte by byte", b"", b"", next(octet_by_octet(stream))
+        if self.halves:
+            for chunks in in_two(stream):
+                yield f"cut at {len(chunks[0])}", b"", b"", chunks
 
     def wires(self, connect, stream):
-        """Yield a Wire that *stream* was sent on for each way to cut it; many are under way at once, to be quick."""
-        ways = iter(self.cut(self.before + stream + self.after))
-        while some := list(islice(ways, 50)):
-            wires = [connect(settle=False) for _ in some]
-            for chunks in zip(*some, strict=True):
-                for wire, chunk in zip(wires, chunks, strict=True):
-                    wire.send(chunk, settle=False)
-                wires[0].settle()
-            for wire in wires:
-                if self.before:
-                    answer = wire.answer()
-                    assert (answer.status, b"/good" in answer.body) == (200, True), answer
-                yield wire
-                wire.sock.close()
+        """Yield, for each way, a Wire that *stream* was sent on, and the good request after it."""
+        for self.way, before, after, chunks in self.ways(stream):
+            wire = connect() if len(chunks) == 1 else connect.in_process()
+            wire.send(*chunks) if len(chunks) > 1 else wire.send(before + stream + after)
+            if before:
+                answer = wire.answer()
+                assert (answer.status, b"/good" in answer.body) == (200, True), (self.way, answer)
+            yield wire, after
+            wire.close()
 
     def refused(self, connect, stream, statuses, method="GET"):
         """Assert that *stream* gets one answer, of one of *statuses*, and that nothing after it does."""
-        for wire in self.wires(connect, stream):
+        for wire, _ in self.wires(connect, stream):
             answer = wire.answer(method)
-            assert answer.status in statuses, answer
-            assert answer.closes, answer
-            assert len(answer.body) < 2000
+            assert answer.status in statuses, (self.way, answer)
+            assert answer.closes, (self.way, answer)
+            assert len(answer.body) < 2000, self.way
             wire.ended()
 
     def answered(self, connect, stream, *methods, version=b"1.1"):
         """Yield the answers to *stream*, having seen that what follows them is answered, too, or else closed."""
-        for wire in self.wires(connect, stream):
+        for wire, after in self.wires(connect, stream):
             answers = [wire.answer(method, version) for method in methods or ("GET",)]
             yield answers if methods[1:] else answers[0]
             last = answers[-1]
             if b"keep-alive" in last.connection if version == b"1.0" else not last.closes:
-                if self.after:
+                if after:
                     wire.answer()
                 wire.in_step()
             else:
                 wire.ended()
 
 
-_DELIVERIES = {
-    "whole": Delivery(whole),
-    "in two": Delivery(in_two),
-    "octet by octet": Delivery(octet_by_octet),
-    "behind a good one": Delivery(whole, before=GOOD),
-    "before a good one": Delivery(whole, after=GOOD),
-}
-
-
-@pytest.fixture(params=_DELIVERIES.values(), ids=_DELIVERIES)
-def delivery(request):
-    """A way to send a request, see Delivery."""
-    return request.param
+@pytest.fixture
+def delivery():
+    """All ways to send a request, see Delivery; if the test fails, the way that failed is printed."""
+    delivery = Delivery()
+    yield delivery
+    print("the last way to send:", delivery.way)

@@ -1,7 +1,7 @@
 # cython: language_level=3, auto_pickle=False, freethreading_compatible=True
-"""The head parser, compiled: ``_head_py.py`` function by function; that file says what is meant.
+"""The head parser, compiled: PlainHeadParser of ``head.py``, function by function; that class says what is meant.
 
-Octets are looked at through pointers into the immutable bytes object that the caller holds,
+Bytes are looked at through pointers into the immutable bytes object that the caller holds,
 never at or beyond its size.  The tables are filled at import and only read afterwards.
 """
 
@@ -15,26 +15,26 @@ from sys import intern
 
 from .errors import HTTPError
 
-ctypedef const unsigned char *Octets
+ctypedef const unsigned char *Data
 
 cdef enum:
-    MAX_METHOD = 64  # octets
-    TOKEN = 1  # classes of octets, to be joined
+    MAX_METHOD = 64  # bytes
+    TOKEN = 1  # classes of bytes, to be joined
     VISIBLE = 2
     VALUE = 4
 
-cdef enum Outcome:  # LAST: whole, if nothing comes after the octets at hand
+cdef enum Outcome:  # LAST: whole, if nothing comes after the bytes at hand
     WHOLE, LAST, BEGUN, MALFORMED, LONG_METHOD
 
 cdef enum Part:  # of a field line, from which on it is looked at
     LINE, NAME, CONTENT
 
-cdef struct Line:  # two parts, and what is after or between them; how far the octets are those of a line
+cdef struct Line:  # two parts, and what is after or between them; how far the bytes are those of a line
     Py_ssize_t first_end, second_end, end
 
 cdef struct Known:  # a text that need not be made anew each time, nor hashed
     Py_ssize_t size  # 0: a free slot
-    const char *octets
+    const char *data
     PyObject *text
     PyObject *lower
 
@@ -43,31 +43,32 @@ cdef Known known[512]  # with open addressing
 cdef list owners = []  # of what the pointers in it borrow
 
 
-cdef inline Known *slot_of(Octets octets, Py_ssize_t size) noexcept nogil:
-    """Return the slot of a name of at least one octet, a free one if it is not known."""
-    cdef size_t slot = size + 9 * octets[0] + 37 * octets[size - 1] + 5 * octets[size >> 1]
+cdef inline Known *slot_of(Data data, Py_ssize_t size) noexcept nogil:
+    """Return the slot of a name of at least one byte, a free one if it is not known."""
+    cdef size_t slot = size + 9 * data[0] + 37 * data[size - 1] + 5 * data[size >> 1]
     while known[slot & 511].size:
-        if known[slot & 511].size == size and memcmp(known[slot & 511].octets, octets, size) == 0:
+        if known[slot & 511].size == size and memcmp(known[slot & 511].data, data, size) == 0:
             break
         slot += 1
     return &known[slot & 511]
 
 
 cdef int fill_tables(str names) except -1:
-    cdef bytes octets
+    cdef bytes data
     cdef Known *slot
-    for octet in range(256):
-        if octet == 9 or (octet >= 32 and octet != 127):
-            classes[octet] = VALUE
-        if 33 <= octet <= 126:
-            classes[octet] |= VISIBLE if octet in b'"(),/:;<=>?@[\\]{}' else VISIBLE | TOKEN
+    for byte in range(256):
+        if byte == 9 or (byte >= 32 and byte != 127):
+            classes[byte] = VALUE
+        if 33 <= byte <= 126:
+            classes[byte] |= VISIBLE if byte in b'"(),/:;<=>?@[\\]{}' else VISIBLE | TOKEN
+    classes[35] &= ~VISIBLE  # "#": a fragment is no part of a target (RFC 9112, section 3.2)
     for name in names.split():
         for text in (name, name.lower(), name.title()):
-            octets = text.encode()
-            slot = slot_of(octets, len(octets))
+            data = text.encode()
+            slot = slot_of(data, len(data))
             if slot.size == 0:
-                owners.append((octets, intern(text), intern(text.lower())))
-                slot[0] = Known(len(octets), octets, <PyObject *> owners[-1][1], <PyObject *> owners[-1][2])
+                owners.append((data, intern(text), intern(text.lower())))
+                slot[0] = Known(len(data), data, <PyObject *> owners[-1][1], <PyObject *> owners[-1][2])
     return 0
 
 
@@ -85,73 +86,73 @@ fill_tables("""
 """)
 
 
-cdef inline Py_ssize_t pass_over(Octets octets, Py_ssize_t at, Py_ssize_t end, int wanted) noexcept nogil:
-    """Return where the first octet of another class than *wanted* is, *end* if there is none."""
-    while at < end and classes[octets[at]] & wanted:
+cdef inline Py_ssize_t pass_over(Data data, Py_ssize_t at, Py_ssize_t end, int wanted) noexcept nogil:
+    """Return where the first byte of another class than *wanted* is, *end* if there is none."""
+    while at < end and classes[data[at]] & wanted:
         at += 1
     return at
 
 
-cdef inline Py_ssize_t pass_over_value(Octets octets, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
-    """Return the same for the class VALUE, looking at 8 octets at a time."""
+cdef inline Py_ssize_t pass_over_value(Data data, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
+    """Return the same for the class VALUE, looking at 8 bytes at a time."""
     cdef uint64_t ones = 0x0101010101010101, word, delete
     while end - at >= 8:
-        memcpy(&word, octets + at, 8)
+        memcpy(&word, data + at, 8)
         delete = word ^ (ones * 0x7F)
-        # Not 0 if an octet is less than 0x20, or 0x7F.
+        # Not 0 if a byte is less than 0x20, or 0x7F.
         if (((word - ones * 0x20) & ~word) | ((delete - ones) & ~delete)) & (ones * 0x80):
-            if pass_over(octets, at, at + 8, VALUE) < at + 8:
+            if pass_over(data, at, at + 8, VALUE) < at + 8:
                 break
         at += 8
-    return pass_over(octets, at, end, VALUE)
+    return pass_over(data, at, end, VALUE)
 
 
-cdef inline Outcome look_at_end(Octets octets, Py_ssize_t at, Py_ssize_t size) noexcept nogil:
+cdef inline Outcome look_at_end(Data data, Py_ssize_t at, Py_ssize_t size) noexcept nogil:
     if at == size:
         return LAST
-    if octets[at] != c"\r":
+    if data[at] != c"\r":
         return MALFORMED
     if at + 1 == size:
         return BEGUN
-    return WHOLE if octets[at + 1] == c"\n" else MALFORMED
+    return WHOLE if data[at + 1] == c"\n" else MALFORMED
 
 
-cdef Outcome look_at_request_line(Octets octets, Py_ssize_t size, Line *line) noexcept nogil:
+cdef Outcome look_at_request_line(Data data, Py_ssize_t size, Line *line) noexcept nogil:
     cdef const char *version = b" HTTP/0.0"  # each 0 stands for a digit
-    cdef Py_ssize_t at = pass_over(octets, 0, min(size, MAX_METHOD + 1), TOKEN)
+    cdef Py_ssize_t at = pass_over(data, 0, min(size, MAX_METHOD + 1), TOKEN)
     line.first_end = line.end = at
     if at > MAX_METHOD:
         return LONG_METHOD
-    if at == size or (size == 1 and octets[0] == c"\r"):
+    if at == size or (size == 1 and data[0] == c"\r"):
         return BEGUN
-    if at == 0 or octets[at] != c" ":
+    if at == 0 or data[at] != c" ":
         return MALFORMED
-    at = line.second_end = line.end = pass_over(octets, at + 1, size, VISIBLE)
+    at = line.second_end = line.end = pass_over(data, at + 1, size, VISIBLE)
     if at < size and at == line.first_end + 1:
         return MALFORMED
     while version[0]:
         if at == size:
             return BEGUN
-        if octets[at] != version[0] and (version[0] != c"0" or not c"0" <= octets[at] <= c"9"):
+        if data[at] != version[0] and (version[0] != c"0" or not c"0" <= data[at] <= c"9"):
             return MALFORMED
         version += 1
         at += 1
         line.end = at
-    return look_at_end(octets, at, size)
+    return look_at_end(data, at, size)
 
 
 cdef inline Outcome look_at_field_line(
-    Octets octets, Py_ssize_t at, Py_ssize_t size, Part part, Line *line
+    Data data, Py_ssize_t at, Py_ssize_t size, Part part, Line *line
 ) noexcept nogil:
     if part != CONTENT:
-        line.first_end = pass_over(octets, at, size, TOKEN)
-        if line.first_end == size or (part == LINE and size - at == 1 and octets[at] == c"\r"):
+        line.first_end = pass_over(data, at, size, TOKEN)
+        if line.first_end == size or (part == LINE and size - at == 1 and data[at] == c"\r"):
             return BEGUN
-        if octets[line.first_end] != c":" or (part == LINE and line.first_end == at):
+        if data[line.first_end] != c":" or (part == LINE and line.first_end == at):
             return MALFORMED
         at = line.first_end + 1
-    line.second_end = line.end = pass_over_value(octets, at, size)
-    return look_at_end(octets, line.end, size)
+    line.second_end = line.end = pass_over_value(data, at, size)
+    return look_at_end(data, line.end, size)
 
 
 cdef int refuse_request_line(Outcome outcome, Py_ssize_t end, Py_ssize_t size, Py_ssize_t max_line) except -1:
@@ -162,21 +163,21 @@ cdef int refuse_request_line(Outcome outcome, Py_ssize_t end, Py_ssize_t size, P
     raise HTTPError(400, "malformed request line")
 
 
-cdef inline str text_of(Octets octets, Py_ssize_t start, Py_ssize_t end):
-    return PyUnicode_DecodeLatin1(<const char *> octets + start, end - start, NULL)
+cdef inline str text_of(Data data, Py_ssize_t start, Py_ssize_t end):
+    return PyUnicode_DecodeLatin1(<const char *> data + start, end - start, NULL)
 
 
-cdef inline str value_of(Octets octets, Line *line):
+cdef inline str value_of(Data data, Line *line):
     cdef Py_ssize_t start = line.first_end + 1, end = line.second_end
-    while start < end and (octets[start] == c" " or octets[start] == c"\t"):
+    while start < end and (data[start] == c" " or data[start] == c"\t"):
         start += 1
-    while end > start and (octets[end - 1] == c" " or octets[end - 1] == c"\t"):
+    while end > start and (data[end - 1] == c" " or data[end - 1] == c"\t"):
         end -= 1
-    return text_of(octets, start, end)
+    return text_of(data, start, end)
 
 
 cdef tuple parse_lines(bytes whole, Py_ssize_t at, Py_ssize_t max_fields):
-    cdef Octets octets = whole
+    cdef Data data = whole
     cdef list fields = []
     cdef dict index = {}
     cdef Py_ssize_t distinct = 0
@@ -187,16 +188,16 @@ cdef tuple parse_lines(bytes whole, Py_ssize_t at, Py_ssize_t max_fields):
     while outcome == WHOLE:
         if len(fields) >= max_fields:
             raise HTTPError(431, "too many fields")
-        outcome = look_at_field_line(octets, at, PyBytes_GET_SIZE(whole), LINE, &line)
+        outcome = look_at_field_line(data, at, PyBytes_GET_SIZE(whole), LINE, &line)
         if outcome > LAST:
             raise HTTPError(400, "malformed field line")
-        slot = slot_of(octets + at, line.first_end - at)
+        slot = slot_of(data + at, line.first_end - at)
         if slot.size:
             name, key = <str> slot.text, <str> slot.lower
         else:
-            name = text_of(octets, at, line.first_end)
+            name = text_of(data, at, line.first_end)
             key = name.lower()
-        value = value_of(octets, &line)
+        value = value_of(data, &line)
         fields.append((name, value))
         earlier = index.setdefault(key, value)
         if len(index) > distinct:  # equal values may be one object
@@ -209,34 +210,34 @@ cdef tuple parse_lines(bytes whole, Py_ssize_t at, Py_ssize_t max_fields):
     return fields, index
 
 
-def parse_head(bytes octets not None, Py_ssize_t max_fields=100, Py_ssize_t max_line=8192):
-    cdef Octets start = octets
+def parse_head(bytes data not None, Py_ssize_t max_fields=100, Py_ssize_t max_line=8192):
+    cdef Data start = data
     cdef Line line
-    cdef Outcome outcome = look_at_request_line(start, PyBytes_GET_SIZE(octets), &line)
+    cdef Outcome outcome = look_at_request_line(start, PyBytes_GET_SIZE(data), &line)
     if outcome > LAST or line.end > max_line:
-        refuse_request_line(outcome, line.end, PyBytes_GET_SIZE(octets), max_line)
+        refuse_request_line(outcome, line.end, PyBytes_GET_SIZE(data), max_line)
     if start[line.end - 3] != c"1":
         raise HTTPError(505, "HTTP version not supported")
     cdef Known *slot = slot_of(start, line.first_end)
     method = <str> slot.text if slot.size else text_of(start, 0, line.first_end)
     target = text_of(start, line.first_end + 1, line.second_end)
-    fields, index = parse_lines(octets, line.end + 2, max_fields) if outcome == WHOLE else ([], {})
+    fields, index = parse_lines(data, line.end + 2, max_fields) if outcome == WHOLE else ([], {})
     return method, target, start[line.end - 1] - 48, fields, index
 
 
-def parse_fields(bytes octets not None, Py_ssize_t max_fields=100):
-    return parse_lines(octets, 0, max_fields) if octets else ([], {})
+def parse_fields(bytes data not None, Py_ssize_t max_fields=100):
+    return parse_lines(data, 0, max_fields) if data else ([], {})
 
 
-def check_beginning(bytes octets not None, Py_ssize_t checked=0, Py_ssize_t max_fields=100, Py_ssize_t max_line=8192):
-    cdef Octets start = octets
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(octets)
+def check_beginning(bytes data not None, Py_ssize_t checked=0, Py_ssize_t max_fields=100, Py_ssize_t max_line=8192):
+    cdef Data start = data
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
     cdef Outcome outcome
     cdef Line line
     cdef Part part = LINE
     cdef bint one_more
     if not 0 <= checked <= size:
-        raise ValueError(f"{size} octets cannot have been checked up to {checked}")
+        raise ValueError(f"{size} bytes cannot have been checked up to {checked}")
     if checked == 0:
         outcome = look_at_request_line(start, size, &line)
         if outcome > BEGUN or line.end > max_line:
@@ -247,10 +248,10 @@ def check_beginning(bytes octets not None, Py_ssize_t checked=0, Py_ssize_t max_
             raise HTTPError(505, "HTTP version not supported")
         checked = line.end + 2
     elif start[checked - 1] != c"\n":
-        part = CONTENT if octets.find(b":", octets.rfind(b"\n", 0, checked) + 1, checked) >= 0 else NAME
+        part = CONTENT if data.find(b":", data.rfind(b"\n", 0, checked) + 1, checked) >= 0 else NAME
     while True:
-        one_more = part == LINE and octets[checked : checked + 2] not in (b"", b"\r")
-        if one_more and octets.count(b"\n", 0, checked) > max_fields:
+        one_more = part == LINE and data[checked : checked + 2] not in (b"", b"\r")
+        if one_more and data.count(b"\n", 0, checked) > max_fields:
             raise HTTPError(431, "too many fields")
         outcome = look_at_field_line(start, checked, size, part, &line)
         if outcome == MALFORMED:

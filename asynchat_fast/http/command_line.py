@@ -10,7 +10,7 @@ from .._version import __version__
 from .access_log import FORMATS
 from .document_root import POLICIES
 from .files import file_handler
-from .lines import field_line
+from .response_head import field_line
 
 __all__ = ["DEFAULT_PORT", "PROGRAM", "Address", "parser"]
 

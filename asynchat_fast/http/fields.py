@@ -1,9 +1,12 @@
 """What a head says: its fields, under names in which case does not matter, and its method."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
-__all__ = ["NO_FIELDS", "Fields", "Method"]
+__all__ = ["NO_FIELDS", "Fields", "Index", "Method"]
+
+Index: TypeAlias = dict[str, str | list[str]]
+"""Fields by their names in lower case: the value, or the list of values where a name was sent several times."""
 
 
 class Fields(Mapping[str, str]):
@@ -15,7 +18,7 @@ class Fields(Mapping[str, str]):
 
     __slots__ = ("_sent", "index")
 
-    def __init__(self, sent: list[tuple[str, str]], index: dict[str, str | list[str]]) -> None:
+    def __init__(self, sent: list[tuple[str, str]], index: Index) -> None:
         self._sent = sent
         self.index = index
 

@@ -1,28 +1,33 @@
-"""``http_request_handler``: both halves of HTTP/1.1 on a channel, and what there is to override."""
+"""``http_request_handler``: HTTP/1.1 on a channel as a program sees it, and what there is to override."""
 
-import io
-import logging
 import sys
+from typing import Any
+from urllib.parse import parse_qs
 
-from ..channel import async_chat, asyncore
+from . import pages
 from .access_log import FORMATS, log_writer
-from .errors import HTTPError
-from .requests import Requests
+from .connection import State
+from .fields import NO_FIELDS, Fields, Method
+from .head import parse_head
+from .message_framing import parse_target
+from .response_bodies import Body, Data, close_source
+from .response_writer import Headers, Progress
+from .server_names import ServerNames
+from .settings import ParsedHead
 
 __all__ = ["http_request_handler"]
 
-_LONGEST_PERIOD = 60  # seconds
+_MOST_FORM_FIELDS = 10_000
+_NOT_PARSED = object()
 
-logger = logging.getLogger("asynchat_fast.http")
-
-# What RFC 9110 and 5789 define: who does not serve one of them refuses it for the target, others are not known at all.
+# What RFC 9110 and 5789 define: one that is not served is refused for the target, others are not known at all.
 _METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"])
 
-# Interned: the type's cache of methods knows no others.
-_NAMES = {method: sys.intern(f"do_{method}") for method in _METHODS}
+_NAMES = {method: sys.intern(f"do_{method}") for method in _METHODS}  # the type's cache of methods knows no others
+_OPS = {method: Method(method) for method in _METHODS}
 
 
-class http_request_handler(Requests, async_chat):
+class http_request_handler(ServerNames):
     """A connection of an HTTP/1.1 server: one request after the other is received, handled and answered.
 
     *conn* (or *sock*) is the connected socket, *addr* the address of the client, *sessions* what the program
@@ -33,175 +38,260 @@ class http_request_handler(Requests, async_chat):
     Sources: the asynchat documentation's example of this name, RFC 9110 and 9112, ``http.server``.
     """
 
-    coalesce_pushes = True
+    __slots__ = (
+        "__bad_line",
+        "__data",
+        "__write_log",
+        "body",
+        "command",
+        "headers",
+        "host",
+        "minor_version",
+        "op",
+        "path",
+        "target",
+        "trailers",
+    )
 
-    _http_ends_loop = asyncore.ExitNow
-
-    head_timeout = 20
-    """Seconds from the first octet of a head to its end (number); then the answer is 408."""
-
-    body_timeout = 20
-    """Seconds that a body may take, and one more for each ``min_body_rate`` octets of it (number); then it is 408."""
-
-    min_body_rate = 1000
-    """Octets a second (number), see ``body_timeout``."""
-
-    keep_alive_timeout = 30
-    """Seconds between two requests, and before the first (number), after which the connection is closed."""
-
-    write_timeout = 30
-    """Seconds for which the client may take nothing of what waits to be sent (number)."""
-
-    linger_timeout = 2
-    """Seconds that the client has to close the connection after us (number)."""
-
-    log_format = "common"
-    """The format of the access log: "common" or "combined", which has Referer and User-Agent, too."""
-
-    def __init__(self, conn=None, addr=None, sessions=None, log=None, *, sock=None, map=None):
-        self.__timer = None
-        async_chat.__init__(self, conn if sock is None else sock, map)
-        Requests.__init__(self)
+    def __init__(
+        self,
+        conn: Any = None,
+        addr: Any = None,
+        sessions: Any = None,
+        log: Any = None,
+        *,
+        sock: Any = None,
+        map: dict[int, Any] | None = None,
+    ) -> None:
+        self.__write_log = log_writer(log)
+        self.__data: Any = None
+        self.__bad_line = ""  # the request line of a head that was refused
+        self.command = self.target = self.path = self.host = ""
+        self.op: Method | str = ""
+        self.minor_version = 1
+        self.headers = self.trailers = NO_FIELDS
+        self.body = b""
+        ServerNames.__init__(self, conn if sock is None else sock, map)
         if addr is not None:
             self.addr = addr
         self.sessions = sessions
-        self.log = log
+        self.log = log  # type: ignore[method-assign]
         self.obuffer = b""
-        self.__write_log = log_writer(log)
-        self.__receives = False
-        self.__sent, self.__stalled = 0, 0.0
-        shortest = min(self.head_timeout, self.body_timeout, self.keep_alive_timeout, self.write_timeout)
-        self.__period = min(shortest / 4, _LONGEST_PERIOD)
-        self._http_watch(self.__period)
 
-    # Requests
+    # The request
 
-    def handle_request(self):
+    def parse_headers(self, data: bytes) -> ParsedHead | None:
+        """Make of *data*, a head (bytes), the attributes of the request; HTTPError if it is not to be served.
+
+        What is returned need not be: a head whose override returns None is read by the connection once more.
+        """
+        method, target, minor, fields, index = parse_head(data, self.max_fields, self.max_request_line)
+        self.command = method
+        self.op = _OPS.get(method) or Method(method)
+        self.target = target
+        self.minor_version = minor
+        self.path, self.host = parse_target(method, target, index, minor)
+        self.headers = Fields(fields, index)
+        self.trailers = NO_FIELDS
+        self.body = b""
+        self.__data = None
+        return method, minor, index
+
+    @property
+    def reading_headers(self) -> bool:
+        """Whether a head is awaited."""
+        return self._ac_connection.state in (State.IDLE, State.HEAD)
+
+    @reading_headers.setter
+    def reading_headers(self, value: bool) -> None:
+        pass  # asynchat's example assigns it, and so do programs after it: the state is the connection's
+
+    @property
+    def handling(self) -> bool:
+        """Whether a request is complete, and its response is not."""
+        return self._ac_connection.state is State.HANDLING
+
+    @handling.setter
+    def handling(self, value: bool) -> None:
+        pass  # likewise
+
+    @property
+    def cgi_data(self) -> Any:
+        """What ``parse_body()`` makes of the body, when it is first asked for; None if there is no body."""
+        if self.__data is _NOT_PARSED:
+            self.__data = self.parse_body(self.headers, self.body)
+        return self.__data
+
+    @cgi_data.setter
+    def cgi_data(self, data: Any) -> None:
+        self.__data = data
+
+    @property
+    def requestline(self) -> str:
+        """The request line (str)."""
+        return self.__bad_line or f"{self.command} {self.target} {self.request_version}"
+
+    @property
+    def close_connection(self) -> bool:
+        """Whether the connection is closed after the response (bool); may be made true before there is one."""
+        return self._ac_connection.writer.closes
+
+    @close_connection.setter
+    def close_connection(self, closes: bool) -> None:
+        self._ac_connection.writer.closes = bool(closes)
+
+    def _ac_wants_body(self) -> bool:
+        """Tell whether anybody could read the body of the request."""
+        if self.stream_body or not self.keep_body:
+            return self.stream_body
+        return type(self).handle_request is not http_request_handler.handle_request or self.__has_method()
+
+    def __has_method(self) -> bool:
+        return hasattr(self, f"do_{self.command}") or (self.command == "HEAD" and hasattr(self, "do_GET"))
+
+    def _ac_take_body(self) -> None:
+        reader = self._ac_connection.reader
+        self.body, self.trailers = reader.body, reader.trailers
+        reader.body, reader.trailers = b"", NO_FIELDS
+        self.__data = _NOT_PARSED if self.body else None
+
+    def _ac_forget_request(self, data: bytes) -> None:
+        """Have nothing of the request before stand for one that cannot be read, of which *data* has come."""
+        if not self.reading_headers:
+            return
+        self.command = "HEAD" if data.startswith(b"HEAD ") else ""  # which has no body, whatever the response
+        self.op = self.target = self.path = self.host = ""
+        self.minor_version = 1
+        self.headers = NO_FIELDS
+        self.__bad_line = data.lstrip(b"\r\n").partition(b"\r\n")[0].decode("latin-1")
+        self._ac_connection.refuse(self.command)
+
+    # What there is to override
+
+    def handle_head(self) -> None:
+        """Called when the head of a request has come, before its body is read; may respond, or set ``stream_body``."""
+
+    def handle_expect_100(self) -> bool:
+        """Tell whether to go on, for a client that waits for it before it sends the body; 100 has been sent, then.
+
+        One that returns False has responded, or lets 417 be the response.
+        """
+        self.push(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return True
+
+    def body_data(self, view: memoryview) -> None:
+        """Take *view* (memoryview), the next bytes of a body with ``stream_body``; to be overridden."""
+        raise NotImplementedError(f"{type(self).__name__} must define body_data()")
+
+    def parse_body(self, headers: Fields, data: bytes) -> Any:
+        """Return what is to be ``cgi_data``, of the *headers* (Fields) and the body *data* of a request.
+
+        That is a dict, name -> list of values (str), for a form, and *data* for anything else, be it one
+        that says it is a form.
+        """
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/x-www-form-urlencoded":
+            return data
+        try:
+            return parse_qs(data.decode(), keep_blank_values=True, max_num_fields=_MOST_FORM_FIELDS)
+        except ValueError:
+            return data
+
+    def handle_upgrade(self) -> bool:
+        """Take the connection over for another protocol, and tell whether that has been done; by default it is not.
+
+        To take it, send 101 by ``send_response()``, ``send_header()`` and ``end_headers()``, bind
+        ``collect_incoming_data`` and ``found_terminator`` of this object to what is to be called
+        from then on, and set the terminator.
+        """
+        return False
+
+    def handle_request(self) -> Any:
         """Handle the request, which is complete: call ``do_GET()`` or the like, by the method.
 
-        Whoever overrides this answers, now or later, by ``respond()``, or ``write()`` and ``finish()``,
-        or as handlers for ``http.server`` do.
+        An override responds, now or later, by ``respond()``, or ``write()`` and ``finish()``, or as handlers
+        for ``http.server`` do, and returns None.
         """
         method = getattr(self, _NAMES.get(self.command) or f"do_{self.command}", None)
+        if method is None and self.command == "HEAD":
+            method = getattr(self, "do_GET", None)
         if method is not None:
-            method()
-        elif self.command == "HEAD" and hasattr(self, "do_GET"):
-            self.do_GET()
-        elif self.command == "OPTIONS":
+            return method()
+        if self.command == "OPTIONS":
             self.respond(200, headers=[("Allow", self.__allowed())])
         elif self.command in _METHODS:
             explain = f"This address does not take {self.command}."
             self.send_error(405, explain=explain, headers=[("Allow", self.__allowed())])
         else:
             self.send_error(501)
+        return None
 
-    def __allowed(self):
+    def __allowed(self) -> str:
         methods = {name for name in _METHODS if hasattr(self, f"do_{name}")} | {"OPTIONS"}
         if "GET" in methods:
             methods.add("HEAD")
         return ", ".join(sorted(methods))
 
-    @property
-    def rfile(self):
-        """The body of the request, as a file."""
-        return io.BytesIO(self.body)
+    # The response
 
-    @property
-    def requestline(self):
-        """The request line (str)."""
-        return self._http_bad_line or f"{self.command} {self.target} {self.request_version}"
+    def respond(
+        self, status: int, body: Body = b"", headers: Headers = (), content_type: str | None = None
+    ) -> None:
+        """Answer with *status* (int) and *body*, and be done with this request.
 
-    @property
-    def request_version(self):
-        """The version of the request, "HTTP/1.1" or another minor one (str)."""
-        return f"HTTP/1.{self.minor_version}"
+        *body* is bytes-like; str, to be encoded in UTF-8; a file open for reading bytes, or a producer,
+        which is sent as the client takes it; or an iterable of bytes or str, iterated over likewise.
+        *headers* are pairs of name and value, or a mapping; *content_type* is ``default_content_type``
+        unless it is given, or among them.  RuntimeError if the request is answered already, ValueError
+        for what cannot stand in a head, TypeError for an argument of a wrong type.
+        """
+        if self.connected:
+            for item in self._ac_connection.respond(status, body, headers, content_type, self):
+                if type(item) is bytes:
+                    self.push(item)
+                else:
+                    self._ac_send([item])
+            self._ac_end_response()
+        else:
+            close_source(body)
 
-    @property
-    def client_address(self):
-        """The address of the client, ``addr`` by its name in http.server."""
-        return self.addr
+    def write(self, data: Data) -> None:
+        """Send *data* (bytes-like or str) as a part of the body; more follows, until ``finish()`` is called.
 
-    def address_string(self):
-        """Return the host of the client (str), one of IPv4 as such at an IPv6 socket, too; "-" at a unix socket."""
-        return self.addr[0].removeprefix("::ffff:") if isinstance(self.addr, tuple) else "-"
+        Without ``send_response()`` before it, the status is 200.  ValueError for more than Content-Length says.
+        """
+        if self.connected:
+            self._ac_send(self._ac_connection.write(data, self))
 
-    # Logs
+    def finish(self) -> None:
+        """Be done with this request, which was answered by ``write()``; with an empty body if it was not."""
+        connection = self._ac_connection
+        if self.connected and connection.writer.progress not in (Progress.STREAM, Progress.DONE):
+            self._ac_send(connection.finish(self))
+            self._ac_end_response()
 
-    def log_request(self, code="-", size="-"):
-        """Log a request that was answered with status *code* and a body of *size* octets."""
+    def send_error(
+        self, code: int, message: str | None = None, explain: str | None = None, headers: Headers = ()
+    ) -> None:
+        """Answer with an error page and close.
+
+        *message* and *explain* (str) are what it says, None for the usual; *headers* are as for
+        ``respond()``.  If a response has been begun, which cannot be taken back, the connection is closed
+        without one.
+        """
+        if not self._ac_connection.take_back():
+            self.close()
+            return
+        self.close_connection = True
+        self.respond(code, self.error_page(int(code), message, explain), headers, pages.HTML)
+
+    def error_page(self, code: int, message: str | None = None, explain: str | None = None) -> str:
+        """Return the page (str) for an error; see ``send_error()``."""
+        return pages.error_page(code, message, explain)
+
+    # The access log
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Log a request that was answered with status *code* and a body of *size* bytes."""
         if self.__write_log is not None:
             self.__write_log(FORMATS[self.log_format](self, code, size))
-
-    def log_message(self, format, *args):
-        """Log a message for the administrator."""
-        logger.info("%s: " + format, self.address_string(), *args)
-
-    def log_error(self, format, *args):
-        """Log an error."""
-        logger.error("%s: " + format, self.address_string(), *args)
-
-    def log_info(self, message, type="info"):
-        """Log what asyncore and the channel have to say, by Python's logging."""
-        logger.log({"error": logging.ERROR, "warning": logging.WARNING}.get(type, logging.DEBUG), "%s", message)
-
-    def _http_log_exception(self):
-        logger.exception("%s: %r was not served", self.address_string(), self.requestline)
-
-    # The connection
-
-    def recv(self, buffer_size):
-        """Receive; the end of what the client sends is told to ``handle_eof()``."""
-        self.__receives = True
-        try:
-            return async_chat.recv(self, buffer_size)
-        finally:
-            self.__receives = False
-
-    def handle_close(self):
-        """Close, but at the end of input answer what has been asked first."""
-        if self.__receives and self.connected:
-            self.handle_eof()
-        else:
-            self.close()
-
-    def handle_error(self):
-        """Log the exception that is being handled, and close."""
-        self._http_log_exception()
-        self._http_abort()
-
-    def _http_abort(self):
-        """Close at once, so that the client sees an answer that is not complete."""
-        self.close()
-
-    def close(self):
-        """Close, and drop what waits to be sent."""
-        if self.__timer is not None:
-            self.__timer.cancel()
-        super().close()
-        self.discard_buffers()
-
-    def _http_watch(self, seconds):
-        """Look in so many *seconds*, and then now and again, whether the client takes too long for something."""
-        if self.__timer is not None:
-            self.__timer.cancel()
-        self.__timer = self._ac_call_later(seconds, self.__look)
-
-    def __look(self):
-        self.__timer = None
-        status = self.__overdue() if self.connected else None
-        if status == 0:
-            self.close()
-        elif status is not None:
-            self._http_refuse(HTTPError(status, "the request took too long"))
-        if self.connected and self.__timer is None:
-            self._http_watch(self.__period)
-
-    def __overdue(self):
-        """Return the status to answer a client with that has taken too long, 0 for none; None if it has not."""
-        sent = self._ac_sent()
-        if self._ac_is_sending() and sent == self.__sent:
-            self.__stalled += self.__period
-            return 0 if self.__stalled > self.write_timeout else None
-        self.__sent, self.__stalled = sent, 0.0
-        due = self._http_due()
-        return due[1] if due is not None and due[0] <= 0 else None

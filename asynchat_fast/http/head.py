@@ -1,14 +1,150 @@
-"""Choose the head parser: the compiled one, or the plain one where that is what there is.
+"""The head parser: one strict regular expression a line, and the choice of the compiled one where there is one.
 
-The only place that chooses; ``asynchat_fast/_compiled.py`` says when, and what is said about it.
+PlainHeadParser is the specification of ``_head.pyx``.  Both parse the head of a request by RFC 9112, sections 2
+to 5, and RFC 9110, section 5.  All functions take bytes that the caller has cut, and raise HTTPError: 400 for what is
+malformed, 414 for a request line of more than *max_line* bytes, 431 for more than *max_fields* field lines, 501 for a
+method of more than 64 bytes, 505 for another major version than 1.  The first fault in the order of the bytes counts.
 """
 
-from .._compiled import is_wanted, report_missing
+import re
+from functools import reduce
+from typing import TypeAlias
 
-__all__ = ["COMPILED", "check_beginning", "parse_fields", "parse_head"]
+from .._compiled import is_wanted, report_missing
+from .errors import HTTPError
+from .fields import Index
+from .syntax import TOKEN
+
+__all__ = ["COMPILED", "PlainHeadParser", "check_beginning", "parse_fields", "parse_head"]
+
+_Fields: TypeAlias = list[tuple[str, str]]
+_Head: TypeAlias = tuple[str, str, int, _Fields, Index]
+
+_MAX_METHOD = 64  # bytes
+
+_TCHAR = TOKEN.removesuffix("+").encode()
+_TARGET = rb"[\x21\x22\x24-\x7e]"  # visible, without "#": a fragment is no part of a target (RFC 9112, section 3.2)
+_VALUE = rb"[\t\x20-\x7e\x80-\xff]*"
+
+# request-line = method SP request-target SP HTTP-version; field-line = field-name ":" OWS field-value OWS
+_METHOD = _TCHAR + rb"{1,%d}" % _MAX_METHOD
+_request_line = re.compile(rb"(%b) (%b+) HTTP/([0-9])\.([0-9])(\r\n|\r?\Z)" % (_METHOD, _TARGET)).match
+_field_line = re.compile(rb"(%b+):(%b)(\r\n|\Z)" % (_TCHAR, _VALUE)).match
+
+# What comes of a request line atom by atom: any beginning of it matches, nothing else does.
+_ATOMS = (_METHOD, b" ", _TARGET + b"+", b" ", b"H", b"T", b"T", b"P", b"/", b"[0-9]", rb"\.", b"[0-9]")
+_line_beginning = re.compile(reduce(lambda rest, atom: b"(?:%b%b)?" % (atom, rest), reversed(_ATOMS), b""))
+_long_method = re.compile(rb"%b{%d}" % (_TCHAR, _MAX_METHOD + 1)).match
+
+# What comes of a field line, and what may come from within its value or its name on; group 1 is its end.
+_VALUE_ON = rb"%b(?:(\r\n)|\r?\Z)" % _VALUE
+_NAME_ON = rb"%b*(?:\Z|:%b)" % (_TCHAR, _VALUE_ON)
+_from_value = re.compile(_VALUE_ON).match
+_from_name = re.compile(_NAME_ON).match
+_from_line = re.compile(rb"\r?\Z|%b%b" % (_TCHAR, _NAME_ON)).match  # a CR may begin the end of the head
+
+
+class PlainHeadParser:
+    """The functions of the head parser in plain Python."""
+
+    @staticmethod
+    def parse_head(data: bytes, max_fields: int = 100, max_line: int = 8192) -> _Head:
+        """Return method, target, minor version, fields and their index.
+
+        *data* is a head from the request line on, without the CRLF CRLF at its end.  The fields are pairs of the
+        name as it was sent and the value without blanks around it, obs-text in it as Latin-1, in the order sent.
+        The index has, by lower-case name, the value, or the list of values where a name was sent several times.
+        What the target, and any field, means is left to the caller.
+        """
+        line = _match_request_line(data, max_line)
+        assert line is not None  # noqa: S101 - it raises where there is none
+        fields, index = _parse_lines(data, line.end(), max_fields) if line[5] else ([], {})
+        return line[1].decode("ascii"), line[2].decode("ascii"), int(line[4]), fields, index
+
+    @staticmethod
+    def parse_fields(data: bytes, max_fields: int = 100) -> tuple[_Fields, Index]:
+        """Return fields and their index, as ``parse_head()`` does.
+
+        *data* are the field lines alone, trailers, without the CRLF CRLF at their end; maybe none.
+        """
+        return _parse_lines(data, 0, max_fields) if data else ([], {})
+
+    @staticmethod
+    def check_beginning(data: bytes, checked: int = 0, max_fields: int = 100, max_line: int = 8192) -> int:
+        """Raise what ``parse_head()`` will, whatever comes, for a head of which *data* is the beginning.
+
+        Return the offset up to which nothing is wrong, to be passed as *checked* with the same bytes and what
+        has come after them: then all calls together look at each byte of a field once, at those of the request
+        line once a call.  A CR at the very end is never wrong where a line, or the head, may end.
+        """
+        if not 0 <= checked <= len(data):
+            raise ValueError(f"{len(data)} bytes cannot have been checked up to {checked}")
+        if not checked:
+            begun = _match_request_line(data, max_line, begun=True)
+            if begun is None or begun[5] != b"\r\n":
+                return 0
+            checked = begun.end()
+        start = data.rfind(b"\n", 0, checked) + 1
+        match = _from_line if checked == start else _from_value if data.find(b":", start, checked) >= 0 else _from_name
+        while True:
+            one_more = match is _from_line and data[checked : checked + 2] not in (b"", b"\r")
+            if one_more and data.count(b"\n", 0, checked) > max_fields:
+                raise HTTPError(431, "too many fields")
+            line = match(data, checked)
+            if line is None:
+                raise HTTPError(400, "malformed field line")
+            if not line[1]:
+                return len(data.removesuffix(b"\r"))
+            checked, match = line.end(), _from_line
+
+
+def _match_request_line(data: bytes, max_line: int, begun: bool = False) -> re.Match[bytes] | None:
+    """Return the match of the request line; with *begun*, None where all there is may be the beginning of one."""
+    line = _request_line(data)
+    if line and line.end(4) <= max_line and (begun or line[5] != b"\r"):
+        if line[3] != b"1" and (line[5] == b"\r\n" or not begun):
+            raise HTTPError(505, "HTTP version not supported")
+        return line
+    if begun and (data == b"\r" or (len(data) <= max_line and _line_beginning.fullmatch(data))):
+        return None
+    if _long_method(data):
+        raise HTTPError(501, "method too long")
+    beginning = _line_beginning.match(data, 0, max_line)
+    if beginning and beginning.end() == max_line < len(data):
+        raise HTTPError(414, "request line too long")
+    raise HTTPError(400, "malformed request line")
+
+
+def _parse_lines(data: bytes, at: int, max_fields: int) -> tuple[_Fields, Index]:
+    fields: _Fields = []
+    index: Index = {}
+    more = True
+    while more:
+        if len(fields) >= max_fields:
+            raise HTTPError(431, "too many fields")
+        line = _field_line(data, at)
+        if line is None:
+            raise HTTPError(400, "malformed field line")
+        name, value = line[1].decode("ascii"), line[2].strip(b" \t").decode("latin-1")
+        fields.append((name, value))
+        key = name.lower()
+        earlier = index.get(key)
+        if earlier is None:
+            index[key] = value
+        elif isinstance(earlier, list):
+            earlier.append(value)
+        else:
+            index[key] = [earlier, value]
+        at, more = line.end(), bool(line[3])
+    return fields, index
+
 
 COMPILED = False
 """Whether heads are parsed by the compiled module (bool)."""
+
+parse_head = PlainHeadParser.parse_head
+parse_fields = PlainHeadParser.parse_fields
+check_beginning = PlainHeadParser.check_beginning
 
 if is_wanted():
     try:
@@ -17,6 +153,3 @@ if is_wanted():
         COMPILED = True
     except ModuleNotFoundError as missing:
         report_missing(missing, f"{__package__}._head")
-
-if not COMPILED:
-    from ._head_py import check_beginning, parse_fields, parse_head

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterable
 
+from .syntax import QUOTED_STRING, TOKEN
+
 __all__ = ["preferred_coding", "wants_html"]
 
 # member = ( token / "*" / media-range ) [ weight ]; the other parameters of a media range do not matter here.
-_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _match_member = re.compile(
-    rf"({_NAME}(?:/{_NAME})?)"
-    rf"""(?:[ \t]*;[ \t]*(?!q=){_NAME}=(?:{_NAME}|"[^"]*"))*"""
+    rf"({TOKEN}(?:/{TOKEN})?)"
+    rf"""(?:[ \t]*;[ \t]*(?!q=){TOKEN}=(?:{TOKEN}|{QUOTED_STRING}))*"""
     r"(?:[ \t]*;[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?",
     re.IGNORECASE,
 ).fullmatch

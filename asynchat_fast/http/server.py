@@ -43,7 +43,7 @@ class http_server(chat_server):
         self.close()
         handlers = list(self.__handlers)
         for handler in handlers:
-            handler._http_finish_soon()
+            handler._ac_finish_soon()
         if timeout is not None and handlers:
             call_later(timeout, _close_all, weakref.WeakSet(handlers), map=self._map)
 

@@ -1,7 +1,7 @@
-"""What a head means, by RFC 9110 and 9112: whom it asks for what, how its body is framed, and what comes after it.
+"""What a head says of its message, by RFC 9112: the target, how long the body is, and whether another may follow.
 
 Functions of what the head parser gives: *index* is its dict of lower-case names to a value, or to
-a list where a name was repeated.  What must not be served is an HTTPError.
+a list where a name was repeated.  What must not be served is an HTTPError, after which nothing more is read.
 """
 
 import re
@@ -9,17 +9,26 @@ from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 
 from .errors import HTTPError
+from .fields import Index
+from .syntax import BLANKS, QUOTED_STRING, TOKEN, is_token, members
 
-__all__ = ["CHUNKED", "body_length", "expects_continue", "is_persistent", "parse_target", "tokens", "wants_upgrade"]
-
-Index = dict[str, str | list[str]]
+__all__ = [
+    "CHUNKED",
+    "body_length",
+    "check_chunk_line",
+    "chunk_size",
+    "expects_continue",
+    "is_persistent",
+    "parse_target",
+    "wants_upgrade",
+]
 
 CHUNKED = -1
 """What ``body_length()`` returns for a body in chunks."""
 
+_SHORT = 64  # characters of a value that may be cached
 _MOST_DIGITS = 18  # of a length: what fits into 64 bits, whatever the digits
 
-_is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _match_authority = re.compile(
     r"(?: \[ (?: (?P<v6> [0-9A-Fa-f:.]+ ) | v[0-9A-Fa-f]+\.[\w.~!$&'()*+,;=:-]+ ) \]"
     r"  | (?: [\w.~!$&'()*+,;=-] | %[0-9A-Fa-f]{2} )+ )"
@@ -58,6 +67,7 @@ def _host(index: Index, minor: int) -> str:
 
 def parse_target(method: str, target: str, index: Index, minor: int) -> tuple[str, str]:
     """Return path and host that are asked for; the path is "*" or the authority for targets of these forms.
+    Fragments are no part of a target: the head parser refuses them.
 
     A host in the target becomes that of the *index*.
     Source: RFC 9112, section 3.2.
@@ -82,24 +92,20 @@ def parse_target(method: str, target: str, index: Index, minor: int) -> tuple[st
     return (path if path[0] in "/*" else "/" + path), match["authority"]
 
 
-def tokens(value: str | list[str]) -> list[str]:
-    """Return the members of a list of tokens, in lower case (RFC 9110, section 5.6.1)."""
-    joined = value if isinstance(value, str) else ",".join(value)
-    members = (member.strip(" \t").lower() for member in joined.split(","))
-    return [member for member in members if member]
-
-
 def is_persistent(index: Index, minor: int) -> bool:
     """Tell whether the client wants the connection to stay (RFC 9112, section 9.3)."""
     value = index.get("connection")
     if value is None:
         return minor > 0
-    options = tokens(value)
+    options = _options(value) if type(value) is str and len(value) < _SHORT else members(value)
     return "close" not in options and (minor > 0 or "keep-alive" in options)
 
 
+_options = lru_cache(maxsize=64)(members)  # nearly all clients that send some send the same
+
+
 def body_length(index: Index, minor: int) -> int:
-    """Return how many octets the body has, or CHUNKED (RFC 9112, section 6.3)."""
+    """Return how many bytes the body has, or CHUNKED (RFC 9112, section 6.3)."""
     length, coding = index.get("content-length"), index.get("transfer-encoding")
     if coding is not None:
         if length is not None:
@@ -123,7 +129,7 @@ def _check_coding(coding: str | list[str]) -> None:
         return
     joined = coding if isinstance(coding, str) else ",".join(coding)
     codings = [each.strip(" \t").lower() for each in joined.split(",")]
-    if not all(map(_is_token, codings)):
+    if not all(map(is_token, codings)):
         raise HTTPError(400, "Transfer-Encoding is not a list of codings")
     if "chunked" in codings[:-1]:
         raise HTTPError(400, "the body is not chunked last, and once")
@@ -131,15 +137,48 @@ def _check_coding(coding: str | list[str]) -> None:
 
 
 def expects_continue(index: Index, minor: int) -> bool:
-    """Tell whether the client waits for a 100 before it sends the body (RFC 9110, section 10.1.1)."""
+    """Tell whether the client waits for a 100 before it sends the body; HTTPError 417 for what else it expects.
+
+    Source: RFC 9110, section 10.1.1.
+    """
     value = index.get("expect")
     if value is None or minor == 0:
         return False
-    if tokens(value) != ["100-continue"]:
+    if set(members(value)) != {"100-continue"}:
         raise HTTPError(417, "nothing can be expected here but 100-continue")
     return True
 
 
 def wants_upgrade(index: Index, minor: int) -> bool:
     """Tell whether the client offers other protocols (RFC 9110, section 7.8)."""
-    return "upgrade" in index and minor > 0 and "upgrade" in tokens(index.get("connection", ""))
+    return "upgrade" in index and minor > 0 and "upgrade" in members(index.get("connection", ""))
+
+
+# chunk-size = 1*HEXDIG; chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
+# chunk-ext-name = token; chunk-ext-val = token / quoted-string
+_SIZE = "[0-9A-Fa-f]{1,16}"  # more digits than any size has are refused unread
+_EXTENSION = f"{BLANKS};{BLANKS}{TOKEN}(?:{BLANKS}={BLANKS}(?:{TOKEN}|{QUOTED_STRING}))?"
+_match_chunk_line = re.compile(f"({_SIZE})(?:{_EXTENSION})*".encode("latin-1")).fullmatch
+
+# What may be the beginning of a chunk line: whole extensions, then any part of one more.
+_QUOTED_PART = QUOTED_STRING.removesuffix('"') + r"(?:\\|\"?)"
+_VALUE_PART = f"{BLANKS}(?:={BLANKS}(?:{TOKEN}|{_QUOTED_PART})?)?"
+_EXTENSION_PART = f"{BLANKS}(?:;{BLANKS}(?:{TOKEN}(?:{_VALUE_PART})?)?)?"
+_begins_chunk_line = re.compile(f"{_SIZE}(?:{_EXTENSION})*(?:{_EXTENSION_PART})?\\r?".encode("latin-1")).fullmatch
+
+
+def chunk_size(line: bytes) -> tuple[int, int]:
+    """Return the size that *line*, the first of a chunk, tells, and how many bytes its extensions have.
+
+    Source: RFC 9112, section 7.1; extensions are checked and ignored.
+    """
+    match = _match_chunk_line(line)
+    if match is None:
+        raise HTTPError(400, "the size of a chunk is malformed")
+    return int(match[1], 16), len(line) - match.end(1)
+
+
+def check_chunk_line(beginning: bytes) -> None:
+    """Raise HTTPError if *beginning* (bytes) cannot become the first line of a chunk."""
+    if beginning not in (b"", b"\r") and not _begins_chunk_line(beginning):
+        raise HTTPError(400, "the size of a chunk is malformed")

@@ -1,0 +1,103 @@
+"""Deadlines: state and progress become the status for a client, or a handler, that takes too long.
+
+Nothing is noted where bytes come or go: ``look()`` is called now and then, compares with what it saw before, and
+so costs the busy nothing.  No one is late before the time is over, and at most by the time between two looks after it.
+"""
+
+import sys
+from collections.abc import Hashable
+from typing import Any
+
+from .connection import Connection, State
+from .response_writer import Progress
+from .settings import Settings
+
+__all__ = ["CLOSE", "Deadlines", "unsent_bytes"]
+
+CLOSE = 0
+"""What ``look()`` returns for a client that is owed no response."""
+
+_BODY = (State.CONTINUE, State.BODY, State.DISCARDING)
+_SIOCOUTQ = 0x5411  # of Linux: bytes that the peer has not acknowledged
+
+
+class Deadlines:
+    """What was seen of a connection at the last look, and since when it has been so."""
+
+    __slots__ = ("_credit", "_looked", "_outgoing", "_received", "_seen", "_since", "_stalled_since")
+
+    def __init__(self, now: float) -> None:
+        self._looked = self._since = self._stalled_since = now
+        self._outgoing: Hashable = None
+        self._seen: Hashable = None
+        self._credit = 0.0  # seconds that a body may still be late
+        self._received = 0  # bytes of it at the last look
+
+    def restart(self, now: float, connection: Connection) -> None:
+        """Count from *now* for the present state."""
+        self._seen = connection.state, connection.requests
+        self._since = now
+
+    def look(
+        self, now: float, connection: Connection, outgoing: Hashable, is_read: bool, settings: Settings
+    ) -> int | None:
+        """Return the status for one that has taken too long, CLOSE for none; None if nobody has.
+
+        *now* is time.monotonic(), *outgoing* a value that changes when bytes leave, None if none wait,
+        and *is_read* whether anything is received at all at the moment.
+        """
+        elapsed, self._looked = now - self._looked, now
+        state = connection.state
+        seen = state, connection.requests
+        if seen != self._seen:
+            self._seen, self._since, elapsed = seen, now, 0.0
+            self._credit, self._received = settings.body_timeout, 0
+        if outgoing != self._outgoing:
+            self._outgoing, self._stalled_since = outgoing, now
+            stalled = 0.0
+        else:
+            stalled = now - self._stalled_since if outgoing is not None else 0.0
+        if stalled > settings.write_timeout:
+            return CLOSE
+        if state is State.HANDLING or state is State.LINGERING:
+            return self._wait(now, connection, settings)
+        if not is_read or (state is State.IDLE and outgoing is not None):
+            self._since = now  # the response has not left, or what the client sends is not received
+            return None
+        if state in _BODY:
+            return self._look_at_body(connection.reader.received, elapsed, settings)
+        if state is State.HEAD:
+            return 408 if now - self._since >= settings.head_timeout else None
+        return CLOSE if state is State.IDLE and now - self._since >= settings.keep_alive_timeout else None
+
+    def _wait(self, now: float, connection: Connection, settings: Settings) -> int | None:
+        waited = now - self._since
+        if connection.state is State.LINGERING:
+            return CLOSE if waited >= settings.linger_timeout else None
+        limit = settings.response_timeout
+        is_begun = connection.writer.progress not in (Progress.NOTHING, Progress.BEGUN)
+        return 503 if limit is not None and not is_begun and waited >= limit else None
+
+    def _look_at_body(self, received: int, elapsed: float, settings: Settings) -> int | None:
+        """Give a second for each ``min_body_rate`` bytes, but never more than ``body_timeout`` ahead."""
+        gained = (received - self._received) / settings.min_body_rate
+        self._received = received
+        self._credit = min(self._credit + gained, settings.body_timeout) - elapsed
+        return 408 if self._credit <= 0 else None
+
+
+def unsent_bytes(sock: Any) -> int:
+    """Return how many bytes *sock* holds that have not left this machine, 0 where the system does not tell.
+
+    What send() took may wait in the kernel for minutes: a client that reads slowly makes progress all the same.
+    """
+    if sys.platform != "linux":
+        return 0
+    import fcntl
+    import struct
+
+    try:
+        data = fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4))
+    except (OSError, ValueError, AttributeError, TypeError):  # no socket of the kernel's, or a closed one
+        return 0
+    return int(struct.unpack("i", data)[0])

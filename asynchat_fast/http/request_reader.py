@@ -1,0 +1,208 @@
+"""The receiving half of a connection: payloads in, and what they mean out; it names the next terminator.
+
+Framing is asynchat's: each part of a message has its terminator, bytes or a number of them.  A head that comes
+at once is cut and parsed as one; what has come of a head, or of a line of a body, is checked as soon as it
+comes, so that what is wrong is refused at once.  Sends nothing, and knows no state of the connection but its own.
+"""
+
+from collections.abc import Callable
+
+from .errors import HTTPError
+from .fields import NO_FIELDS, Fields, Index
+from .head import check_beginning, parse_fields, parse_head
+from .message_framing import CHUNKED, body_length, check_chunk_line, chunk_size
+from .settings import ParsedHead, Settings
+
+__all__ = ["HEAD_END", "RequestReader"]
+
+HEAD_END, _LINE_END = b"\r\n\r\n", b"\r\n"
+_MOST_EMPTY_LINES = 8  # before a request
+_MOST_CHUNK = 1 << 62
+_MOST_EXTENSION = 1 << 12  # bytes of the extensions of one chunk
+_KEPT_AS_IT_IS = 512  # bytes of a piece of a body
+
+_Step = Callable[["RequestReader", bytes, Settings], bool]
+
+
+class RequestReader:
+    """Read one request after the other: ``read_head()``, ``begin_body()``, and then ``read_body()`` to its end."""
+
+    __slots__ = (
+        "_checked",
+        "_chunk_end",
+        "_empty_lines",
+        "_extensions",
+        "_parts",
+        "_step",
+        "_trailer_lines",
+        "_trailers_left",
+        "body",
+        "is_wanted",
+        "left",
+        "length",
+        "received",
+        "terminator",
+        "trailers",
+    )
+
+    def __init__(self) -> None:
+        self.terminator: bytes | int | None = HEAD_END
+        self.body = b""
+        self.trailers = NO_FIELDS
+        self.received = 0  # bytes of the body
+        self.length = 0  # bytes of the body as the head announces them, or CHUNKED
+        self.left = 0  # bytes of the body, or of the chunk at hand, that are still to come
+        self.is_wanted = True  # the body, by the handler
+        self._empty_lines = 0
+        self._checked = 0  # bytes of a head that comes in parts which were found right
+        self._parts: list[bytes | bytearray] = []
+
+    # Heads (RFC 9112, sections 2 to 5)
+
+    def read_head(self, data: bytes, settings: Settings) -> ParsedHead | None:
+        """Return what *data*, all up to HEAD_END, says; None for nothing but empty lines."""
+        if not data or data[0] == 13:
+            data = self._skip_empty_lines(data or HEAD_END)
+            if not data:
+                return None
+        self._empty_lines = self._checked = 0
+        parsed = settings.parse_headers(data)
+        if parsed is None:
+            method, _, minor, _, index = parse_head(data, settings.max_fields, settings.max_request_line)
+            return method, minor, index
+        return parsed
+
+    def check_head(self, data: bytes, settings: Settings) -> bool:
+        """Raise HTTPError if *data*, the beginning of a head, is wrong; tell whether more than empty lines has come."""
+        at = 0
+        while data.startswith(_LINE_END, at):
+            at += len(_LINE_END)
+        if self._empty_lines + at // len(_LINE_END) > _MOST_EMPTY_LINES:
+            raise HTTPError(400, "there are too many empty lines before the request")
+        data = data[at:]
+        if len(data) > settings.max_head:
+            raise HTTPError(431, "the head is too long")
+        if data:
+            self._checked = check_beginning(data, self._checked, settings.max_fields, settings.max_request_line)
+        return bool(data)
+
+    def _skip_empty_lines(self, data: bytes) -> bytes:
+        while data.startswith(_LINE_END):
+            data = data[len(_LINE_END) :]
+            self._empty_lines += 1
+        if self._empty_lines > _MOST_EMPTY_LINES:
+            raise HTTPError(400, "there are too many empty lines before the request")
+        return data
+
+    # Bodies (RFC 9112, sections 6 and 7)
+
+    def expect_body(self, index: Index, minor: int) -> int:
+        """Return how many bytes the body has that a head with *index* announces, or CHUNKED."""
+        self.received = 0
+        self.length = self.left = body_length(index, minor)
+        return self.length
+
+    def begin_body(self, settings: Settings) -> None:
+        """Read the body that ``length`` tells of, from now on."""
+        self._parts = []
+        if self.length != CHUNKED:
+            self.terminator = self.left
+            self._step = RequestReader._end_body
+            return
+        self._extensions = 0
+        self._trailer_lines: list[bytes] = []
+        self._trailers_left = settings.max_trailers
+        self._await_chunk()
+
+    def read_body(self, data: bytes, settings: Settings) -> bool:
+        """Read *data*, a part of the framing that is complete; tell whether the body is."""
+        return self._step(self, data, settings)
+
+    def take(self, data: bytes, settings: Settings) -> bytes:
+        """Take *data*, a part of what a numeric terminator ends; return what of it is to be streamed."""
+        left = self.left
+        if len(data) > left:
+            self._chunk_end += data[left:]
+            data = data[:left]
+            if not _LINE_END.startswith(self._chunk_end):
+                raise HTTPError(400, "a chunk does not end where its size says")
+        size = len(data)
+        self.left = left - size
+        self.received += size
+        if not self.is_wanted:
+            return b""
+        if settings.stream_body:
+            return data
+        self._keep(data)
+        return b""
+
+    def _keep(self, data: bytes) -> None:
+        # An object takes some 40 bytes beside its data: small pieces are put together.
+        parts = self._parts
+        if len(data) >= _KEPT_AS_IT_IS:
+            parts.append(data)
+        elif parts and type(parts[-1]) is bytearray:
+            parts[-1] += data
+        elif data:
+            parts.append(bytearray(data))
+
+    def _end_body(self, data: bytes, settings: Settings) -> bool:
+        self.body = b"".join(self._parts)
+        self._parts = []
+        self.terminator = HEAD_END
+        return True
+
+    def end(self) -> None:
+        """Read nothing more."""
+        self.terminator = None
+        self._parts = []
+
+    # In chunks (RFC 9112, section 7.1)
+
+    def _await_chunk(self) -> None:
+        self.terminator = _LINE_END
+        self._step = RequestReader._read_chunk_line
+
+    def check_line(self, data: bytes, settings: Settings) -> None:
+        """Raise HTTPError if *data*, the beginning of a line of a body in chunks, is wrong."""
+        if self._step is RequestReader._read_chunk_line:
+            check_chunk_line(data)
+            if len(data) > _MOST_EXTENSION:
+                raise HTTPError(413, "the extensions of a chunk are too long")
+        else:
+            if b"\r" in data[:-1] or b"\n" in data:
+                raise HTTPError(400, "a trailer has a line end of its own")
+            if len(data) > self._trailers_left:
+                raise HTTPError(431, "the trailers are too long")
+
+    def _read_chunk_line(self, data: bytes, settings: Settings) -> bool:
+        size, extension = chunk_size(data)
+        self._extensions += extension
+        if extension > _MOST_EXTENSION or self._extensions > settings.max_chunk_extensions:
+            raise HTTPError(413, "the extensions of the chunks are too long")
+        if size == 0:
+            self._step = RequestReader._read_trailer
+            return False
+        if size > _MOST_CHUNK or (self.received + size > settings.max_body and not settings.stream_body):
+            raise HTTPError(413, "the body is too large")
+        self.left = size
+        self._chunk_end = b""
+        self.terminator = size + len(_LINE_END)
+        self._step = RequestReader._end_chunk
+        return False
+
+    def _end_chunk(self, data: bytes, settings: Settings) -> bool:
+        self._await_chunk()
+        return False
+
+    def _read_trailer(self, data: bytes, settings: Settings) -> bool:
+        if not data:
+            if self._trailer_lines:
+                self.trailers = Fields(*parse_fields(_LINE_END.join(self._trailer_lines), settings.max_fields))
+            return self._end_body(data, settings)
+        self._trailers_left -= len(data) + len(_LINE_END)
+        if self._trailers_left < 0 or len(self._trailer_lines) == settings.max_fields:
+            raise HTTPError(431, "the trailers are too long")
+        parse_fields(data, 1)  # what is wrong is refused as it comes
+        self._trailer_lines.append(data)
+        return False

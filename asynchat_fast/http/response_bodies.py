@@ -1,0 +1,129 @@
+"""What the body of a response may be, and how it becomes bytes: at once, in pieces, or from a file."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, BinaryIO, Protocol, TypeAlias
+
+from ..producers import file_producer
+
+__all__ = ["BYTES", "Body", "Data", "Pieces", "Producer", "Then", "WriteFile", "as_bytes", "close_source", "source_of"]
+
+Data: TypeAlias = bytes | bytearray | memoryview | str
+"""Bytes, or a str that is sent in UTF-8."""
+
+BYTES = (bytes, bytearray, memoryview)
+
+
+class Producer(Protocol):
+    """What a channel pulls data from."""
+
+    def more(self) -> Data: ...
+
+
+Body: TypeAlias = Data | BinaryIO | Producer | Iterable[Data]
+"""All that a body may be."""
+
+
+def as_bytes(data: Data) -> bytes:
+    """Return *data* as bytes of their own."""
+    if isinstance(data, str):
+        return data.encode()
+    if not isinstance(data, BYTES):
+        raise TypeError(f"a part of a body is bytes or str, not {data!r}")
+    return bytes(data)
+
+
+def source_of(body: Any) -> tuple[Iterator[Data] | file_producer, int | None]:
+    """Return what *body* is read from and, of a file, how many bytes it has; TypeError for what is no body."""
+    if hasattr(body, "read"):
+        body = file_producer(body)
+    if isinstance(body, file_producer):
+        return body, body.remaining
+    if hasattr(body, "more"):
+        return _pieces_of(body), None
+    if isinstance(body, Mapping) or not hasattr(body, "__iter__"):
+        raise TypeError(f"body is bytes, str, a file, a producer, or an iterable of bytes or str, not {body!r}")
+    return iter(body), None
+
+
+def _pieces_of(producer: Producer) -> Iterator[Data]:
+    while piece := producer.more():
+        yield piece
+
+
+def close_source(source: object) -> None:
+    """Close *source*, of which nothing more is wanted, if it can be closed."""
+    close = getattr(source, "close", None)
+    if close is not None:
+        close()
+
+
+class Pieces:
+    """The producer of a body of unknown length, made of what *source*, an iterator, gives.
+
+    They are sent in chunks if *chunked*.  ``sent`` is how many bytes of the body have been handed out.  An
+    exception of *source* ends the body, and ``failed`` is called while it is being handled.
+    """
+
+    __slots__ = ("_chunked", "_source", "failed", "sent")
+
+    def __init__(self, source: Iterator[Data], chunked: bool) -> None:
+        self._source = source
+        self._chunked = chunked
+        self.sent = 0
+        self.failed: Callable[[], object] | None = None
+
+    def more(self) -> bytes:
+        """Return the next piece, framed; nothing at the end."""
+        try:
+            for piece in self._source:
+                data = as_bytes(piece)
+                if data:
+                    self.sent += len(data)
+                    return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
+        except Exception:
+            if self.failed is None:
+                raise
+            self.failed()
+            return b""
+        if not self._chunked:
+            return b""
+        self._chunked = False
+        return b"0\r\n\r\n"
+
+
+class Then:
+    """A producer of nothing, which calls *callback* once all before it in the queue has been sent."""
+
+    __slots__ = ("_callback",)
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self._callback = callback
+
+    def more(self) -> bytes:
+        """Call the callback, and return nothing."""
+        self._callback()
+        return b""
+
+
+class WriteFile:
+    """``wfile``: what a handler written for http.server writes its body to, by *write*."""
+
+    closed = False
+
+    def __init__(self, write: Callable[[Data], int]) -> None:
+        self.write = write
+
+    def writelines(self, pieces: Iterable[Data]) -> None:
+        """Write each of *pieces*."""
+        for piece in pieces:
+            self.write(piece)
+
+    def flush(self) -> None:
+        """Do nothing: what was written is on its way."""
+
+    def writable(self) -> bool:
+        """Tell that this can be written to."""
+        return True
+
+    def close(self) -> None:
+        """Do nothing: the response ends with the request."""

@@ -1,0 +1,85 @@
+"""The lines of the head of a response: what cannot stand in one is a ValueError, what is no value a TypeError."""
+
+import time
+from functools import lru_cache
+from http import HTTPStatus
+from typing import TypeAlias
+
+from .dates import format_date
+from .syntax import is_field_value, is_token
+
+__all__ = ["Value", "beginning", "date_line", "field_line", "status_line"]
+
+Value: TypeAlias = str | bytes | int
+"""What may be the value of a field."""
+
+_LONG = 256  # characters of a value that is too long to be cached
+
+
+@lru_cache(maxsize=256)
+def status_line(status: int, reason: str | None) -> bytes:
+    """Return the status line, with the usual reason if *reason* is None."""
+    if not isinstance(status, int):
+        raise TypeError(f"status is a number (int), not {status!r}")
+    if not 100 <= status <= 599:
+        raise ValueError(f"{status} is not the status of a response")
+    if reason is None:
+        try:
+            reason = HTTPStatus(status).phrase
+        except ValueError:
+            reason = ""
+    line = f"HTTP/1.1 {status:d} {reason}".encode("latin-1")
+    if not is_field_value(line):
+        raise ValueError(f"a reason must not have line ends in it, as {reason!r} has")
+    return line + b"\r\n"
+
+
+@lru_cache(maxsize=256)
+def beginning(status: int, reason: str | None, content_type: str, server: str) -> bytes:
+    """Return the status line, and Content-Type and Server if they are not empty; *status* is from 200 on."""
+    lines = [status_line(status, reason)]
+    if status < 200:
+        raise ValueError(f"{status} is not the status of a response that ends a request")
+    if not isinstance(content_type, str):
+        raise TypeError(f"content_type is a str, not {content_type!r}")
+    if content_type:
+        lines.append(field_line("Content-Type", content_type))
+    if server:
+        lines.append(field_line("Server", server))
+    return b"".join(lines)
+
+
+def field_line(name: str, value: Value) -> bytes:
+    """Return the line of a field, of *name* (str) and *value* (str, bytes or number)."""
+    if type(value) is str and len(value) < _LONG:
+        return _short_field_line(name, value)
+    return _make_field_line(name, value)
+
+
+def _make_field_line(name: str, value: Value) -> bytes:
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a field is a str, not {name!r}")
+    if not isinstance(value, (str, bytes, int)):
+        raise TypeError(f"the value of {name} is a str, bytes or a number, not {value!r}")
+    if not is_token(name):
+        raise ValueError(f"{name!r} is not the name of a field")
+    data = value if isinstance(value, bytes) else str(value).encode("latin-1")
+    if not is_field_value(data):
+        raise ValueError(f"the value of {name} must not have CR, LF or NUL in it, as {value!r} has")
+    return b"%b: %b\r\n" % (name.encode(), data)
+
+
+_short_field_line = lru_cache(maxsize=512)(_make_field_line)  # most are the same in many responses
+
+_date = (0, b"")  # the second for which it was made, and the line
+
+
+def date_line() -> bytes:
+    """Return the Date field of now."""
+    global _date
+    now = int(time.time())
+    second, line = _date
+    if now != second:
+        line = b"Date: %b\r\n" % format_date(now).encode()
+        _date = now, line
+    return line

@@ -1,0 +1,302 @@
+"""The sending half of a connection: a status and a body become a message that is framed right for its request.
+
+What it returns is to be sent in order: bytes, and producers.  Reads nothing, and knows of the request only
+what bears on the framing: ``method``, ``minor`` and ``closes``.
+Source: RFC 9110, sections 6.4, 8.6 and 15; RFC 9112, sections 6 and 7.
+"""
+
+import enum
+import re
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+from ..producers import file_producer
+from .response_bodies import BYTES, Body, Data, Pieces, as_bytes, close_source, source_of
+from .response_head import Value, beginning, date_line, field_line, status_line
+from .settings import Settings
+from .syntax import members
+
+__all__ = ["Headers", "Item", "Progress", "ResponseWriter"]
+
+Headers: TypeAlias = Mapping[str, Value] | Iterable[tuple[str, Value]]
+"""Fields to be sent: pairs of name and value, or a mapping."""
+
+Item: TypeAlias = bytes | memoryview | file_producer | Pieces
+"""What is to be sent: bytes, or a producer of them."""
+
+_JOINED_MOST = 1 << 14  # bytes of a body that leave in one piece with the head
+_QUEUED_MOST = 1 << 18  # bytes of a body after which the next request waits until they have been sent
+_UNUSUAL_METHODS = frozenset(["HEAD", "CONNECT"])
+_UNUSUAL_STATUSES = frozenset([204, 205, 304])  # without content
+_is_length = re.compile("[0-9]+").fullmatch
+
+
+class Progress(enum.Enum):
+    """How far the response to the request at hand has come; it goes down this list and never back."""
+
+    NOTHING = "nothing was said"
+    BEGUN = "there is a status, but no byte was sent"
+    BODY = "the head was sent, and the handler writes the body"
+    STREAM = "the body is read from its source as the client takes it"
+    DONE = "the response is complete"
+
+
+_NOTHING, _BEGUN, _BODY, _STREAM, _DONE = Progress
+
+
+def _pairs_of(headers: Headers) -> Iterable[tuple[str, Value]]:
+    if isinstance(headers, Mapping):
+        return headers.items()
+    if isinstance(headers, (str, bytes)) or not hasattr(headers, "__iter__"):
+        raise TypeError(f"headers are a mapping, or pairs of name and value, not {headers!r}")
+    return headers
+
+
+class ResponseWriter:
+    """Write one response after the other; ``new_request()`` begins."""
+
+    __slots__ = (
+        "_body",
+        "_bodyless",
+        "_chunked",
+        "_length",
+        "_lines",
+        "_names",
+        "_reason",
+        "awaits_finish",
+        "closes",
+        "is_plain",
+        "method",
+        "minor",
+        "progress",
+        "source",
+        "status",
+        "written",
+    )
+
+    def __init__(self) -> None:
+        self._body: object = None  # that is being sent, to be closed
+        self.source: file_producer | Pieces | None = None  # what it is read from
+        self.status = 0
+        self._lines: list[bytes] = []
+        self._names: set[str] = set()
+        self.new_request("", 1, False)
+
+    def new_request(self, method: str, minor: int, closes: bool) -> None:
+        """Begin the response to a request by *method* in HTTP/1.*minor*, after which the connection *closes* or not."""
+        self.method = method
+        self.minor = minor
+        self.is_plain = minor and method not in _UNUSUAL_METHODS  # so that its framing is that of nearly all
+        self.closes = closes
+        self.progress = _NOTHING
+        self.written = 0  # bytes of the body
+        self.awaits_finish = False  # the response is written by one who says when it ends
+
+    @property
+    def sent(self) -> int:
+        """How many bytes of the body have been handed out to be sent."""
+        source = self.source
+        if isinstance(source, Pieces):
+            return source.sent
+        if source is not None:
+            return self.written - (source.remaining or 0)
+        return self.written
+
+    @property
+    def ends_by_closing(self) -> bool:
+        """Whether the client takes the end of the connection for that of the body, which has not come yet."""
+        has_head = self.progress in (_BODY, _STREAM)
+        return has_head and self._length is None and not (self._chunked or self._bodyless)
+
+    # In one call
+
+    def respond(
+        self, status: int, body: Body, headers: Headers, content_type: str | None, settings: Settings
+    ) -> list[Item]:
+        """Return the whole response, as ``http_request_handler.respond()`` has it."""
+        if type(body) is not bytes:
+            if not isinstance(body, (str, *BYTES)):
+                return self._respond_stream(status, body, headers, content_type, settings)
+            body = as_bytes(body)  # a bytearray may be written to as soon as we return
+        size = len(body)
+        if content_type is None:
+            content_type = settings.default_content_type if size else ""
+        if headers or self.closes or not self.is_plain or status in _UNUSUAL_STATUSES:
+            self._begin(status, headers)
+            head = self._end_head(size, content_type, settings)
+            if self._bodyless:
+                body, size = b"", 0
+        else:
+            if self.progress is not _NOTHING:
+                raise RuntimeError("this request is answered already")
+            begun = beginning(status, None, content_type, settings.server_version)
+            self.status = status
+            head = b"%b%bContent-Length: %d\r\n\r\n" % (begun, date_line(), size)
+        self.written = size
+        if size <= _JOINED_MOST:
+            self.progress = _DONE
+            return [head + body]
+        self._length, self._chunked, self._bodyless = size, False, False
+        self.progress = _DONE if size <= _QUEUED_MOST else _STREAM
+        return [head, memoryview(body)]  # which is cut without copying
+
+    def _respond_stream(
+        self, status: int, body: Body, headers: Headers, content_type: str | None, settings: Settings
+    ) -> list[Item]:
+        source, length = source_of(body)
+        self._begin(status, headers)
+        head = self._end_head(length, settings.default_content_type if content_type is None else content_type, settings)
+        if self._bodyless:
+            close_source(body)
+            self.progress = _DONE
+            return [head]
+        self.progress = _STREAM
+        self._body = body
+        if isinstance(source, file_producer):
+            self.written = length or 0
+            self.source = source if length is not None else Pieces(iter(source.more, b""), self._chunked)
+        else:
+            self.source = Pieces(source, self._chunked)
+        return [head, self.source]
+
+    def stream_sent(self) -> None:
+        """Note that a body in ``STREAM`` has been sent to its end."""
+        self.abandon()
+        self.progress = _DONE
+
+    def abandon(self) -> None:
+        """Close what the body was read from."""
+        self.written = self.sent
+        body, self._body, self.source = self._body, None, None
+        close_source(body)
+
+    def _begin(self, status: int, headers: Headers = (), reason: str | None = None) -> None:
+        if self.progress is not _NOTHING:
+            raise RuntimeError("this request is answered already")
+        beginning(status, reason, "", "")  # raises for what is no status
+        self.status = status
+        self._length: int | None = None
+        self._lines, self._names = [], set()
+        for name, value in _pairs_of(headers):
+            self._add_field(name, value)
+        self._reason = reason
+
+    # Step by step, as http.server has it
+
+    def start(self, status: int, reason: str | None) -> None:
+        """Begin a response of *status*, which may be below 200."""
+        status_line(status, reason)
+        self._begin(status if status >= 200 else status + 200, (), reason)
+        self.status = status
+        self.progress = _BEGUN
+
+    def take_back(self) -> None:
+        """Forget a response of which no byte was sent."""
+        if self.progress is _BEGUN:
+            self.progress = _NOTHING
+
+    def add_header(self, name: str, value: Value) -> None:
+        """Add a field to the head."""
+        if self.progress is not _BEGUN:
+            raise RuntimeError("send_header() comes after send_response(), and before end_headers()")
+        self._add_field(name, value)
+
+    def _add_field(self, name: str, value: Value) -> None:
+        line = field_line(name, value)
+        key = name.lower()
+        if key == "content-length":
+            text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+            if self._length is not None or not _is_length(text):
+                raise ValueError(f"Content-Length is one number, not {value!r}")
+            self._length = int(text)
+        elif key == "transfer-encoding":
+            raise ValueError("how the body is framed is not for the handler to say: write it as it is")
+        elif key == "connection" and self.status >= 200:  # in a 101 it says what comes
+            self.closes |= "close" in members(value.decode("latin-1") if isinstance(value, bytes) else str(value))
+        else:
+            self._names.add(key)
+            self._lines.append(line)
+
+    def end_headers(self, settings: Settings) -> list[Item]:
+        """Return the head, after which the body is to be written; after a status below 200, another response follows."""
+        if self.progress is not _BEGUN:
+            raise RuntimeError("end_headers() comes once, after send_response()")
+        if self.status >= 200:
+            return [self._end_head(None, "", settings)]
+        self.progress = _NOTHING
+        if not self.minor:
+            return []  # HTTP/1.0 knows none of these (RFC 9110, section 15.2)
+        return [status_line(self.status, self._reason) + b"".join(self._lines) + b"\r\n"]
+
+    def write(self, data: Data, settings: Settings) -> list[Item]:
+        """Return *data* as a part of the body, after the head if that was not sent."""
+        items: list[Item] = []
+        if self.progress is _NOTHING:
+            self._begin(200)
+            items.append(self._end_head(None, settings.default_content_type, settings))
+        elif self.progress is _BEGUN:
+            items += self.end_headers(settings)
+        if self.progress is not _BODY:
+            raise RuntimeError("there is no response that this could be a part of")
+        data = as_bytes(data)
+        size = len(data)
+        if not size or self._bodyless:
+            return items
+        if self._length is not None and self.written + size > self._length:
+            raise ValueError(f"these are more bytes than the {self._length} that Content-Length says")
+        self.written += size
+        items.append(b"%x\r\n%b\r\n" % (size, data) if self._chunked else data)
+        return items
+
+    def finish(self, settings: Settings) -> list[Item]:
+        """Return the end of a response that was written; an empty one if nothing was."""
+        if self.progress is _NOTHING:
+            return self.respond(200, b"", (), None, settings)
+        items: list[Item] = []
+        if self.progress is _BEGUN:
+            if self._length is None and self.method != "HEAD":
+                self._length = 0  # a body of nothing need not come in chunks
+            items += self.end_headers(settings)
+        if self.progress is not _BODY:
+            return items
+        if self._chunked and not self._bodyless:
+            items.append(b"0\r\n\r\n")
+        elif not self._bodyless and self._length is not None and self.written < self._length:
+            self.closes = True  # the client must see that something is missing
+        self.progress = _DONE
+        return items
+
+    # The head
+
+    def _end_head(self, length: int | None, content_type: str, settings: Settings) -> bytes:
+        """Return the whole head, for a body of *length* bytes, None if that is not known."""
+        status, names = self.status, self._names
+        tunnels = self.method == "CONNECT" and status < 300
+        self._bodyless = self.method == "HEAD" or tunnels or status in _UNUSUAL_STATUSES
+        if self._length is not None:
+            if length not in (None, self._length) and not self._bodyless:
+                raise ValueError(f"Content-Length says {self._length}, and the body has {length} bytes")
+            length = self._length
+        if status == 205:
+            length = 0  # a client would wait for content (RFC 9110, section 15.3.6)
+        self._length = length
+        self._chunked = length is None and self.minor > 0 and not tunnels and status not in (204, 304)
+        if tunnels or (length is None and not self._chunked and not self._bodyless):
+            self.closes = True
+        if status in (204, 304) or tunnels or "content-type" in names:
+            content_type = ""
+        begun = beginning(status, self._reason, content_type, "" if "server" in names else settings.server_version)
+        self.progress = _BODY
+        date = b"" if "date" in names else date_line()
+        return b"%b%b%b%b\r\n" % (begun, b"".join(self._lines), date, self._framing(status, length, tunnels))
+
+    def _framing(self, status: int, length: int | None, tunnels: bool) -> bytes:
+        """Return the fields that say where the body ends, and whether the connection does."""
+        lines = b""
+        if self._chunked:
+            lines = b"Transfer-Encoding: chunked\r\n"
+        elif length is not None and not tunnels and (status not in (204, 304) or (length and status == 304)):
+            lines = b"Content-Length: %d\r\n" % length
+        if self.closes:
+            return lines + b"Connection: close\r\n"
+        return lines if self.minor else lines + b"Connection: keep-alive\r\n"
