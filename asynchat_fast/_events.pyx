@@ -72,13 +72,14 @@ cdef class EventBuffer(InputBuffer):
     @cython.critical_section
     def feed(self, data):
         """Append *data* (bytes-like), and return the iterator over the events."""
-        self._resume -= self._start
+        cdef Py_ssize_t out = self._resume - self._start
         if type(data) is bytes and self._start == size_of(<PyObject *> self._data):
             self._data = data
             self._start = self._scanned = 0
             self.fed += 1
         else:
             self._feed(data)
+        self._resume = out
         return self
 
     @property
@@ -147,8 +148,9 @@ cdef class EventBuffer(InputBuffer):
         cdef int phase = self._phase
         self._phase = NOTHING
         self._start = self._resume
-        self._carried += self._out
-        if self._kind & ~INTERRUPTED == COUNT and self._count == self._out_of:  # the callback has not set another number
+        if self._out_of < 0:
+            self._carried += self._out
+        elif self._kind & ~INTERRUPTED == COUNT and self._count == self._out_of:  # the callback has set no other number
             self._set(self._terminator - self._out)
         return phase
 
@@ -174,7 +176,7 @@ cdef class EventBuffer(InputBuffer):
             return self._cut(self._start, end)
         if end == self._start:
             return self._stop()
-        self._out_of = 0
+        self._out_of = -1
         self._phase = PART if end == size_of(<PyObject *> self._data) else LAST_PART
         self._resume = end
         self._out = end - self._start

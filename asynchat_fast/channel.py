@@ -35,12 +35,14 @@ class async_chat(Conversation, asyncore.dispatcher):
     Looked up when the channel gets its socket.  It is noticed with a delay of up to a quarter, and under ``loop()``.
     """
 
-    ac_logger: logging.Logger | None = None
+    ac_logger: Any = None
     """Where all goes that the channel logs (logging.Logger), with the traceback of a callback that failed.
 
     None is asyncore's way: errors are printed by ``log_info()``, the rest is dropped.
     """
 
+    _fileno: int | None
+    _map: dict[int, Any]
     __idle_timer: Timer | None = None
     __reads_pending = False
 
@@ -82,10 +84,9 @@ class async_chat(Conversation, asyncore.dispatcher):
         if now != progress:
             progress, quarters = now, 0
         elif quarters == 4 and self.idle_timeout:
-            quarters = 0
-            self.__idle_timer = None
+            quarters, timer = 0, self.__idle_timer
             self.handle_timeout()
-            if self.__idle_timer is not None or self._fileno is None:
+            if self.__idle_timer is not timer:
                 return  # closed, or connected anew
         if self.idle_timeout:
             quarter = self.idle_timeout / 4

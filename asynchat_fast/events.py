@@ -39,7 +39,7 @@ class PlainEventBuffer(PlainInputBuffer):
         self._phase = _NOTHING
         self._resume = 0  # where what comes after the last event begins
         self._out = 0  # bytes that the last event takes
-        self._out_of = 0  # the count of which the last event was a part
+        self._out_of = 0  # the count of which the last event was a part; negative: of a payload that ends at bytes
         self._interrupted = False
         super().__init__()
         self.unset()
@@ -102,8 +102,9 @@ class PlainEventBuffer(PlainInputBuffer):
             if phase == _COUNTED:
                 self._set(0)
                 return None
-            self._carried += self._out
-            if self._count and self._count == self._out_of:  # the callback has not set another number
+            if self._out_of < 0:
+                self._carried += self._out
+            elif self._count and self._count == self._out_of:  # the callback has set no other number
                 self._set(self._terminator - self._out)
         if not self or phase == _LAST_PART:
             self._stop()
@@ -133,7 +134,7 @@ class PlainEventBuffer(PlainInputBuffer):
             return self._hand_out(end, _WHOLE, self._resume)
         if end == self._start:
             self._stop()
-        self._out_of = 0
+        self._out_of = -1
         return self._hand_out(end, _PART if end == len(self._data) else _LAST_PART)
 
     def _stop(self) -> NoReturn:

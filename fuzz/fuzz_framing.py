@@ -4,7 +4,7 @@ import sys
 
 import atheris
 
-from asynchat_fast import _framing, framing
+from asynchat_fast import _events, _framing, events, framing
 
 TERMINATORS = (
     b"\n",
@@ -107,7 +107,7 @@ def outcome(step, buffer):
     """Return what *step* returns or raises, and all that can be seen of *buffer* then."""
     try:
         result = step(buffer)
-    except (TypeError, ValueError, framing.Interrupted) as error:
+    except (TypeError, ValueError, events.Interrupted) as error:
         result = type(error)
     set_to = getattr(buffer, "terminator", "unset")
     return result, set_to, buffer.unread, len(buffer), buffer.fed, bool(buffer.overlong)
@@ -128,7 +128,7 @@ def test_one_input(raw):
     if data.ConsumeBool():
         compare(data, INPUT_STEPS, _framing.InputBuffer(), framing.PlainInputBuffer())
     else:
-        compare(data, EVENT_STEPS, _framing.EventBuffer(), framing.PlainEventBuffer())
+        compare(data, EVENT_STEPS, _events.EventBuffer(), events.PlainEventBuffer())
 
 
 if __name__ == "__main__":

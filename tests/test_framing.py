@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given
@@ -1045,7 +1046,11 @@ def follow(buffer, step, *args):
 
 @pytest.fixture(scope="module")
 def compiled():
-    return pytest.importorskip("asynchat_fast._framing", reason="the compiled module has not been built")
+    modules = [
+        pytest.importorskip(f"asynchat_fast.{name}", reason="the compiled module has not been built")
+        for name in ("_framing", "_events")
+    ]
+    return SimpleNamespace(**vars(modules[0]) | vars(modules[1]))
 
 
 @given(terminators, limits, st.booleans(), steps)

@@ -161,9 +161,9 @@ class TestAttributesOfTheProgram:
 
     # FAULT: docs/reference.md lacks ac_logger, pause_reading, resume_reading
     def test_names_of_ours_are_documented_or_cannot_be_met(self, reference):
-        """No program gives an attribute of its own a name that begins with _ac_, or with the name of a class of ours."""
+        """No program gives an attribute of its own a name that begins with _ac_ or names a class of ours."""
         ours = set(dir(async_chat)) - set(dir(reference.async_chat))
-        hidden = tuple(f"_{cls.__name__}__" for cls in async_chat.__mro__) + ("_ac_",)
+        hidden = ("_ac_", *(f"_{cls.__name__}__" for cls in async_chat.__mro__))
         page = Path(__file__).parents[1] / "docs" / "reference.md"
         documented = set(re.findall(r"`(\w+)", page.read_text(encoding="utf-8")))
         assert {
@@ -173,7 +173,7 @@ class TestAttributesOfTheProgram:
     def test_names_on_an_object_are_asynchats_or_cannot_be_met(self, reference, pair, map):
         channel = async_chat(pair[0], map)
         asynchats = set(vars(reference.async_chat(pair[1], {})))
-        hidden = tuple(f"_{cls.__name__}__" for cls in async_chat.__mro__) + ("_ac_",)
+        hidden = ("_ac_", *(f"_{cls.__name__}__" for cls in async_chat.__mro__))
         assert [name for name in vars(channel) if name not in asynchats and not name.startswith(hidden)] == []
 
     @pytest.mark.parametrize("makes", [True, False], ids=["", "without __init__"])
@@ -434,18 +434,17 @@ class TestTLS:
 
         channel = Echo(ours, map)
         channel.handle_read()  # which begins the handshake
-        lines = b"".join(b"line %d\n" % number for number in range(5000))
+        lines = b"".join(b"line %d\n" % number for number in range(500))
 
         def converse(sock):
-            sent = threading.Thread(target=sock.sendall, args=(lines,))
-            sent.start()
-            got = receive_exactly(sock, len(lines))
-            sent.join()
-            return got
+            for _ in range(20):
+                sock.sendall(lines)
+                assert receive_exactly(sock, len(lines)) == lines
+            return True
 
         ended = connect(converse)
         run_until(ended.done)
-        assert ended.result() == lines
+        assert ended.result()
         stands_still()
 
     @pytest.mark.parametrize("size", [100, 1000, 16384, 65536])
@@ -892,7 +891,7 @@ class TestErrorsOfHooks:
         assert b"".join(sent).startswith(b"bytes")
         assert sorted(b"".join(sent)[5:]) == sorted(b"01234")
 
-    # FAULT: OutputQueue.end() raises before it lets go
+    # FAULT: initiate_send() does not leave the queue where end() raises
     @pytest.mark.parametrize("item", [b"bytes", bytearray(b"bytes")], ids=["bytes", "bytearray"])
     @pytest.mark.parametrize("count", ["5", 1.5])
     def test_a_send_that_returns_no_count_is_an_error_that_can_be_survived(self, pair, map, both_buffers, item, count):

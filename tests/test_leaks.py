@@ -24,7 +24,7 @@ except ImportError:  # PyPy
 
 import asynchat_fast
 from asynchat_fast import conversation
-from asynchat_fast.framing import Interrupted
+from asynchat_fast.events import Interrupted
 from asynchat_fast.http.errors import HTTPError
 
 ROUNDS = 10

@@ -52,7 +52,8 @@ def read_beyond():
 
 def frame():
     framing = importlib.import_module("asynchat_fast._framing")
-    errors = importlib.import_module("asynchat_fast.framing")
+    compiled_events = importlib.import_module("asynchat_fast._events")
+    events = importlib.import_module("asynchat_fast.events")
     terminators = (b"\n", b"\r\n", b"\r\n.\r\n", guarded(b"\r\n.\r\n.\r\n"), guarded(b"aaaaaaab"), 5, None)
     # Short: where a search goes badly bytes.find() takes over, which looks at the NUL that ends all bytes.
     for stream in (b"\r\n.\r\n.\r\n\r\n.\r", b"\n.\r\n.\r\r\n", b"aaaaaaabaaaaa", b"\r\r\r\r\r\r"):
@@ -63,11 +64,11 @@ def frame():
                 list(buffer)
                 buffer.take_partial()
                 for most in (None, 3):
-                    buffer = framing.EventBuffer()
+                    buffer = compiled_events.EventBuffer()
                     buffer.set_options(most, False)
                     buffer.terminator = terminator
                     for _ in range(2):
-                        with contextlib.suppress(errors.Interrupted):
+                        with contextlib.suppress(events.Interrupted):
                             list(buffer.feed(data))
                         buffer.overlong = False
                 if type(terminator) is bytes:

@@ -8,7 +8,7 @@ import pytest
 
 from asynchat_fast.conversation import Conversation
 from asynchat_fast.eventloop.timers import Timers
-from asynchat_fast.framing import Interrupted
+from asynchat_fast.events import Interrupted
 
 THREADS = 4
 ROUNDS = 300
@@ -31,6 +31,11 @@ def compiled():
     return pytest.importorskip("asynchat_fast._framing", reason="the compiled module has not been built")
 
 
+@pytest.fixture
+def compiled_events():
+    return pytest.importorskip("asynchat_fast._events", reason="the compiled module has not been built")
+
+
 def test_a_compiled_buffer_gives_each_line_once(compiled):
     """Every method is one step: what several threads feed in whole lines, they get in whole lines."""
     buffer = compiled.InputBuffer(b"\n")
@@ -49,8 +54,8 @@ def test_a_compiled_buffer_gives_each_line_once(compiled):
     assert sorted(sum(taken, [*buffer])) == sorted(expected)
 
 
-def test_a_compiled_event_buffer_gives_each_line_once(compiled):
-    buffer = compiled.EventBuffer()
+def test_a_compiled_event_buffer_gives_each_line_once(compiled_events):
+    buffer = compiled_events.EventBuffer()
     buffer.terminator = b"\n"
 
     def feed_and_pull(name):

@@ -1,12 +1,11 @@
 """``loop()``: ``asyncore.loop()`` with registrations that persist, and timers."""
 
 import select
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from .._asyncore import asyncore
-from .maps import SocketMap, set_timer
+from .maps import set_timer
 from .reactor import Reactor
 from .timers import Timer
 
@@ -46,11 +45,3 @@ def call_later(seconds: float, callback: Callable[..., object], *args: Any, map:
     then.  What *callback* raises is logged, but for what ends the loop.  ValueError for a negative number.
     """
     return set_timer(asyncore.socket_map if map is None else map, seconds, callback, args)
-
-
-# Not where others than asyncore hold its map, who would not see another in its place; and not in a function, as it
-# depends on the version how many references a call adds.
-if type(asyncore.socket_map) is dict and not (
-    asyncore.socket_map or (hasattr(sys, "getrefcount") and sys.getrefcount(asyncore.socket_map) > 2)
-):
-    asyncore.socket_map = SocketMap()

@@ -1,9 +1,11 @@
 """``SocketMap``, an asyncore map that tells the loop what changes in it; and what the loop keeps for each map."""
 
+import sys
 from collections.abc import Callable
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from .._asyncore import asyncore
 from .timers import Timer, Timers
 
 if TYPE_CHECKING:
@@ -137,3 +139,11 @@ def set_timer(map: Map, seconds: float, callback: Callable[..., object], args: t
             raise
     kept.wake()
     return timer
+
+
+# Not where others than asyncore hold its map, as they would not see another in its place; and not in a function, as
+# the number of references that a call adds depends on the version.
+if type(asyncore.socket_map) is dict and not (
+    asyncore.socket_map or (hasattr(sys, "getrefcount") and sys.getrefcount(asyncore.socket_map) > 2)
+):
+    asyncore.socket_map = SocketMap()
