@@ -1372,13 +1372,14 @@ class TestOtherThreads:
             assert arrived.wait(PATIENCE)
             channel.close()
 
-    def test_readable_is_rebound(self, served):
+    def test_readable_is_rebound(self, served, socket_map):
         channel, peer = served
         arrived = threading.Event()
         channel.on_line = lambda line: arrived.set()
-        channel.readable = lambda: False
+        for readable in (False, True):
+            channel.readable = lambda readable=readable: readable
+            socket_map.touch(channel._fileno)
         peer.sendall(b"line\n")
-        channel.readable = lambda: True
         assert arrived.wait(PATIENCE)
 
     def test_many_at_once(self, served, socket_map, connect_into):
