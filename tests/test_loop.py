@@ -1274,6 +1274,9 @@ class TestExhaustion:
 EXHAUSTED = """
 import os, resource, socket, time
 from asynchat_fast import asyncore, loop
+from asynchat_fast.eventloop import exhaustion
+
+exhaustion.PAUSE = 0.4  # so as not to take long
 
 class Acceptor(asyncore.dispatcher):
     accepted = tries = 0
@@ -1528,7 +1531,7 @@ MANY = """
 import resource, socket
 from asynchat_fast import async_chat, loop
 _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-limit = 20_100 if limit == resource.RLIM_INFINITY else min(limit, 20_100)
+limit = 5_100 if limit == resource.RLIM_INFINITY else min(limit, 5_100)
 resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 size = (limit - 100) // 2
 if size < 1500:

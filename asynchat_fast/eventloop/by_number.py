@@ -78,7 +78,7 @@ class PollPoller:
             self._poll.register(fd, mask)
         else:
             self.masks.pop(fd, None)
-            with contextlib.suppress(KeyError):
+            with contextlib.suppress(KeyError, ValueError):
                 self._poll.unregister(fd)
 
     def poll(self, timeout: float | None) -> Events:

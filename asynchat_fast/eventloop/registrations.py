@@ -118,8 +118,8 @@ class Registrations:
             return
         if self.noting is not None and (type(channel) not in self.classes or fd in self._asked):
             self._classify(fd, type(channel))
-        mask = self._interest(fd, channel)
-        if mask == self.poller.masks.get(fd, 0) and fd not in self._unsure:
+        mask, before = self._interest(fd, channel), self.poller.masks.get(fd, 0)
+        if mask == before and (not mask or fd not in self._unsure):
             return
         self._unsure.discard(fd)
         if self.map.get(fd) is channel:
