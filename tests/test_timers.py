@@ -112,8 +112,8 @@ class TestCalls:
 
     def test_end_the_waiting_of_a_pass(self, map, later):
         made = []
-        later(A_WHILE, made.append, "call")
         start = time.monotonic()
+        later(A_WHILE, made.append, "call")
         while not made:
             loop(timeout=None, map=map, count=1)
         assert A_WHILE <= time.monotonic() - start < PATIENCE
@@ -425,8 +425,8 @@ class TestIdleTimeout:
             peer.close()
 
     def test_closes_who_is_silent(self, map, connect, capsys):
-        channel, peer = connect(A_WHILE)
         start = time.monotonic()
+        channel, peer = connect(A_WHILE)
         while channel in map.values():
             loop(timeout=PATIENCE, map=map, count=1)
         assert A_WHILE <= time.monotonic() - start < PATIENCE
