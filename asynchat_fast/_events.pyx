@@ -5,7 +5,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 
-from ._framing cimport COUNT, HELD, INTERRUPTED, NEEDLE, InputBuffer, search_find, size_of, start_of
+from ._framing cimport COUNT, HELD, INTERRUPTED, NEEDLE, SEARCH_NONE, InputBuffer, search_find, size_of, start_of
 
 from .events import UNSET, Interrupted  # which that module defines before it imports this one
 
@@ -122,6 +122,8 @@ cdef class EventBuffer(InputBuffer):
                 length = size_of(<PyObject *> self._needle)
                 end = search_find(start_of(<PyObject *> self._data), size_of(<PyObject *> self._data),
                                   max(self._start, self._scanned), start_of(<PyObject *> self._needle), length, &resume)
+                if end == SEARCH_NONE:
+                    self._scanned = max(self._scanned, size_of(<PyObject *> self._data) - length + 1)
                 if end < 0 or self._limit >= 0 or self._views:
                     return self._next_of_needle()
                 self._scanned = end

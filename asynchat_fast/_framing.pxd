@@ -8,6 +8,7 @@ cdef extern from "Python.h":  # of pointers, as Cython counts a reference to eac
 
 cdef extern from "_search.h":
     Py_ssize_t search_find(const char *, Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, Py_ssize_t *) nogil
+    enum: SEARCH_NONE
     enum: SEARCH_LINEAR
 
 cdef enum Kind:  # of terminators

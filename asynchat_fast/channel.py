@@ -1,7 +1,6 @@
 """``async_chat``: the conversation on an ``asyncore.dispatcher``."""
 
 import errno
-import logging
 import os
 import socket
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from .borrowed import queue_of
 from .conversation import Conversation
 from .eventloop import call_later
 from .eventloop.timers import Timer
+from .logged import logged_dispatcher
 from .pushing import send_held_back
 
 __all__ = ["async_chat", "asyncore"]
@@ -20,7 +20,7 @@ _SENDFILE_MOST = 1 << 24  # bytes at once: as much as the socket takes, but the 
 _NO_SENDFILE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOTSOCK)  # not for this file, system or socket
 
 
-class async_chat(Conversation, asyncore.dispatcher):
+class async_chat(Conversation, logged_dispatcher):
     """A channel that collects what it receives up to a terminator, and sends what is pushed.
 
     Subclasses define ``collect_incoming_data()`` and ``found_terminator()``.  *sock* is a
@@ -33,12 +33,6 @@ class async_chat(Conversation, asyncore.dispatcher):
     """Seconds without a byte received or sent after which ``handle_timeout()`` is called (number); None or 0 is never.
 
     Looked up when the channel gets its socket.  It is noticed with a delay of up to a quarter, and under ``loop()``.
-    """
-
-    ac_logger: Any = None
-    """Where all goes that the channel logs (logging.Logger), with the traceback of a callback that failed.
-
-    None is asyncore's way: errors are printed by ``log_info()``, the rest is dropped.
     """
 
     _fileno: int | None
@@ -69,6 +63,7 @@ class async_chat(Conversation, asyncore.dispatcher):
     def set_socket(self, sock: Any, map: dict[int, Any] | None = None) -> None:
         """Converse over *sock*, which is not blocking, and join *map*."""
         super().set_socket(sock, map)
+        self._ac_report()  # the map does not know yet whether the program has the queue
         self.__stop_idle_timer()
         if self.idle_timeout:
             self.__watch_idleness()
@@ -96,30 +91,6 @@ class async_chat(Conversation, asyncore.dispatcher):
         """Called when nothing was received or sent for ``idle_timeout`` seconds; logs and closes, unless overridden."""
         self.log_info(f"closing {self!r}: idle for {self.idle_timeout} seconds", "error")
         self.handle_close()
-
-    # The log
-
-    def log(self, message: str) -> None:
-        """Log *message*."""
-        if self.ac_logger is None:
-            super().log(message)
-        else:
-            self.ac_logger.info("%s", message)
-
-    def log_info(self, message: str, type: str = "info") -> None:
-        """Log *message* at the level *type*: "info", "warning" or "error"."""
-        if self.ac_logger is None:
-            super().log_info(message, type)
-        else:
-            self.ac_logger.log(getattr(logging, type.upper(), logging.INFO), "%s", message)
-
-    def handle_error(self) -> None:
-        """Log the exception that is being handled, and close, unless overridden."""
-        if self.ac_logger is None:
-            super().handle_error()
-        else:
-            self.ac_logger.exception("closing %r: uncaught exception", self)
-            self.handle_close()
 
     # What a conversation asks of its transport
 

@@ -9,17 +9,17 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ._asyncore import asyncore
 from .eventloop import call_later
 from .eventloop.exhaustion import EXHAUSTED, PAUSE, Pause
 from .eventloop.timers import Timer
+from .logged import logged_dispatcher
 
 __all__ = ["chat_server", "inherited_sockets"]
 
 _BATCH = 64  # connections accepted at once, so that the others have their turn
 
 
-class chat_server(asyncore.dispatcher):
+class chat_server(logged_dispatcher):
     """Listen at *address*, and make a *channel_class* of each connection.
 
     *address* is ``(host, port)``, with host ``""`` for all and an IPv4 or IPv6 address or a name
@@ -138,34 +138,22 @@ class chat_server(asyncore.dispatcher):
             if self.max_connections is not None:
                 self.__open.add(channel)
         except Exception as error:
-            self.__log(f"{self!r} closes the connection from {addr}: {type(error).__name__}: {error}", "error", True)
+            self.__log_failure(f"{self!r} closes the connection from {addr}: {type(error).__name__}: {error}")
             if fd in self._map:
                 with contextlib.suppress(Exception):  # it is half made
                     self._map[fd].close()
                 self._map.pop(fd, None)
             sock.close()
 
+    def __log_failure(self, message: str) -> None:
+        if self.ac_logger is None:
+            self.log_info(message, "error")
+        else:
+            self.ac_logger.exception("%s", message)
+
     def __stop_waking(self) -> None:
         if self.__waking is not None:
             self.__waking.cancel()
-
-    def log_info(self, message: str, type: str = "info") -> None:
-        """Log *message* at the level *type*: "info", "warning" or "error"."""
-        self.__log(message, type)
-
-    def __log(self, message: str, type: str, with_traceback: bool = False) -> None:
-        if self.ac_logger is None:
-            super().log_info(message, type)
-        else:
-            self.ac_logger.log(getattr(logging, type.upper(), logging.INFO), "%s", message, exc_info=with_traceback)
-
-    def handle_error(self) -> None:
-        """Log the exception that is being handled, and close."""
-        if self.ac_logger is None:
-            super().handle_error()
-        else:
-            self.__log(f"closing {self!r}: uncaught exception", "error", True)
-            self.handle_close()
 
     def handle_close(self) -> None:
         """Stop listening."""

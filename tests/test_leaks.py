@@ -234,7 +234,7 @@ def growth(workload):
     Those grow now and then; a leak does each time.
     """
     sizes = []
-    for _ in range(15):
+    for _ in range(8):
         for _ in range(ROUNDS):
             workload()
         gc.collect()

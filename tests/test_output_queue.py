@@ -331,6 +331,18 @@ class TestTheItemsOfTheProgram:
         assert queue.put(b"one")
         assert send_all(queue) == b"one"
 
+    # FAULT: both: push() asks for items and appends in two steps, and end() drops the deque between them
+    def test_are_not_lost_where_a_thread_adds_to_them_while_another_ends(self, filled):
+        queue, items = filled
+        queue.items.extend(items)
+        while data := queue.begin(SIZE):
+            mine = queue.items
+            queue.end(data, len(data))
+            if not mine:
+                mine.append(b"added")
+                assert list(queue.items) == [b"added"]
+                return
+
 
 class TestCorking:
     def test_happens_once(self, queue):
@@ -430,7 +442,8 @@ def test_what_threads_push_leaves_once_whole_and_in_the_order_of_each(both_buffe
 
 def test_threads_that_push_leave_nothing_unsent_behind(both_buffers, switching):
     """Whoever is inside sends for those who came meanwhile, or else says that something waits."""
-    for _ in range(100):
+    # FAULT: PlainOutputQueue: put(), items and end() look at _head and _deque and change them in several steps
+    for _ in range(200):
         sink = Sink(100)
         run_at_once([lambda sink=sink: sink.push(b"abc")] * 3)
         assert b"".join(sink.sent) == b"abc" * 3 or sink.writable()

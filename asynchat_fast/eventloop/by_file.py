@@ -39,7 +39,7 @@ class EpollPoller:
         if self._epoll is not None:
             if mask:
                 self._register(fd, mask, before)
-            elif before:
+            else:
                 self._unregister(fd)
         if mask:
             self.masks[fd] = mask

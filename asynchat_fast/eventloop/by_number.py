@@ -3,6 +3,7 @@
 A mask is an int of the flags below, which are ``poll(2)``'s on all systems.
 """
 
+import contextlib
 import errno
 import select
 import time
@@ -73,10 +74,12 @@ class PollPoller:
     def set(self, fd: int, mask: int) -> None:
         """See ``Poller.set()``; that a descriptor is closed is told by ``poll()``."""
         if mask:
-            self._poll.register(fd, mask)
             self.masks[fd] = mask
-        elif self.masks.pop(fd, 0):
-            self._poll.unregister(fd)
+            self._poll.register(fd, mask)
+        else:
+            self.masks.pop(fd, None)
+            with contextlib.suppress(KeyError, ValueError):
+                self._poll.unregister(fd)
 
     def poll(self, timeout: float | None) -> Events:
         """See ``Poller.poll()``."""

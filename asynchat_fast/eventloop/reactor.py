@@ -175,7 +175,11 @@ class Reactor:
     def _drain(self, fd: int, events: int) -> None:
         """Act upon an event that is for no channel: it was closed since, or somebody has called ``wake()``."""
         waker = self._waker
-        if waker is not None and fd == waker.fd and (events & INVALID or not waker.drain()):
+        if waker is None or fd != waker.fd:
+            if fd not in self._map:  # taken out by another thread while this one registered it
+                self.registrations.forget(fd)
+                self.registrations.poller.set(fd, 0)
+        elif events & INVALID or not waker.drain():
             self.close()  # a daemon has closed all descriptors
 
 

@@ -4,6 +4,7 @@ Registrations persist: a pass costs what happens in it, not what is connected.  
 into it and taken out; of a plain dict, all channels are asked in each pass.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from .._asyncore import asyncore
@@ -27,6 +28,7 @@ class Registrations:
         self.closed: list[int] = []  # descriptors found closed, whose channels are to be told
         self.exceptions = Exceptions()
         self.slow = SlowRound()
+        self._others: set[type] = set()  # classes that do not
         self._asked: set[int] = set()  # descriptors whose channels do not report
         self._unsure: set[int] = set()  # descriptors that may mean other files than those registered
         self.show(False)
@@ -55,9 +57,11 @@ class Registrations:
 
     def note_change(self, fd: int, channel: Any, events: int) -> None:
         """Have *channel* asked before the next wait, and *fd* registered anew, after *events* of its own."""
-        self._unsure.add(fd)
+        if fd not in self._asked or not isinstance(channel, asyncore.dispatcher) or is_elsewhere(channel, fd):
+            self._unsure.add(fd)
         if self.noting is not None:
-            self.noting.changed.add(fd)
+            if fd not in self._asked:
+                self.noting.changed.add(fd)
             if events & INVALID and self.channels.get(fd) is channel:
                 self.exceptions.pause(fd)  # or it would be told in each pass
 
@@ -65,8 +69,7 @@ class Registrations:
         """Ask those channels what they wait for that may have changed their mind; tell whether not to wait."""
         noting, slow = self.noting, self.slow
         if noting is None:
-            for fd in self.channels.keys() | self.map.keys():
-                self._ask_one(fd)
+            self._ask_each(self.channels.keys() | self.map.keys())
             return bool(self.closed)
         for cls, methods in self.classes.items():
             if cls.readable is not methods[0] or cls.writable is not methods[1]:  # type: ignore[attr-defined]
@@ -85,12 +88,27 @@ class Registrations:
         for _ in range(len(changed)):  # one by one, as other threads add to it
             fds.add(changed.pop())
         try:
-            for fd in fds:
-                self._ask_one(fd)
+            self._ask_each(fds)
         except BaseException:
             changed |= fds  # for the next loop()
             raise
         changed -= self._asked  # those asked in each pass need not be noted
+
+    def _ask_each(self, fds: set[int]) -> None:
+        """Ask the channels at *fds*; nearly all want what they wanted, and are asked here as quickly as may be."""
+        channels, others, masks, write_mask = self.channels, self._others, self.poller.masks, self.write_mask
+        channel_at: Callable[[int], Any] = self.map.get
+        for fd in fds.difference(self._unsure, self.exceptions.fds):
+            channel = channels.get(fd)
+            if channel is not None and channel_at(fd) is channel and type(channel) in others:
+                mask = READ | URGENT if channel.readable() else 0
+                if channel.writable() and not getattr(channel, "accepting", False):
+                    mask |= write_mask
+                if mask == masks.get(fd, 0):
+                    continue
+            self._ask_one(fd)
+        for fd in fds & (self._unsure | self.exceptions.fds):
+            self._ask_one(fd)
 
     def _ask_slowly(self, fds: list[int]) -> None:
         """Have those at *fds* asked that have changed unnoticed, or may be other files by now."""
@@ -116,10 +134,10 @@ class Registrations:
         if channel is None:
             self._unsure.discard(fd)
             return
-        if self.noting is not None and (type(channel) not in self.classes or fd in self._asked):
+        if type(channel) not in self.classes or fd in self._asked:
             self._classify(fd, type(channel))
-        mask = self._interest(fd, channel)
-        if mask == self.poller.masks.get(fd, 0) and fd not in self._unsure:
+        mask, before = self._interest(fd, channel), self.poller.masks.get(fd, 0)
+        if mask == before and (not mask or fd not in self._unsure):
             return
         self._unsure.discard(fd)
         if self.map.get(fd) is channel:
@@ -129,7 +147,10 @@ class Registrations:
                 self.closed.append(fd)
 
     def _classify(self, fd: int, cls: type) -> None:
-        if not reports(cls):
+        if self.noting is None or not reports(cls):
+            if len(self._others) > len(self.channels):
+                self._others.clear()
+            self._others.add(cls)
             self._asked.add(fd)
             return
         if len(self.classes) > len(self.channels):  # classes made by the thousand are not to be kept
