@@ -91,9 +91,9 @@ class file_producer:
     """Hand out *count* octets of *file* from *offset* on; a channel sends them without copying where it can.
 
     *file* is open for reading octets.  *offset* None is where it stands, *count* None all that there
-    is from there on: of a regular file, the size that it has now.  A file that has become shorter or been
-    written to meanwhile is a FileChanged, upon which a channel closes.  When all is handed out, or
-    nobody wants the rest, *file* is closed unless *close* is false.
+    is from there on: of a regular file, the size that it has now.  A file that has become shorter, or was
+    rewritten in its length, is a FileChanged, upon which a channel closes; one that only grew is sent
+    as promised.  When all is handed out, or nobody wants the rest, *file* is closed unless *close* is false.
     """
 
     def __init__(
@@ -133,9 +133,15 @@ class file_producer:
         return status.st_size, status.st_mtime_ns
 
     def check(self) -> None:
-        """Raise FileChanged if the file is not what it was."""
-        if getattr(self.file, "closed", False) or self._version != self._file_version():
+        """Raise FileChanged if the file is not what it was; a log that grows is."""
+        if getattr(self.file, "closed", False) or not self._is_as_promised():
             raise FileChanged(f"{getattr(self.file, 'name', self.file)!r} was changed while it was sent")
+
+    def _is_as_promised(self) -> bool:
+        now = self._file_version()
+        if self._version is None or now is None:
+            return self._version == now
+        return now[0] > self._version[0] or now == self._version
 
     def advance(self, count: int) -> None:
         """Note that *count* octets were sent without ``more()``; FileChanged if none were where some are missing."""

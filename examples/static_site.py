@@ -2,8 +2,9 @@
 
     python static_site.py [--host ADDRESS] [--port N] [DIRECTORY]
 
-"/about" is answered with about.html.  Browsers ask again, and are told that nothing has changed, for pages;
-files in "assets" they may keep for a day.  Ctrl-C ends it when what was asked for is sent, a second one at once.
+"/about" shows about.html, and "/news" leads to "/news/" where there is such a folder.  Browsers ask again, and are
+told that nothing has changed, for pages; files in "assets" they may keep for a day.  Ctrl-C ends it when what was
+asked for is sent, a second one at once.
 """
 
 import argparse
@@ -11,10 +12,13 @@ import contextlib
 import logging
 import os
 from html import escape
+from urllib.parse import unquote
 
 from asynchat_fast import loop
 from asynchat_fast.http import file_handler, http_server
 
+TYPES = {".html": "text/html; charset=utf-8"}  # pages that do not say their encoding themselves
+FIELDS = [("Content-Security-Policy", "default-src 'self'")]
 DAY = 86400  # seconds
 PATIENCE = 10  # seconds that clients have at the end
 
@@ -31,19 +35,21 @@ class Site(file_handler):
 
     list_directories = False
     log_format = "combined"
+    content_types = TYPES
+    extra_headers = FIELDS
 
     def do_GET(self):
         path, mark, query = self.path.partition("?")
         name = path.rpartition("/")[2]
-        if name and "." not in name:
+        is_folder = os.path.isdir(os.path.join(self.directory, unquote(path).lstrip("/")))
+        if name and "." not in name and not is_folder:
             self.path = f"{path}.html{mark}{query}"
         super().do_GET()
 
     def respond(self, status, body=b"", headers=(), content_type=None):
         keeps = status in (200, 206, 304) and self.path.startswith("/assets/")
         cache = f"max-age={DAY}" if keeps else "no-cache"
-        more = [("Cache-Control", cache), ("Content-Security-Policy", "default-src 'self'")]
-        super().respond(status, body, [*headers, *more], content_type)
+        super().respond(status, body, [*headers, ("Cache-Control", cache)], content_type)
 
     def error_page(self, code, message=None, explain=None):
         title = "There is no such page" if code == 404 else message or f"Error {code}"

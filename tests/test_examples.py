@@ -329,6 +329,8 @@ def site(tmp_path):
     (tmp_path / "assets").mkdir()
     (tmp_path / "index.html").write_text("<h1>First</h1>")
     (tmp_path / "about.html").write_text("<h1>About</h1>")
+    (tmp_path / "news").mkdir()
+    (tmp_path / "news" / "index.html").write_text("<h1>News</h1>")
     (tmp_path / "assets" / "large.css").write_bytes(b"a{}\n" * 100_000)
     with running("static_site.py", str(tmp_path)) as example:
         yield example
@@ -347,6 +349,9 @@ def test_site(site):
         assert fields["Cache-Control"] == "no-cache"
         assert fetch(client, "/", If_None_Match=fields["ETag"])[:2] == (304, b"")
         assert fetch(client, "/about?x=1")[:2] == (200, b"<h1>About</h1>")
+        status, _, fields = fetch(client, "/news?x=1")
+        assert (status, fields["Location"]) == (301, "/news/?x=1")
+        assert fetch(client, "/news/")[:2] == (200, b"<h1>News</h1>")
         status, body, fields = fetch(client, "/assets/large.css")
         assert (status, body, fields["Cache-Control"]) == (200, b"a{}\n" * 100_000, "max-age=86400")
         status, body, fields = fetch(client, "/<nothing>")

@@ -696,7 +696,7 @@ def rewrite(path):
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000_000))  # clocks of files may be coarse
 
 
-@pytest.mark.parametrize("change", [truncate, empty, grow, rewrite])
+@pytest.mark.parametrize("change", [truncate, empty, rewrite])
 @pytest.mark.parametrize("count", [None, len(CONTENT) - 5])
 def test_a_change_closes_the_channel(chat, pair, map, receive, run_until, path, change, count):
     pair[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
@@ -717,11 +717,23 @@ def test_a_change_closes_the_channel(chat, pair, map, receive, run_until, path, 
 
 def test_a_change_before_the_first_octet(chat, map, receive, path):
     producer = file_producer(path.open("rb"))
-    grow(path)
+    truncate(path)
     chat.push_with_producer(producer)
     assert receive() == b""
     assert not map
     assert "changed" in chat.logged[0]
+
+
+@pytest.mark.parametrize("count", [None, len(CONTENT) - 5])
+def test_a_file_that_only_grows_is_sent_as_promised(chat, pair, receive, run_until, path, count):
+    pair[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    chat.push_with_producer(file_producer(path.open("rb"), count=count))
+    chat.push(b" after")
+    run_until(lambda: select.select([pair[1]], [], [], 0)[0] and not select.select([], [pair[0]], [], 0)[1])
+    grow(path)
+    chat.close_when_done()
+    assert receive() == CONTENT[:count] + b" after"
+    assert not chat.logged
 
 
 def test_another_file_in_its_place_is_none(chat, receive, tmp_path, path):
@@ -833,7 +845,7 @@ def test_closed_with_the_channel(new_chat, map, file):
 def test_closed_after_a_change(new_chat, map, receive, path):
     with path.open("rb") as file:
         producer = file_producer(file)
-        grow(path)
+        truncate(path)
         chat = new_chat()
         chat.push_with_producer(producer)
         receive()

@@ -1,6 +1,9 @@
 """``python -m asynchat_fast.http``: what it says, whom it serves, and how it ends."""
 
+import base64
+import errno
 import http.client
+import json
 import os
 import re
 import signal
@@ -10,6 +13,7 @@ import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 
@@ -47,8 +51,10 @@ def start(tmp_path):
         line = process.stdout.readline()
         watchdog.cancel()
         found = re.fullmatch(r"Serving (.*) at http://(.*):([0-9]+)/ \.\.\.\n", line)
+        if found is None:
+            found = re.fullmatch(r"Serving (.*) at the unix socket (.*)() \.\.\.\n", line)
         assert found, line or process.communicate()
-        return SimpleNamespace(process=process, directory=found[1], host=found[2], port=int(found[3]))
+        return SimpleNamespace(process=process, directory=found[1], host=found[2], port=int(found[3] or 0))
 
     yield start
     for process in processes:
@@ -57,11 +63,16 @@ def start(tmp_path):
 
 
 def fetch(server, path="/file.txt", host="127.0.0.1", headers=None):
+    response, body = ask(server, path, host, headers)
+    return response.status, body
+
+
+def ask(server, path="/file.txt", host="127.0.0.1", headers=None):
     connection = http.client.HTTPConnection(host, server.port, timeout=PATIENCE)
     try:
         connection.request("GET", path, headers=headers or {})
         response = connection.getresponse()
-        return response.status, response.read()
+        return response, response.read()
     finally:
         connection.close()
 
@@ -97,8 +108,54 @@ def test_another_directory_is_served(start, tmp_path):
 
 def test_all_interfaces_are_served_by_default(start):
     server = start(0)
-    assert server.host in ("[::]", "0.0.0.0")
+    assert server.host == "localhost"
     assert fetch(server) == (200, b"content")
+    assert fetch(server, host="localhost") == (200, b"content")
+
+
+@posix
+def test_all_addresses_of_this_machine_are_said(start):
+    server = start(0, "--quiet")
+    server.process.send_signal(signal.SIGINT)
+    printed, _ = server.process.communicate(timeout=PATIENCE)
+    for line in printed.splitlines():
+        found = re.fullmatch(r" +and at http://(.*):([0-9]+)/", line)
+        assert found, line
+        assert int(found[2]) == server.port
+        family = socket.AF_INET6 if found[1].startswith("[") else socket.AF_INET
+        with socket.socket(family) as own:
+            own.bind((found[1].strip("[]"), 0))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["127.0.0.1:0"], [":0", "-b", "127.0.0.1"], ["-p", "0", "-b", "127.0.0.1"], ["127.0.0.1:99", "--port", "0"]],
+)
+def test_ways_to_say_the_address(start, arguments):
+    server = start(*arguments)
+    assert server.host == "127.0.0.1"
+    assert server.port not in (0, 99)
+    assert fetch(server) == (200, b"content")
+
+
+@posix
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no unix sockets")
+def test_a_unix_socket(start, tmp_path, monkeypatch):
+    server = start("./http.sock")
+    assert server.host == "http.sock"
+    monkeypatch.chdir(tmp_path)  # the whole path may be too long for a socket
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(PATIENCE)
+        client.connect("http.sock")
+        client.sendall(b"GET /file.txt HTTP/1.0\r\n\r\n")
+        received = b""
+        while data := client.recv(1000):
+            received += data
+    assert received.endswith(b"\r\n\r\ncontent")
+    status, logged = end(server, signal.SIGINT)
+    assert (status, len(logged)) == (0, 2)
+    assert logged[0].startswith("- - - [")
+    assert not (tmp_path / "http.sock").exists()
 
 
 def test_ipv6(start):
@@ -218,20 +275,26 @@ def test_an_address_in_use_is_said_in_a_line():
     assert process.stdout == ""
 
 
+def failed(arguments, capsys):
+    """Return what the command says on stderr for *arguments* with which it cannot start."""
+    with pytest.raises(SystemExit) as caught:
+        main([os.fspath(argument) for argument in arguments])
+    said = capsys.readouterr()
+    assert (caught.value.code, said.out) == (2, "")
+    return said.err
+
+
 @pytest.mark.parametrize("name", ["nothing", "file", ""])
-def test_a_directory_that_is_none_is_said_in_a_line(tmp_path, name):
+def test_a_directory_that_is_none_is_said_in_a_line(tmp_path, name, capsys):
     (tmp_path / "file").touch()
     directory = tmp_path / name if name else ""
-    process = run(0, "--directory", directory)
-    assert (process.returncode, process.stdout) == (2, "")
-    assert process.stderr == f"asynchat-fast-http: {os.fspath(directory)!r} is not a directory\n"
+    said = failed(["0", "--directory", directory], capsys)
+    assert said == f"asynchat-fast-http: {os.fspath(directory)!r} is not a directory\n"
 
 
 @pytest.mark.parametrize("address", ["no such host.invalid", "a" * 100, "1.2.3.4.5", "::1::"])
-def test_an_address_that_is_none_is_said_in_a_line(address):
-    process = run(0, "--bind", address)
-    assert (process.returncode, process.stdout) == (2, "")
-    assert re.fullmatch("asynchat-fast-http: [^\n]+\n", process.stderr)
+def test_an_address_that_is_none_is_said_in_a_line(address, capsys):
+    assert re.fullmatch("asynchat-fast-http: [^\n]+\n", failed(["0", "--bind", address], capsys))
 
 
 @pytest.mark.parametrize(
@@ -258,10 +321,140 @@ def test_version_and_help(capsys):
         "--directory",
         "--symlinks {within,follow,refuse}",
         "--log-format",
+        "--header NAME:VALUE",
+        "--auth USER:FILE",
+        "--spa",
+        "--no-listing",
+        "--error-page FILE",
+        "--hidden",
+        "examples:",
         "--quiet",
         "--version",
     ):
         assert option in told
+
+
+def test_fields_of_ones_own(start):
+    fields = ("Cache-Control: no-store", "X-A:b:c", "X-B:")
+    server = start("127.0.0.1:0", *(argument for field in fields for argument in ("--header", field)))
+    response, _ = ask(server)
+    assert [response.getheader(name) for name in ("Cache-Control", "X-A", "X-B")] == ["no-store", "b:c", ""]
+    response, _ = ask(server, "/nothing")
+    assert (response.status, response.getheader("Cache-Control")) == (404, "no-store")
+
+
+def test_options_of_the_site(start, tmp_path):
+    (tmp_path / ".hidden").write_bytes(b"hidden")
+    (tmp_path / "404.html").write_bytes(b"own page")
+    server = start(0, "-b", "127.0.0.1")
+    assert (fetch(server, "/")[0], fetch(server, "/.hidden")[0]) == (200, 404)
+    server = start(0, "-b", "127.0.0.1", "--no-listing", "--hidden", "--error-page", "404.html")
+    assert (fetch(server, "/")[0], fetch(server, "/.hidden")) == (403, (200, b"hidden"))
+    assert fetch(server, "/nothing") == (404, b"own page")
+
+
+def test_the_error_page_may_be_in_the_directory(start, tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "404.html").write_bytes(b"own page")
+    server = start(0, "-b", "127.0.0.1", "-d", "site", "--error-page", "404.html")
+    assert fetch(server, "/nothing") == (404, b"own page")
+
+
+def test_a_single_page(start, tmp_path):
+    (tmp_path / "index.html").write_bytes(b"app")
+    server = start(0, "-b", "127.0.0.1", "--spa")
+    assert fetch(server, "/route", headers={"Accept": "text/html"}) == (200, b"app")
+    assert fetch(server, "/route.js", headers={"Accept": "text/html"})[0] == 404
+
+
+@posix
+def test_a_password(start, tmp_path):
+    (tmp_path / "password").write_bytes(b"sesame\r\nmore\n")
+    server = start(0, "-b", "127.0.0.1", "--auth", "ali:password", "--log-format", "json")
+    right = {"Authorization": "Basic " + base64.b64encode(b"ali:sesame").decode()}
+    wrong = {"Authorization": "Basic " + base64.b64encode(b"ali:barley").decode()}
+    assert [fetch(server, headers=headers)[0] for headers in (None, wrong, right)] == [401, 401, 200]
+    status, logged = end(server, signal.SIGINT)
+    assert status == 0
+    assert [json.loads(line)["status"] for line in logged[:3]] == [401, 401, 200]
+    assert not any("sesame" in line or right["Authorization"][6:] in line for line in logged)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--header", "Cache-Control"], "NAME:VALUE"),
+        (["--header", "a b: c"], "NAME:VALUE"),
+        (["--header", ": c"], "NAME:VALUE"),
+        (["--header", "a: b\r\nc: d"], "NAME:VALUE"),
+        (["--header", "a: ☃"], "NAME:VALUE"),
+        (["--header", "Content-Length: 3"], "made by the server"),
+        (["--auth", "me"], "USER:FILE"),
+        (["--auth", ":file"], "USER:FILE"),
+        (["--auth", "me:missing"], "cannot be read"),
+        (["--auth", "me:empty"], "is empty"),
+        (["--error-page", "missing"], "is not a file"),
+        (["."], "--directory"),
+        (["localhost"], "ADDRESS:PORT"),
+        (["localhost:http"], "is not a port"),
+        (["::1:8000"], "ADDRESS:PORT"),
+        (["./some.sock", "--port", "1"], "unix socket"),
+    ],
+)
+def test_mistakes_are_said_in_words(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").touch()
+    said = failed(arguments, capsys).splitlines()[-1]
+    assert said.startswith("asynchat-fast-http: ")
+    assert words in said
+
+
+@posix
+def test_a_file_in_the_place_of_a_socket_is_left_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_bytes(b"precious")
+    assert "it is a file" in failed(["./file"], capsys)
+    assert (tmp_path / "file").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    ("error", "port", "words"),
+    [
+        (OSError(errno.EADDRINUSE, "used"), 8123, "port 8123 is in use; try --port 0"),
+        (PermissionError(errno.EACCES, "no"), 80, "port 80 needs root; try 8080"),
+        (PermissionError(errno.EACCES, "no"), 443, "port 443 needs root; try 8443"),
+        (PermissionError(errno.EACCES, "not today"), 8123, "not today"),
+        (OSError(errno.EADDRNOTAVAIL, "none"), 8123, "no such address"),
+        (socket.gaierror(socket.EAI_NONAME, "who"), 8123, "no host of this name"),
+        (UnicodeError("label too long"), 8123, "label too long"),
+    ],
+)
+@pytest.mark.parametrize("bind", [None, "127.0.0.1"])
+def test_why_an_address_cannot_be_had_is_said_in_words(error, port, words, bind, capsys):
+    with patch("asynchat_fast.http.__main__.http_server", side_effect=error):
+        said = failed([str(port), *(["--bind", bind] if bind else [])], capsys)
+    assert words in said
+    assert said.count("\n") == 1
+
+
+@posix
+@pytest.mark.parametrize(("variables", "colours"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_a_terminal_gets_colours(tmp_path, variables, colours):
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    environment = {name: ENVIRONMENT[name] for name in ENVIRONMENT if name not in ("NO_COLOR", "TERM")} | variables
+    process = subprocess.Popen(
+        [*COMMAND, "127.0.0.1:0"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=theirs, text=True
+    )
+    try:
+        port = int(process.stdout.readline().split(":")[-1].partition("/")[0])
+        assert fetch(SimpleNamespace(port=port), "/nothing")[0] == 404
+        assert (b"\x1b[33m404\x1b[0m" in os.read(ours, 1000)) is colours
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_a_connection_that_fails_is_no_end(start):

@@ -1,91 +1,154 @@
 """Serve the files of a directory, as ``python -m http.server`` does."""
 
 import argparse
+import contextlib
+import errno
 import os
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-from .. import __version__, asyncore, loop
-from .access_log import FORMATS
+from .. import asyncore, loop
+from .command_line import DEFAULT_PORT, PROGRAM, Address, parser
 from .files import file_handler
 from .server import http_server
-from .trees import POLICIES
 
 __all__ = ["main"]
 
-_PROGRAM = "asynchat-fast-http"
 _GRACE = 10  # seconds that clients have for what they asked for, when the server is told to end
+_FIRST_FREE_PORT = 1024  # ports below it are for root, on most systems
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what *arguments* say (strs), None for those of the command line."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     if not os.path.isdir(options.directory):
         _fail(f"{options.directory!r} is not a directory")
+    handler_class = _handler_class(options)
+    address = _address(options)
+    server = _listen(address, handler_class, None if options.quiet else sys.stderr)
     try:
-        server = http_server((options.bind, options.port), _handler_class(options), log=_log(options))
-    except (OSError, UnicodeError) as error:  # UnicodeError: what cannot be the name of a host
-        _fail(str(getattr(error, "strerror", None) or error))
-    host, port = server.addr[:2]
-    where = f"[{host}]" if ":" in host else host
-    try:
-        if threading.current_thread() is threading.main_thread():  # no other may deal with signals
+        if threading.current_thread() is threading.main_thread():  # no other thread may set signal handlers
             _Wakening(server)
-        directory = _printable(os.path.abspath(options.directory))
-        print(f"Serving {directory} at http://{where}:{port}/ ...", flush=True)
+        _announce(os.path.abspath(options.directory), server)
         loop()
     except KeyboardInterrupt:
-        print(f"{_PROGRAM}: interrupted", file=sys.stderr)
+        _say("interrupted")
     finally:
         asyncore.close_all(ignore_all=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=_PROGRAM, description="Serve the files of a directory over HTTP.")
-    parser.add_argument("port", nargs="?", type=_port, default=8000, help="where to listen (default: 8000; 0: any)")
-    parser.add_argument("-b", "--bind", metavar="ADDR", default="", help="address to listen at (default: all)")
-    parser.add_argument(
-        "-d", "--directory", metavar="DIR", default=os.curdir, help="what to serve (default: the current directory)"
-    )
-    parser.add_argument(
-        "--symlinks",
-        choices=POLICIES,
-        default=file_handler.symlinks,
-        help="follow symbolic links that stay within the directory, or all, or refuse them (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--log-format", choices=sorted(FORMATS), default="common", help="of the access log (default: %(default)s)"
-    )
-    parser.add_argument("-q", "--quiet", action="store_true", help="write no access log")
-    parser.add_argument("--version", action="version", version=f"asynchat_fast {__version__}")
-    return parser
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text[:6]) < 65536 and len(text) < 6):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port, which is a number up to 65535")
-    return int(text)
+def _address(options: argparse.Namespace) -> Address:
+    """Return where to listen, as ``http_server`` has it."""
+    given: Address | int | None = options.address
+    if isinstance(given, Path):
+        if options.bind is not None or options.port is not None:
+            _fail("a unix socket has neither --bind nor --port")
+        return given
+    host, port = given if isinstance(given, tuple) else ("", DEFAULT_PORT if given is None else given)
+    # The options prevail, so that "try --port 0" can be followed by adding it to the command.
+    return (host if options.bind is None else options.bind, port if options.port is None else options.port)
 
 
 def _handler_class(options: argparse.Namespace) -> type[file_handler]:
     class handler(file_handler):
         directory = os.path.abspath(options.directory)
         symlinks = options.symlinks
+        hidden_files = options.hidden
+        list_directories = not options.no_listing
+        single_page = options.spa
+        not_found_page = _error_page(options)
+        extra_headers = tuple(options.header)
+        credentials = options.auth
         log_format = options.log_format
 
     return handler
 
 
-def _log(options: argparse.Namespace) -> Any:
-    return None if options.quiet else sys.stderr
+def _error_page(options: argparse.Namespace) -> str | None:
+    """Return the path of ``--error-page``, which may be relative to here or to the directory that is served."""
+    if options.error_page is None:
+        return None
+    given: str = options.error_page
+    for path in (given, os.path.join(options.directory, given)):
+        if os.path.isfile(path):
+            return os.path.abspath(path)
+    _fail(f"{options.error_page!r}, the page for what is not there, is not a file")
+
+
+# Listening
+
+
+def _listen(address: Address, handler_class: type[file_handler], log: Any) -> http_server:
+    try:
+        return http_server(address, handler_class, log=log)
+    except (OSError, UnicodeError, ValueError) as error:  # UnicodeError: what cannot be the name of a host
+        _fail(_in_words(error, address))
+    except AttributeError:
+        if hasattr(socket, "AF_UNIX"):
+            raise
+        _fail("this system has no unix sockets")
+
+
+def _in_words(error: Exception, address: Address) -> str:
+    """Return why *address* cannot be had, and what to do."""
+    code = getattr(error, "errno", None)
+    usual = str(getattr(error, "strerror", None) or error)
+    if isinstance(address, Path):
+        if code != errno.EADDRINUSE:
+            return usual
+        return f"cannot listen at {address}: " + ("it is in use" if address.is_socket() else "it is a file, no socket")
+    host, port = address
+    where = f"cannot listen at {_netloc(host, port)}" if host else "cannot listen"
+    if code == errno.EADDRINUSE:
+        return f"{where}: port {port} is in use; try --port 0"
+    if code in (errno.EACCES, errno.EPERM) and port < _FIRST_FREE_PORT:
+        return f"{where}: port {port} needs root; try {8443 if port == 443 else 8080}"
+    if code == errno.EADDRNOTAVAIL:
+        return f"{where}: this machine has no such address"
+    if isinstance(error, socket.gaierror):
+        return f"{where}: there is no host of this name"
+    return usual
+
+
+def _announce(directory: str, server: http_server) -> None:
+    """Print what is served, and where: first an address that can be clicked."""
+    directory = _printable(directory)
+    if not isinstance(server.addr, tuple):
+        print(f"Serving {directory} at the unix socket {_printable(os.fsdecode(server.addr))} ...", flush=True)
+        return
+    host, port = server.addr[:2]
+    everywhere = host in ("::", "0.0.0.0")  # noqa: S104 - compared, not listened at
+    print(f"Serving {directory} at http://{_netloc('localhost' if everywhere else host, port)}/ ...", flush=True)
+    if everywhere:
+        for each in _own_addresses(host == "::"):
+            print(f"        and at http://{_netloc(each, port)}/", flush=True)
+
+
+def _own_addresses(v6: bool) -> list[str]:
+    """Return the addresses by which this machine would speak to others, of IPv6, too, if *v6*."""
+    # Connecting a datagram socket sends nothing: the system only looks for the way, also to networks for documents.
+    found = []
+    for family, other in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))[: 1 + v6]:
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((other, 9))
+            found.append(str(probe.getsockname()[0]))
+    return found
+
+
+def _netloc(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+# Ending
 
 
 class _Wakening(asyncore.dispatcher):
-    """Shut *server* down when SIGTERM comes, from within the loop, as a signal may come amid anything."""
+    """Shut *server* down when SIGTERM comes, from within the loop: a signal handler may run amid anything."""
 
     def __init__(self, server: http_server) -> None:
         self.server = server
@@ -100,10 +163,10 @@ class _Wakening(asyncore.dispatcher):
 
     def handle_read(self) -> None:
         if signal.SIGTERM in self.recv(64):
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # who says it twice means it
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
             self.close()
             self.server.shut_down(_GRACE)
-            print(f"{_PROGRAM}: terminated", file=sys.stderr)
+            _say("terminated")
 
     def close(self) -> None:
         signal.set_wakeup_fd(self.wakeup_before)
@@ -117,8 +180,13 @@ def _printable(text: str) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
+def _say(message: str) -> None:
+    with contextlib.suppress(OSError):  # a disk that is full must not keep the server from ending well
+        print(f"{PROGRAM}: {message}", file=sys.stderr)
+
+
 def _fail(message: str) -> NoReturn:
-    print(f"{_PROGRAM}: {message}", file=sys.stderr)
+    _say(message)
     sys.exit(2)
 
 

@@ -1,22 +1,46 @@
-"""The access log: a line for each answer, in the formats that log analysers know."""
+"""The access log: a line for each response, in the formats that log analysers know."""
 
+import contextlib
+import json
 import logging
-import time
+import sys
+from collections import deque
 from collections.abc import Callable
 from typing import Any
+
+from .dates import clf_time, iso_time
 
 __all__ = ["FORMATS", "log_writer"]
 
 _access = logging.getLogger("asynchat_fast.http.access")
 
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), ord('"'), ord("\\"))}
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+# The logs of which it was said that they fail.  Held, as the id of one that is gone may be another's.
+_failed: deque[Any] = deque(maxlen=16)
 
 
 def log_writer(log: Any) -> Callable[[str], object] | None:
-    """Return the function that writes a line (str) to *log*, None if nobody wants any; see ``http_request_handler``."""
+    """Return a function that writes a line (str) to *log* and never raises; None if nobody wants any.
+
+    *log* is as for ``http_request_handler``; TypeError for anything else.
+    """
     if log is None:
-        return _access.info if _access.isEnabledFor(logging.INFO) else None
+        if not _access.isEnabledFor(logging.INFO):
+            return None
+        log = _access
+    write = _unguarded(log)
+
+    def write_line(line: str) -> None:
+        try:
+            write(line)
+        except Exception as error:  # a disk that is full must not cost a response
+            _say_once(log, error)
+
+    return write_line
+
+
+def _unguarded(log: Any) -> Callable[[str], object]:
     if isinstance(log, (logging.Logger, logging.LoggerAdapter)):
         return lambda line: log.info("%s", line)
     writer: Callable[[str], object]
@@ -27,8 +51,17 @@ def log_writer(log: Any) -> Callable[[str], object] | None:
         writer = log.log
         return writer
     if hasattr(log, "write"):
-        return lambda line: log.write(line + "\n")
+        return lambda line: log.write(f"{line}\n")
     raise TypeError(f"{log!r} cannot be logged to: it is no function and no logger, and has neither log() nor write()")
+
+
+def _say_once(log: Any, error: Exception) -> None:
+    if any(log is each for each in _failed):
+        return
+    _failed.append(log)
+    with contextlib.suppress(Exception):  # stderr may be the log that fails, or None
+        kind = type(error).__name__
+        print(f"asynchat_fast: the access log cannot be written ({kind}: {error}); serving goes on", file=sys.stderr)
 
 
 def _escaped(text: str) -> str:
@@ -36,24 +69,46 @@ def _escaped(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
-def _time() -> str:
-    now = time.localtime()
-    offset = now.tm_gmtoff // 60
-    zone = f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02d}{abs(offset) % 60:02d}"
-    return time.strftime(f"%d/{_MONTHS[now.tm_mon - 1]}/%Y:%H:%M:%S {zone}", now)
-
-
-def common(handler: Any, status: int | str, octets: int | str) -> str:
+def common(handler: Any, status: int | str, size: int | str) -> str:
     """Return a line in the Common Log Format."""
     request = _escaped(handler.requestline) or "-"
-    return f'{_escaped(handler.address_string())} - - [{_time()}] "{request}" {status} {octets or "-"}'
+    return f'{_escaped(handler.address_string())} - - [{clf_time()}] "{request}" {status} {size or "-"}'
 
 
-def combined(handler: Any, status: int | str, octets: int | str) -> str:
+def combined(handler: Any, status: int | str, size: int | str) -> str:
     """Return a line in the Combined Log Format."""
     referer, agent = (_escaped(handler.headers.get(name, "")) or "-" for name in ("referer", "user-agent"))
-    return f'{common(handler, status, octets)} "{referer}" "{agent}"'
+    return f'{common(handler, status, size)} "{referer}" "{agent}"'
 
 
-FORMATS = {"common": common, "combined": combined}
-"""The formats by name: functions of the handler, the status and the octets of the body that return a line."""
+def as_json(handler: Any, status: int | str, size: int | str) -> str:
+    """Return a line that is a JSON object."""
+    method, target, protocol = [*handler.requestline.split(" ", 2), "", "", ""][:3]
+    fields = {
+        "time": iso_time(),
+        "client": handler.address_string(),
+        "method": method,
+        "target": target,
+        "protocol": protocol,
+        "status": status,
+        "bytes": size,
+        "referer": handler.headers.get("referer", ""),
+        "user_agent": handler.headers.get("user-agent", ""),
+    }
+    return json.dumps(fields)
+
+
+_GREEN, _CYAN, _YELLOW, _RED, _DIM, _OFF = (f"\x1b[{code}m" for code in (32, 36, 33, 31, 2, 0))
+_COLOURS = {"2": _GREEN, "3": _CYAN, "4": _YELLOW, "5": _RED}
+
+
+def coloured(handler: Any, status: int | str, size: int | str) -> str:
+    """Return a line in the Common Log Format for a terminal: green, cyan, yellow or red by the status."""
+    request = _escaped(handler.requestline) or "-"
+    colour = _COLOURS.get(str(status)[:1], "")
+    client = f"{_escaped(handler.address_string())} - - [{clf_time()}]"
+    return f'{_DIM}{client}{_OFF} "{request}" {colour}{status}{_OFF} {size or "-"}'
+
+
+FORMATS = {"common": common, "combined": combined, "json": as_json, "coloured": coloured}
+"""The formats by name: functions of the handler, the status and the bytes of the body that return a line."""

@@ -1,77 +1,68 @@
-"""``file_handler``: the files of a directory, as HTTP has them: types, validators, ranges, listings."""
+"""``file_handler``: the files of a directory over HTTP, with types, validators, ranges and listings."""
 
+import base64
+import binascii
+import contextlib
+import hmac
 import io
-import mimetypes
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ..producers import file_producer
-from .conditions import format_date, status_for, wanted_range
+from .dates import format_date
+from .document_root import DocumentRoot, is_hidden, segments_of
 from .errors import HTTPError
 from .handler import http_request_handler
 from .listing import listing_page
-from .trees import Tree, segments_of
+from .media_types import media_type
+from .negotiation import preferred_coding, wants_html
+from .pages import HTML, PAGE_FIELDS
+from .preconditions import range_applies, status_for
+from .ranges import wanted_part
 
 __all__ = ["file_handler"]
 
-_READ_MOST = 1 << 15  # octets of a file that are read, to leave in one piece with the head
-_HTML = "text/html; charset=utf-8"
+_JOINED_MAX = 1 << 15  # bytes of a file that are read, to leave in one piece with the head
 _NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
-_LISTING_FIELDS = (_NO_SNIFFING, ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"))
-_KEEPS = (403, 404, 412, 416)  # statuses of a request that was right, but in vain
+_KEEPS = (403, 404, 412, 416)  # statuses after which the connection stays: the request was well-formed
+_CODINGS = {".zst": "zstd", ".br": "br", ".gz": "gzip"}  # by the suffix of the compressed file, the best first
 
-# What mimetypes knows on some systems only, or differently in other versions of Python.
-_TYPES = {
-    ".avif": "image/avif",
-    ".js": "text/javascript",
-    ".json": "application/json",
-    ".log": "text/plain",
-    ".md": "text/markdown",
-    ".mjs": "text/javascript",
-    ".svg": "image/svg+xml",
-    ".toml": "application/toml",
-    ".wasm": "application/wasm",
-    ".webmanifest": "application/manifest+json",
-    ".webp": "image/webp",
-    ".woff": "font/woff",
-    ".woff2": "font/woff2",
-    ".yaml": "application/yaml",
-    ".yml": "application/yaml",
-}
-_COMPRESSED = {"bzip2": "application/x-bzip2", "gzip": "application/gzip", "xz": "application/x-xz"}
+_Fields = list[tuple[str, str]]
 
-_tree = lru_cache(maxsize=64)(Tree)
+_root_of = lru_cache(maxsize=64)(DocumentRoot)
 
 
-@lru_cache(maxsize=1024)
-def _content_type(suffix: str) -> str:
-    """Return the Content-Type of files with *suffix*, "" or beginning with a dot."""
-    kind = _TYPES.get(suffix)
-    if kind is None:
-        kind, encoding = mimetypes.guess_type(f"x{suffix}")
-        if encoding is not None:
-            kind = _COMPRESSED.get(encoding)
-    if kind is None:
-        return "application/octet-stream"
-    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+class _Sent(NamedTuple):
+    """A file that is open, its status, the suffix of its coding, and the fields that say so."""
+
+    file: io.FileIO
+    status: os.stat_result
+    suffix: str
+    fields: _Fields  # of each response for it
+    coding: _Fields  # of a response with its bytes
 
 
 class file_handler(http_request_handler):
     """Serve the files of ``directory`` by GET and HEAD.
 
-    A folder is shown by its index page, or else listed.  Sources: ``http.server``; RFC 9110,
-    sections 8, 13 and 14.
+    A folder is shown by its index page, or else listed.  Where a file has a compressed one beside it, by the
+    name and ``.zst``, ``.br`` or ``.gz`` after it, clients that take that coding get it.
+    Sources: ``http.server``; RFC 9110, sections 8, 12, 13 and 14; RFC 7617.
     """
 
     directory: str | os.PathLike[str] = os.curdir
-    """What is served (str or os.PathLike); nothing outside of it is."""
+    """The directory that is served (str or os.PathLike); nothing outside of it is."""
 
     symlinks: str = "within"
     """Which symbolic links are followed (str): those that stay "within" it, all by "follow", or none by "refuse"."""
+
+    hidden_files: bool = False
+    """Whether names that begin with a dot are served and listed (bool); ``.well-known`` is in any case."""
 
     index_pages: Sequence[str] = ("index.html", "index.htm")
     """The names of the files that stand for the folder that they are in (strs), the first that is there."""
@@ -85,114 +76,222 @@ class file_handler(http_request_handler):
     content_types: Mapping[str, str] = MappingProxyType({})
     """The Content-Type (str) by suffix in lower case, such as ".txt", where it is to be another than is known."""
 
+    extra_headers: Sequence[tuple[str, str]] = ()
+    """Fields, pairs of name and value (str), of each response; they replace those of the same name but Vary."""
+
+    single_page: bool = False
+    """Whether browsers that ask for a page that is not there get the index page of ``directory`` (bool)."""
+
+    not_found_page: str | os.PathLike[str] | None = None
+    """The file (str or os.PathLike) that is sent with status 404; None for a short page."""
+
+    credentials: tuple[str, str] | None = None
+    """The user and the password (strs) without which the response is 401; None to serve everybody."""
+
+    def handle_request(self) -> Any:
+        """Handle the request if it has the ``credentials``; else respond with 401."""
+        if self.credentials is None or self.__has_credentials(*self.credentials):
+            return super().handle_request()
+        challenge = ("WWW-Authenticate", 'Basic realm="files", charset="UTF-8"')
+        self.respond(401, self.error_page(401), [challenge, *PAGE_FIELDS], HTML)
+        return None
+
+    def __has_credentials(self, user: str, password: str) -> bool:
+        scheme, _, encoded = self.headers.get("authorization", "").partition(" ")
+        try:
+            given = base64.b64decode(encoded.strip(" "), validate=True)
+        except (binascii.Error, ValueError):
+            return False
+        return scheme.lower() == "basic" and hmac.compare_digest(given, f"{user}:{password}".encode())
+
+    def respond(self, status: int, body: Any = b"", headers: Any = (), content_type: str | None = None) -> None:
+        """Respond as ``http_request_handler`` does, with ``extra_headers`` among the fields."""
+        if self.extra_headers:
+            own = {name.lower() for name, _ in self.extra_headers} - {"vary"}
+            pairs: Iterable[tuple[str, Any]] = headers.items() if isinstance(headers, Mapping) else headers
+            headers = [pair for pair in pairs if pair[0].lower() not in own]
+            headers += self.extra_headers
+            if "content-type" in own:
+                content_type = None
+        super().respond(status, body, headers, content_type)
+
+    def _ac_wants_body(self) -> bool:
+        reads = self.command not in ("GET", "HEAD") or type(self).do_GET is not file_handler.do_GET  # which reads none
+        return super()._ac_wants_body() and (reads or self.stream_body)
+
     def do_GET(self) -> None:
-        """Answer with what the path leads to."""
+        """Respond with the file or folder that the path leads to."""
         try:
             self.__serve()
         except HTTPError as error:
             if error.status not in _KEEPS:
                 raise
+            if error.status == 404 and self.not_found_page is not None and self.__send_not_found(self.not_found_page):
+                return
             page = self.error_page(error.status, explain=error.reason)
-            self.respond(error.status, page, (_NO_SNIFFING, *error.headers), _HTML)
+            self.respond(error.status, page, (*PAGE_FIELDS, *error.headers), HTML)
+
+    def __send_not_found(self, path: str | os.PathLike[str]) -> bool:
+        """Respond with the file at *path* and status 404; tell whether it could be read."""
+        try:
+            with open(path, "rb") as file:
+                page = file.read()
+        except OSError as error:
+            self.log_error("the page for status 404 cannot be read: %s", error)
+            return False
+        self.respond(404, page, [_NO_SNIFFING], self.content_type(os.fspath(path)))
+        return True
 
     def __serve(self) -> None:
         path, _, query = self.path.partition("?")
         segments, says_folder = segments_of(path)
-        tree = _tree(os.fspath(self.directory), self.symlinks)
-        if not tree.has_folder(segments):
+        if not self.hidden_files and any(map(is_hidden, segments)):
+            raise HTTPError(404, "There is no such file here.")
+        root = _root_of(os.fspath(self.directory), self.symlinks)
+        try:
+            self.__send(root, segments, says_folder, query)
+        except HTTPError as error:
+            if error.status != 404 or not self.__is_route(segments):
+                raise
+            if not self.__send_index(root, [], [("Vary", "Accept")]):
+                raise
+
+    def __is_route(self, segments: list[str]) -> bool:
+        """Tell whether the program in the index page is to make the page at *segments*."""
+        if not self.single_page or (segments and "." in segments[-1]) or any(name[0] == "." for name in segments):
+            return False
+        return wants_html(self.headers.get("accept"))
+
+    def __send(self, root: DocumentRoot, segments: list[str], says_folder: bool, query: str) -> None:
+        opened = root.open_file(segments)
+        if opened is not None:
             if says_folder:
-                raise HTTPError(404, "this is not a folder")
-            self.__send_file(tree, segments)
-        elif says_folder:
-            self.__send_folder(tree, segments)
-        else:
+                opened[0].close()
+                raise HTTPError(404, "This is a file, not a folder: leave out the slash at the end.")
+            self.__send_file(root, segments, *opened)
+        elif not says_folder:
             self.__redirect(segments, query)
+        elif not self.__send_index(root, segments):
+            self.__send_listing(root, segments, query)
 
     def __redirect(self, segments: list[str], query: str) -> None:
-        # Made of the names alone: what began with two slashes would lead to another host.
+        # Made of the names alone: a path that begins with two slashes would lead to another host.
         location = "".join(f"/{quote(os.fsencode(name), safe='')}" for name in segments) + "/"
         if query:
             location += f"?{query}"
-        self.respond(301, self.error_page(301), [("Location", location), _NO_SNIFFING], _HTML)
+        page = self.error_page(301, explain="This is a folder: its address ends in a slash.")
+        self.respond(301, page, [("Location", location), *PAGE_FIELDS], HTML)
 
-    def __send_folder(self, tree: Tree, segments: list[str]) -> None:
+    def __send_index(self, root: DocumentRoot, segments: list[str], fields: Sequence[tuple[str, str]] = ()) -> bool:
+        """Respond with the index page of the folder at *segments*; tell whether it has one."""
         for name in self.index_pages:
             page = [*segments, name]
             try:
-                if not tree.has_folder(page):
-                    self.__send_file(tree, page)
-                    return
+                opened = root.open_file(page)
             except HTTPError as error:
                 if error.status != 404:
                     raise
+                continue
+            if opened is not None:
+                self.__send_file(root, page, *opened, fields)
+                return True
+        return False
+
+    def __send_listing(self, root: DocumentRoot, segments: list[str], query: str) -> None:
         if not self.list_directories:
-            raise HTTPError(403, "folders are not listed here")
-        entries = tree.entries(segments, self.max_entries + 1)
+            raise HTTPError(403, "The files in this folder are not listed.")
+        entries = root.entries(segments, self.max_entries + 1, self.hidden_files)
         shown = entries[: self.max_entries]
-        self.respond(200, listing_page(segments, shown, len(shown) == len(entries)), _LISTING_FIELDS, _HTML)
+        page = listing_page(segments, shown, len(shown) == len(entries), query)
+        self.respond(200, page, PAGE_FIELDS, HTML)
 
     def content_type(self, name: str) -> str:
         """Return the Content-Type (str) of the file *name* (str)."""
         suffix = os.path.splitext(name)[1].lower()
-        return self.content_types.get(suffix) or _content_type(suffix)
+        return self.content_types.get(suffix) or media_type(suffix)
 
-    def __send_file(self, tree: Tree, segments: list[str]) -> None:
-        fd, status = tree.open_file(segments)
+    def __send_file(
+        self,
+        root: DocumentRoot,
+        segments: list[str],
+        file: io.FileIO,
+        status: os.stat_result,
+        fields: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        sent = self.__chosen(root, segments, file, status)
+        sent.fields.extend(fields)
+        is_read_later = False
         try:
-            file = io.FileIO(fd, closefd=True)
-        except BaseException:
-            os.close(fd)
-            raise
-        is_wanted = False
-        try:
-            is_wanted = self.__respond_file(file, status, segments[-1])
+            is_read_later = self.__respond_file(sent, self.content_type(segments[-1]))
         finally:
-            if not is_wanted:
-                file.close()
+            if not is_read_later:
+                sent.file.close()
 
-    def __respond_file(self, file: io.FileIO, status: os.stat_result, name: str) -> bool:
-        """Answer with *file*, of *status* (os.stat_result) and *name*; tell whether it is still to be read."""
-        size = status.st_size
-        etag = f'"{status.st_mtime_ns:x}-{size:x}-{status.st_ino:x}"'
-        modified = min(max(int(status.st_mtime), 0), int(time.time()))  # not after Date (RFC 9110, section 8.8.2.1)
+    def __chosen(self, root: DocumentRoot, segments: list[str], file: io.FileIO, status: os.stat_result) -> _Sent:
+        """Return *file*, or the compressed one beside it that the client prefers, and close the other."""
+        *above, name = segments
+        if name[-5:].lower() == ".svgz":
+            return _Sent(file, status, "", [], [("Content-Encoding", "gzip")])
+        suffixes = root.suffixes_beside(segments, _CODINGS)
+        if not suffixes:
+            return _Sent(file, status, "", [], [])
+        codings = {_CODINGS[suffix]: suffix for suffix in suffixes}
+        vary = [("Vary", "Accept-Encoding")]
+        coding = preferred_coding(self.headers.get("accept-encoding"), codings)
+        if coding is not None:
+            opened = None
+            with contextlib.suppress(HTTPError, OSError):  # it may not be served, or not be readable
+                opened = root.open_file([*above, name + codings[coding]])
+            if opened is not None:
+                file.close()
+                return _Sent(*opened, codings[coding], vary, [("Content-Encoding", coding)])
+        return _Sent(file, status, "", vary, [])
+
+    def __respond_file(self, sent: _Sent, content_type: str) -> bool:
+        """Respond with a file or its part; tell whether it is still to be read."""
+        size = sent.status.st_size
+        etag = f'"{sent.status.st_mtime_ns:x}-{size:x}{sent.suffix}"'
+        modified = min(max(int(sent.status.st_mtime), 0), int(time.time()))  # not after Date: RFC 9110, 8.8.2.1
         headers = [_NO_SNIFFING, ("ETag", etag), ("Last-Modified", format_date(modified)), ("Accept-Ranges", "bytes")]
-        index = self.headers.index
-        code = status_for(index, etag, modified)
-        if code == 304:
+        headers += sent.fields
+        status = status_for(self.headers, etag, modified)
+        if status == 304:
             self.respond(304, b"", headers)
             return False
-        if code == 412:
-            raise HTTPError(412, "this is not what the request was made for")
+        if status == 412:
+            raise HTTPError(412, "This has changed since your program last saw it.")
+        headers += sent.coding
         offset, count = 0, size
-        if "range" in index and self.command == "GET":
-            part = wanted_range(index, size, etag, modified)
+        wanted = self.headers.get("range") if self.command == "GET" else None
+        if wanted is not None and range_applies(self.headers, etag, modified):
+            part = wanted_part(wanted, size)
             if part is not None:
                 offset, count = part
                 if not count:
-                    raise HTTPError(416, "there is no such range", (("Content-Range", f"bytes */{size}"),))
+                    raise HTTPError(416, "The file has no such part.", (("Content-Range", f"bytes */{size}"),))
                 headers.append(("Content-Range", f"bytes {offset}-{offset + count - 1}/{size}"))
-                code = 206
-        return self.__respond_part(code, file, offset, count, headers, self.content_type(name))
+                status = 206
+        return self.__respond_part(status, sent.file, offset, count, headers, content_type)
 
     def __respond_part(
-        self, code: int, file: io.FileIO, offset: int, count: int, headers: list[tuple[str, str]], content_type: str
+        self, status: int, file: io.FileIO, offset: int, count: int, headers: _Fields, content_type: str
     ) -> bool:
         if self.command == "HEAD":
-            self.respond(code, b"", [*headers, ("Content-Length", str(count))], content_type)
+            self.respond(status, b"", [*headers, ("Content-Length", str(count))], content_type)
             return False
-        if count > _READ_MOST:
+        if count > _JOINED_MAX:
             self.__file = file
-            self.respond(code, file_producer(file, offset, count), headers, content_type)
+            self.respond(status, file_producer(file, offset, count), headers, content_type)
             return True
         if offset:
             file.seek(offset)
         body = file.read(count) if count else b""
         if len(body) != count:
-            raise HTTPError(503, "the file was changed while it was read")
-        self.respond(code, body, headers, content_type)
+            raise HTTPError(503, "The file was changed while it was read. Please try again.")
+        self.respond(status, body, headers, content_type)
         return False
 
-    __file: io.FileIO | None = None  # the last that was sent, and not read for that
+    __file: io.FileIO | None = None  # the last one that was given to a producer
 
     def close(self) -> None:
         """Close, and the file that was being sent."""

@@ -1,10 +1,9 @@
 """``http_request_handler``: HTTP/1.1 on a channel as a program sees it, and what there is to override."""
 
-import html
 import sys
-from http import HTTPStatus
 from typing import Any
 
+from . import pages
 from .access_log import FORMATS, log_writer
 from .connection import State
 from .fields import NO_FIELDS, Fields, Method
@@ -189,7 +188,8 @@ class http_request_handler(ServerNames):
         if self.command == "OPTIONS":
             self.respond(200, headers=[("Allow", self.__allowed())])
         elif self.command in _METHODS:
-            self.send_error(405, headers=[("Allow", self.__allowed())])
+            explain = f"This address does not take {self.command}."
+            self.send_error(405, explain=explain, headers=[("Allow", self.__allowed())])
         else:
             self.send_error(501)
         return None
@@ -250,21 +250,11 @@ class http_request_handler(ServerNames):
             self.close()
             return
         self.close_connection = True
-        self.respond(code, self.error_page(int(code), message, explain), headers, "text/html; charset=utf-8")
+        self.respond(code, self.error_page(int(code), message, explain), headers, pages.HTML)
 
     def error_page(self, code: int, message: str | None = None, explain: str | None = None) -> str:
         """Return the page (str) for an error; see ``send_error()``."""
-        try:
-            status = HTTPStatus(code)
-        except ValueError:
-            usual, explained = "Error", ""
-        else:
-            usual, explained = status.phrase, status.description
-        title = html.escape(f"{code} {usual if message is None else message}")
-        text = html.escape(explained if explain is None else explain)
-        return (
-            f"<!DOCTYPE html>\n<html lang=en><meta charset=utf-8><title>{title}</title>\n<h1>{title}</h1>\n<p>{text}\n"
-        )
+        return pages.error_page(code, message, explain)
 
     # The access log
 

@@ -1,91 +1,127 @@
-"""The page that shows what is in a folder."""
+"""The page that shows which files and folders are in a folder."""
 
 import html
 import os
 import time
-from collections.abc import Iterable
-from urllib.parse import quote
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import parse_qsl, quote
 
-from .trees import Entry
+from .document_root import Entry
+from .pages import page
 
 __all__ = ["listing_page"]
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-# Controls would not be seen, or are not allowed in a page, or make a name read as another.
+# These characters are invisible, not allowed in HTML, or make a name read as another one.
 _CONTROLS = (*range(32), *range(127, 160), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
 _SHOWN = dict.fromkeys(_CONTROLS, "\N{REPLACEMENT CHARACTER}")
 
-_PAGE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Index of {title}</title>
-<style>
-body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem }}
-h1 {{ font-size: 1.35rem; font-weight: 600; overflow-wrap: anywhere }}
-table {{ border-collapse: collapse; width: 100% }}
-th, td {{ padding: .3rem .75rem; text-align: left; vertical-align: top; border-bottom: 1px solid #8884 }}
-th {{ font-weight: 600 }}
-th:first-child, td:first-child {{ padding-left: 0; width: 100%; overflow-wrap: anywhere }}
-bdi {{ white-space: pre-wrap }}
-th + th, td + td {{ padding: .3rem 0 .3rem 1.25rem; text-align: right; white-space: nowrap }}
-td + td {{ font-variant-numeric: tabular-nums }}
-tbody tr:hover {{ background: #8882 }}
-a {{ text-decoration: none }}
-a:hover, a:focus {{ text-decoration: underline }}
-</style>
-</head>
-<body>
-<h1>Index of <bdi>{title}</bdi></h1>
-<table>
-<thead><tr><th>Name</th><th>Size</th><th>Modified</th></tr></thead>
-<tbody>
-{rows}</tbody>
-</table>
-{note}</body>
-</html>
+_STYLE = """\
+h1 { padding-left: .5rem }
+h1 a, h1 span { font-weight: 400 }
+table { border-collapse: collapse; width: 100% }
+th, td { padding: .35rem 0 .35rem 1.5rem; text-align: right; vertical-align: top; white-space: nowrap }
+th { font-weight: 600; border-bottom: 2px solid var(--line) }
+td { color: var(--soft); border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums }
+th:first-child, td:first-child { padding-left: .5rem; width: 100%; text-align: left; white-space: normal }
+th:last-child, td:last-child { padding-right: .5rem }
+th a { color: inherit }
+th[aria-sort=ascending] a::after { content: " \\2191" }
+th[aria-sort=descending] a::after { content: " \\2193" }
+tbody tr:hover { background: var(--hover) }
+td:first-child { padding-left: 2.2rem; position: relative }
+td:first-child::before { content: ""; position: absolute; left: .6rem; top: .68rem; width: .7rem; height: .85rem;
+border: 1px solid var(--soft); border-radius: 1px; box-sizing: border-box }
+.folder td:first-child::before { left: .5rem; top: .72rem; width: 1rem; height: .8rem; background: var(--link);
+border: 0; clip-path: polygon(0 0, 40% 0, 50% 15%, 100% 15%, 100% 100%, 0 100%) }
+bdi { white-space: pre-wrap }
+@media (max-width: 36rem) { time span { display: none } th, td { padding-left: .9rem } }
 """
-_PARENT = '<tr><td><a href="../">../</a></td><td></td><td></td></tr>\n'
+# The links of the rows begin with their address, so that programs that look for <a href=" find the files alone.
+_PARENT = '<tr class="folder"><td><a href="../">../</a></td><td></td><td></td></tr>\n'
+
+_ORDERS: dict[str, tuple[str, Callable[[Entry], Any]]] = {
+    "name": ("Name", lambda entry: (entry.name.casefold(), entry.name)),
+    "size": ("Size", lambda entry: 0 if entry.is_folder else entry.size),
+    "time": ("Modified", lambda entry: entry.modified),
+}
 
 
-def listing_page(segments: list[str], entries: Iterable[Entry], is_all: bool = True) -> bytes:
-    """Return the page (UTF-8) of the folder at *segments*, with its *entries*, or some of them if not *is_all*."""
-    shown = sorted(entries, key=lambda entry: (not entry.is_folder, entry.name.casefold(), entry.name))
+def listing_page(segments: list[str], entries: Iterable[Entry], is_all: bool = True, query: str = "") -> bytes:
+    """Return the page (UTF-8) of the folder at *segments*, with its *entries*, or some of them if not *is_all*.
+
+    *query* may say how to sort: ``sort=name``, ``size`` or ``time``, and ``order=asc`` or ``desc``.
+    """
+    wanted = dict(parse_qsl(query))
+    key = wanted.get("sort", "name")
+    if key not in _ORDERS:
+        key = "name"
+    descends = wanted.get("order") == "desc"
+    shown = _sorted(entries, key, descends)
     rows = "".join(map(_row, shown))
-    notes = ["" if shown else "<p>There is nothing in this folder.</p>\n"]
-    if not is_all:
-        notes.append(f"<p>There is more than the {len(shown):,} files and folders that are shown.</p>\n")
-    page = _PAGE.format(
-        title=_text("".join(f"/{name}" for name in segments) + "/"),
-        rows=(_PARENT if segments else "") + rows,
-        note="".join(notes),
+    table = (
+        f"<table>\n<thead><tr>{_headings(key, descends)}</tr></thead>\n"
+        f"<tbody>\n{_PARENT if segments else ''}{rows}</tbody>\n</table>\n"
     )
-    return page.encode()
+    notes = "" if shown else "<p>There is nothing in this folder.</p>\n"
+    if not is_all:
+        notes += f"<p>There is more than the {len(shown):,} files and folders that are shown.</p>\n"
+    title = _text("".join(f"/{name}" for name in segments) + "/")
+    body = f"<h1>{_breadcrumb(segments)}</h1>\n{table}{notes}"
+    return page(f"Index of {title}", body, _STYLE).encode()
+
+
+def _sorted(entries: Iterable[Entry], key: str, descends: bool) -> list[Entry]:
+    """Return *entries*, folders first, by *key*, and by name where that is equal."""
+    by_name = sorted(entries, key=_ORDERS["name"][1], reverse=descends and key == "name")
+    if key != "name":
+        by_name.sort(key=_ORDERS[key][1], reverse=descends)
+    return sorted(by_name, key=lambda entry: not entry.is_folder)
+
+
+def _headings(key: str, descends: bool) -> str:
+    cells = []
+    for name, (heading, _) in _ORDERS.items():
+        state, order = "", "asc"
+        if name == key:
+            state = f' aria-sort="{"descending" if descends else "ascending"}"'
+            order = "asc" if descends else "desc"
+        cells.append(f'<th{state}><a rel="nofollow" href="?sort={name}&amp;order={order}">{heading}</a></th>')
+    return "".join(cells)
+
+
+def _breadcrumb(segments: list[str]) -> str:
+    """Return links to the folders above, each relative, so that they hold behind a proxy, too."""
+    if not segments:
+        return "Index of /"
+    links = [f'<a rel="up" href="{"../" * len(segments)}">Index of</a> <span>/</span>']
+    for up, name in zip(range(len(segments) - 1, 0, -1), segments, strict=False):
+        links.append(f' <a rel="up" href="{"../" * up}"><bdi>{_text(name)}</bdi></a> <span>/</span>')
+    links.append(f" <bdi>{_text(segments[-1])}</bdi> <span>/</span>")
+    return "".join(links)
 
 
 def _text(name: str) -> str:
-    """Return *name* as it is to stand in a page, if it is no UTF-8, too."""
+    """Return *name*, in which bytes need not be UTF-8, as text of a page."""
     return html.escape(os.fsencode(name).decode("utf-8", "replace").translate(_SHOWN))
 
 
 def _row(entry: Entry) -> str:
-    slash = "/" if entry.is_folder else ""
+    slash, mark = ("/", ' class="folder"') if entry.is_folder else ("", "")
     link = quote(os.fsencode(entry.name), safe="") + slash
     size = "" if entry.is_folder else _size(entry.size)
     return (
-        f'<tr><td><a href="{link}"><bdi>{_text(entry.name)}</bdi>{slash}</a></td>'
+        f'<tr{mark}><td><a href="{link}"><bdi>{_text(entry.name)}</bdi>{slash}</a></td>'
         f"<td>{size}</td><td>{_time(entry.modified)}</td></tr>\n"
     )
 
 
-def _size(octets: int) -> str:
-    """Return *octets* in units that are easily read."""
-    if octets < 1024:
-        return f"{octets} B"
-    size = float(octets)
+def _size(count: int) -> str:
+    """Return *count* bytes in units that are easily read."""
+    if count < 1024:
+        return f"{count} B"
+    size = float(count)
     for unit in _UNITS:
         size /= 1024
         if size < 999.5 or unit is _UNITS[-1]:
@@ -98,4 +134,4 @@ def _time(seconds: float) -> str:
         local = time.localtime(seconds)
     except (OverflowError, ValueError, OSError):  # a time that the system cannot tell
         return ""
-    return time.strftime('<time datetime="%Y-%m-%dT%H:%M:%S%z">%Y-%m-%d %H:%M</time>', local)
+    return time.strftime('<time datetime="%Y-%m-%dT%H:%M:%S%z">%Y-%m-%d<span> %H:%M</span></time>', local)

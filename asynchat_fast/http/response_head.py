@@ -1,11 +1,11 @@
 """The lines of the head of a response: what cannot stand in one is a ValueError, what is no value a TypeError."""
 
 import time
-from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TypeAlias
 
+from .dates import format_date
 from .syntax import is_field_value, is_token
 
 __all__ = ["Value", "beginning", "date_line", "field_line", "status_line"]
@@ -80,6 +80,6 @@ def date_line() -> bytes:
     now = int(time.time())
     second, line = _date
     if now != second:
-        line = b"Date: %b\r\n" % formatdate(now, usegmt=True).encode()
+        line = b"Date: %b\r\n" % format_date(now).encode()
         _date = now, line
     return line

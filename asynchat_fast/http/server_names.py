@@ -2,11 +2,11 @@
 
 import io
 import time
-from email.utils import formatdate
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 
+from .dates import format_date
 from .exchange import Exchange
 from .response_bodies import Data, WriteFile, as_bytes
 from .response_head import Value
@@ -77,7 +77,7 @@ class ServerNames(Exchange):
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         """Return *timestamp* (seconds since the epoch), None for now, as HTTP has it (str)."""
-        return formatdate(timestamp, usegmt=True)
+        return format_date(int(time.time() if timestamp is None else timestamp))
 
     def log_date_time_string(self) -> str:
         """Return the time now as http.server's log has it (str)."""

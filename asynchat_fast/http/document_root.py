@@ -1,33 +1,35 @@
 """A directory whose files are served, and how a path that a client sends leads to one of them, but never out of it.
 
-What is checked is what was opened, not its name, which may mean something else a moment later.
+A file is checked after it was opened: its name may lead elsewhere a moment after it was looked at.
 """
 
 import errno
+import io
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple, NoReturn
 from urllib.parse import unquote_to_bytes
 
 from .errors import HTTPError
 
-__all__ = ["POLICIES", "Entry", "Tree", "segments_of"]
+__all__ = ["POLICIES", "DocumentRoot", "Entry", "is_hidden", "segments_of"]
 
 POLICIES = ("within", "follow", "refuse")
-"""What may be done with symbolic links: follow those that stay within the directory, or all of them, or none."""
+"""How symbolic links are treated: follow those that stay within the directory, or all of them, or none."""
 
-# O_NONBLOCK, so that nobody waits for the other end of a FIFO; a file is read as without it.
+# Without O_NONBLOCK, opening a FIFO would wait for its other end; regular files do not notice it.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 _IN_USE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ, errno.ENXIO)
 _WINDOWS = os.name == "nt"
+_NO_FILE = "There is no such file here."
 
 _has_bad_escape = re.compile("%(?![0-9A-Fa-f]{2})").search
 _has_slash = re.compile("%2f", re.IGNORECASE).search
-# What would be a drive, a stream, a device, a separator, or another name than it is.
+# On Windows these would be a drive, a stream, a device, a separator, or lose their last character.
 _means_more = re.compile(
     r'[\0-\x1f<>:"|?*\\] | [. ]$ | ^(?: CON | PRN | AUX | NUL | CONIN\$ | CONOUT\$ | (?:COM|LPT)[0-9¹²³] )\ *(?:\.|$)',
     re.IGNORECASE | re.VERBOSE,
@@ -35,7 +37,7 @@ _means_more = re.compile(
 
 
 class Entry(NamedTuple):
-    """A file or a folder in a listing: its name, whether it is a folder, its octets, its time in seconds."""
+    """A file or a folder in a listing: its size in bytes, when it was modified in seconds since the epoch."""
 
     name: str
     is_folder: bool
@@ -46,36 +48,42 @@ class Entry(NamedTuple):
 def segments_of(path: str, windows: bool = _WINDOWS) -> tuple[list[str], bool]:
     """Return the names that *path*, as it was sent, leads through, and whether it says that the last is a folder.
 
-    Dot segments are removed (RFC 3986, section 5.2.4).  HTTPError if no file can be meant.
+    Dot segments are removed (RFC 3986, section 5.2.4).  HTTPError 400 for a malformed path, 404 for one
+    that can lead to no file.
     """
     if "%" in path:
         if _has_bad_escape(path):
-            raise HTTPError(400, "there is a % in the path without two hexadecimal digits after it")
-        octets = unquote_to_bytes(path)
-        if 0 in octets:
-            raise HTTPError(400, "there is a NUL in the path")
+            raise HTTPError(400, "The address has a % without two hexadecimal digits after it.")
+        data = unquote_to_bytes(path)
+        if 0 in data:
+            raise HTTPError(400, "The address has a NUL in it.")
         if _has_slash(path):
-            raise HTTPError(404, "no name has a slash in it")
+            raise HTTPError(404, _NO_FILE)
         try:
-            path = os.fsdecode(octets)
+            path = os.fsdecode(data)
         except UnicodeDecodeError:
-            raise HTTPError(404, "there is no such name") from None
+            raise HTTPError(404, _NO_FILE) from None
     names = path.split("/")
     segments: list[str] = []
     for name in names:
         if name == "..":
             if not segments:
-                raise HTTPError(404, "there is nothing above the root")
+                raise HTTPError(404, _NO_FILE)
             segments.pop()
         elif name and name != ".":
             if windows and _means_more(name):
-                raise HTTPError(404, "there is no such name")
+                raise HTTPError(404, _NO_FILE)
             segments.append(name)
     return segments, names[-1] in ("", ".", "..")
 
 
-class Tree:
-    """What there is in *directory* (path), with symbolic links treated by one of ``POLICIES``.
+def is_hidden(name: str) -> bool:
+    """Tell whether *name* begins with a dot; ``.well-known`` is public (RFC 8615)."""
+    return name.startswith(".") and name != ".well-known"
+
+
+class DocumentRoot:
+    """The files and folders in *directory*, with symbolic links treated by one of ``POLICIES``.
 
     Its methods take the segments of a path, and raise HTTPError: 404 for what is not there or not to be
     served, 403 for what may not be read, 503 where descriptors have run out.
@@ -94,46 +102,55 @@ class Tree:
     def _path(self, segments: Sequence[str]) -> str:
         return self._start + "/".join(segments)
 
-    def has_folder(self, segments: Sequence[str]) -> bool:
-        """Tell whether there is a folder; what there is otherwise is a regular file."""
-        try:
-            mode = os.stat(self._path(segments)).st_mode
-        except OSError as error:
-            self._refuse(error, segments)
-        if stat.S_ISREG(mode):
-            return False
-        if not stat.S_ISDIR(mode) or not self._holds(os.path.realpath(self._path(segments)), segments):
-            raise HTTPError(404, "there is no such file")
-        return True
+    def suffixes_beside(self, segments: Sequence[str], suffixes: Iterable[str]) -> list[str]:
+        """Return those of *suffixes* with which a name stands beside a file; ``open_file()`` may refuse it."""
+        path = self._path(segments)
+        return [suffix for suffix in suffixes if os.access(path + suffix, os.F_OK)]
 
-    def open_file(self, segments: Sequence[str]) -> tuple[int, os.stat_result]:
-        """Return a descriptor of a regular file, to be closed, and its status."""
-        fd = self._open(segments)
+    def open_file(self, segments: Sequence[str]) -> tuple[io.FileIO, os.stat_result] | None:
+        """Return a regular file, open for reading, and its status; None if there is a folder."""
+        try:
+            fd = os.open(self._path(segments), _FLAGS)
+        except OSError as error:
+            # Windows opens no folders, and in one that may not be read there may be files that may.
+            if isinstance(error, PermissionError) and self._has_folder(segments):
+                return None
+            self._refuse(error, segments)
         try:
             status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode) or not self._has_opened(fd, segments):
-                raise HTTPError(404, "there is no such file")
+            is_folder = stat.S_ISDIR(status.st_mode)
+            if not (is_folder or stat.S_ISREG(status.st_mode)) or not self._has_opened(fd, segments):
+                raise HTTPError(404, _NO_FILE)
+            if is_folder:
+                os.close(fd)
+                return None
+            file = io.FileIO(fd)
         except BaseException:
             os.close(fd)
             raise
-        return fd, status
+        file.name = self._path(segments)  # else messages about the file would call it by its descriptor
+        return file, status
 
-    def entries(self, segments: Sequence[str], most: int) -> list[Entry]:
-        """Return what can be served of a folder, at most *most* files and folders, in no order."""
+    def entries(self, segments: Sequence[str], most: int, hidden: bool = False) -> list[Entry]:
+        """Return at most *most* of the files and folders in a folder that would be served, in no order.
+
+        Those for which ``is_hidden()`` holds are among them if *hidden*.
+        """
         if os.scandir not in os.supports_fd:
-            return self._entries(self._path(segments), segments, most)
+            return self._entries(self._path(segments), segments, most, hidden)
         fd = self._open(segments)
         try:
             if not self._has_opened(fd, segments):
-                raise HTTPError(404, "there is no such folder")
-            return self._entries(fd, segments, most)
+                raise HTTPError(404, "There is no such folder here.")
+            return self._entries(fd, segments, most, hidden)
         finally:
             os.close(fd)
 
-    def _entries(self, where: int | str, segments: Sequence[str], most: int) -> list[Entry]:
+    def _entries(self, where: int | str, segments: Sequence[str], most: int, hidden: bool) -> list[Entry]:
         try:
             with os.scandir(where) as found:
-                return list(islice(filter(None, (self._entry(each, segments) for each in found)), most))
+                public = (each for each in found if hidden or not is_hidden(each.name))
+                return list(islice(filter(None, (self._entry(each, segments) for each in public)), most))
         except OSError as error:
             self._refuse(error, segments)
 
@@ -152,6 +169,11 @@ class Tree:
             return None
         return Entry(found.name, is_folder, status.st_size, status.st_mtime)
 
+    def _has_folder(self, segments: Sequence[str]) -> bool:
+        """Tell whether there is a folder that may be served."""
+        path = self._path(segments)
+        return os.path.isdir(path) and self._holds(os.path.realpath(path), segments)
+
     def _open(self, segments: Sequence[str]) -> int:
         try:
             return os.open(self._path(segments), _FLAGS)
@@ -160,13 +182,13 @@ class Tree:
 
     def _refuse(self, error: OSError, segments: Sequence[str]) -> NoReturn:
         if error.errno in _IN_USE:
-            raise HTTPError(503, "there are too many files open") from error
+            raise HTTPError(503, "Too many files are open. Please try again in a moment.") from error
         if isinstance(error, PermissionError):
             if self._holds(os.path.realpath(self._path(segments)), segments):
-                raise HTTPError(403, "this may not be read") from error
+                raise HTTPError(403, "This may not be read.") from error
         elif error.errno not in _ABSENT:
             raise error
-        raise HTTPError(404, "there is no such file") from error
+        raise HTTPError(404, _NO_FILE) from error
 
     def _has_opened(self, fd: int, segments: Sequence[str]) -> bool:
         """Tell whether *fd* is open for what may be served."""

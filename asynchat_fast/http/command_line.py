@@ -1,0 +1,152 @@
+"""The options of ``asynchat-fast-http``: which there are, and what each value must look like."""
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+from .._version import __version__
+from .access_log import FORMATS
+from .document_root import POLICIES
+from .files import file_handler
+from .response_head import field_line
+
+__all__ = ["DEFAULT_PORT", "PROGRAM", "Address", "parser"]
+
+PROGRAM = "asynchat-fast-http"
+DEFAULT_PORT = 8000
+
+Address = tuple[str, int] | Path
+
+# The server makes these for each response itself; two of them would be malformed.
+_OWN_FIELDS = ("connection", "content-encoding", "content-length", "content-range", "date", "transfer-encoding")
+
+_EPILOG = """\
+examples:
+  asynchat-fast-http                          this directory, at http://localhost:8000/
+  asynchat-fast-http 8080 -d public           another port and directory
+  asynchat-fast-http 127.0.0.1:8080           for this machine only
+  asynchat-fast-http /run/files.sock          at a unix socket, for a proxy before it
+  asynchat-fast-http --spa -d dist            a single-page application
+  asynchat-fast-http --auth me:password.txt   with a password
+  asynchat-fast-http --header "Cache-Control: no-store" --header "Access-Control-Allow-Origin: *"
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the arguments; its actions are the options by name."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Serve the files of a directory over HTTP.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "address",
+        nargs="?",
+        type=_where,
+        metavar="ADDRESS",
+        help=f"where to listen: PORT, ADDRESS:PORT, or the path of a unix socket (default: {DEFAULT_PORT})",
+    )
+    parser.add_argument(
+        "-p", "--port", type=_port, metavar="N", help="the port, whatever ADDRESS says; 0 is any that is free"
+    )
+    parser.add_argument("-b", "--bind", metavar="ADDR", help="the address to listen at (default: all)")
+    _add_site_options(parser)
+    _add_log_options(parser)
+    parser.add_argument("--version", action="version", version=f"asynchat_fast {__version__}")
+    return parser
+
+
+def _add_site_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-d", "--directory", metavar="DIR", default=os.curdir, help="what to serve (default: the current directory)")
+    add(
+        "--symlinks",
+        choices=POLICIES,
+        default=file_handler.symlinks,
+        help="follow symbolic links that stay within the directory, or all, or refuse them (default: %(default)s)",
+    )
+    add("--hidden", action="store_true", help="serve and list names that begin with a dot, too")
+    add("--no-listing", action="store_true", help="do not list folders that have no index.html")
+    add("--spa", action="store_true", help="send index.html to browsers for pages that are not there")
+    add("--error-page", metavar="FILE", help="the page for what is not there (status 404)")
+    add(
+        "--header",
+        metavar="NAME:VALUE",
+        type=_header,
+        action="append",
+        default=[],
+        help="a field to add to each response; may be given several times",
+    )
+    add("--auth", metavar="USER:FILE", type=_credentials, help="ask for USER and the password in FILE's first line")
+
+
+def _add_log_options(parser: argparse.ArgumentParser) -> None:
+    coloured = _is_colour_wanted()
+    parser.add_argument(
+        "--log-format",
+        choices=sorted(FORMATS),
+        default="coloured" if coloured else "common",
+        help="of the access log, which goes to stderr (default: coloured on a terminal, else common)",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="write no access log")
+
+
+def _is_colour_wanted() -> bool:
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or os.name == "nt":
+        return False
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:6]) < 65536 and len(text) < 6):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, which is a number up to 65535")
+    return int(text)
+
+
+def _where(text: str) -> Address | int:
+    """Return the address that *text* says: a host and a port, a path, or the port alone."""
+    if os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is a directory; serve it by --directory {text}")
+    if "/" in text or os.sep in text:
+        return Path(text)
+    found = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]*)):([^:]*)", text)
+    if found:
+        return (found[1] or found[2], _port(found[3]))
+    if text.isascii() and text.lstrip("+-").isdigit():
+        return _port(text)
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is none of PORT, ADDRESS:PORT, [IPv6 ADDRESS]:PORT, and the path of a unix socket with a / in it"
+    )
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    value = value.strip(" \t")
+    try:
+        field_line(name, value)
+    except ValueError:  # which includes values beyond Latin-1
+        colon = ""
+    if not colon:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME:VALUE, as in 'Cache-Control: no-store'")
+    if name.lower() in _OWN_FIELDS:
+        raise argparse.ArgumentTypeError(f"{name} is made by the server itself")
+    return name, value
+
+
+def _credentials(text: str) -> tuple[str, str]:
+    """Return the user and the password that *text*, a user and the file of the password, says."""
+    user, colon, path = text.partition(":")
+    if not (user and colon and path):
+        raise argparse.ArgumentTypeError("this is not USER:FILE, with the password in the first line of FILE")
+    try:
+        with open(path, encoding="utf-8") as file:
+            password = file.readline().rstrip("\r\n")
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise argparse.ArgumentTypeError(f"the password cannot be read from {path!r}: {why}") from None
+    if not password:
+        raise argparse.ArgumentTypeError(f"the first line of {path!r}, which is to be the password, is empty")
+    return user, password
