@@ -280,7 +280,6 @@ class file_handler(http_request_handler):
             self.respond(status, b"", [*headers, ("Content-Length", str(count))], content_type)
             return False
         if count > _JOINED_MAX:
-            self.__file = file
             self.respond(status, file_producer(file, offset, count), headers, content_type)
             return True
         if offset:
@@ -290,12 +289,3 @@ class file_handler(http_request_handler):
             raise HTTPError(503, "The file was changed while it was read. Please try again.")
         self.respond(status, body, headers, content_type)
         return False
-
-    __file: io.FileIO | None = None  # the last one that was given to a producer
-
-    def close(self) -> None:
-        """Close, and the file that was being sent."""
-        super().close()
-        if self.__file is not None:
-            self.__file.close()
-            self.__file = None
