@@ -15,7 +15,7 @@ import pytest
 
 import asynchat_fast
 from asynchat_fast import async_chat, call_later, file_producer, loop, simple_producer
-from asynchat_fast.http import HTTPError, http_request_handler, http_server
+from asynchat_fast.http import HTTPError, file_handler, http_request_handler, http_server
 
 PATIENCE = 20  # seconds
 
@@ -1381,6 +1381,26 @@ def test_a_body_that_nobody_reads_is_discarded(connect):
     assert kept == [b"", b""]
     client = connect(http_request_handler)
     assert client.ask(post(bytes(100_000)))[0] == 405
+
+
+def test_the_body_of_a_request_for_a_file_is_discarded(connect, tmp_path):
+    (tmp_path / "file").write_bytes(b"content")
+    kept = []
+
+    class Site(file_handler):
+        directory = tmp_path
+
+        def log_request(self, code="-", size="-"):
+            kept.append(len(self.body))
+
+        def do_POST(self):
+            self.respond(200, self.body)
+
+    client = connect(Site)
+    assert client.ask(get("/file", "Content-Length: 100000") + bytes(100_000))[2] == b"content"
+    assert client.ask(get("/file", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n0\r\n\r\n")[2] == b"content"
+    assert client.ask(post(b"kept"))[2] == b"kept"
+    assert kept == [0, 0, 4]
 
 
 class Closable(More):

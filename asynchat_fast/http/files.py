@@ -115,6 +115,10 @@ class file_handler(http_request_handler):
                 content_type = None
         super().respond(status, body, headers, content_type)
 
+    def _ac_wants_body(self) -> bool:
+        reads = self.command not in ("GET", "HEAD") or type(self).do_GET is not file_handler.do_GET  # which reads none
+        return super()._ac_wants_body() and (reads or self.stream_body)
+
     def do_GET(self) -> None:
         """Respond with the file or folder that the path leads to."""
         try:
@@ -276,7 +280,6 @@ class file_handler(http_request_handler):
             self.respond(status, b"", [*headers, ("Content-Length", str(count))], content_type)
             return False
         if count > _JOINED_MAX:
-            self.__file = file
             self.respond(status, file_producer(file, offset, count), headers, content_type)
             return True
         if offset:
@@ -286,12 +289,3 @@ class file_handler(http_request_handler):
             raise HTTPError(503, "The file was changed while it was read. Please try again.")
         self.respond(status, body, headers, content_type)
         return False
-
-    __file: io.FileIO | None = None  # the last one that was given to a producer
-
-    def close(self) -> None:
-        """Close, and the file that was being sent."""
-        super().close()
-        if self.__file is not None:
-            self.__file.close()
-            self.__file = None

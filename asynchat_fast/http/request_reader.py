@@ -6,6 +6,7 @@ comes, so that what is wrong is refused at once.  Sends nothing, and knows no st
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from .errors import HTTPError
 from .fields import NO_FIELDS, Fields, Index
@@ -20,6 +21,8 @@ _MOST_EMPTY_LINES = 8  # before a request
 _MOST_CHUNK = 1 << 62
 _MOST_EXTENSION = 1 << 12  # bytes of the extensions of one chunk
 _KEPT_AS_IT_IS = 512  # bytes of a piece of a body
+
+_NO_PARTS: Any = ()  # shared by all that receive no body, as an idle connection is to be small; nothing can be added
 
 _Step = Callable[["RequestReader", bytes, Settings], bool]
 
@@ -41,7 +44,7 @@ class RequestReader:
         self.is_wanted = True  # the body, by the handler
         self._empty_lines = 0
         self._checked = 0  # bytes of a head that comes in parts which were found right
-        self._parts: list[bytes | bytearray] = []
+        self._parts: list[bytes | bytearray] = _NO_PARTS
 
     # Heads (RFC 9112, sections 2 to 5)
 
@@ -131,14 +134,14 @@ class RequestReader:
 
     def _end_body(self, data: bytes, settings: Settings) -> bool:
         self.body = b"".join(self._parts)
-        self._parts = []
+        self._parts = _NO_PARTS
         self.terminator = HEAD_END
         return True
 
     def end(self) -> None:
         """Read nothing more."""
         self.terminator = None
-        self._parts = []
+        self._parts = _NO_PARTS
 
     # In chunks (RFC 9112, section 7.1)
 

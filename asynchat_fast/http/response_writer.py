@@ -28,6 +28,8 @@ _JOINED_MOST = 1 << 14  # bytes of a body that leave in one piece with the head
 _QUEUED_MOST = 1 << 18  # bytes of a body after which the next request waits until they have been sent
 _UNUSUAL_METHODS = frozenset(["HEAD", "CONNECT"])
 _UNUSUAL_STATUSES = frozenset([204, 205, 304])  # without content
+_NO_LINES: Any = ()  # shared by all that have begun none, as an idle connection is to be small; nothing can be added
+_NO_NAMES: Any = frozenset()
 _is_length = re.compile("[0-9]+").fullmatch
 
 
@@ -49,8 +51,7 @@ UNSENT = (_NOTHING, _BEGUN)
 
 def _pairs_of(headers: Any) -> Iterable[tuple[str, Value]]:
     if isinstance(headers, Mapping):
-        items: Iterable[tuple[str, Value]] = headers.items()
-        return items
+        return headers.items()
     if isinstance(headers, (str, bytes)) or not hasattr(headers, "__iter__"):
         raise TypeError(f"headers are a mapping, or pairs of name and value, not {headers!r}")
     pairs: Iterable[tuple[str, Value]] = headers
@@ -67,10 +68,10 @@ class ResponseWriter:
         self._body: object = None  # that is being sent, to be closed
         self.source: file_producer | Pieces | None = None  # what it is read from
         self.status = 0
-        self._lines: list[bytes] = []
-        self._names: set[str] = set()
+        self._lines: list[bytes] = _NO_LINES
+        self._names: set[str] = _NO_NAMES
         self._reason: str | None = None
-        self._length: int | None = None  # of the body, if it is known
+        self._length: int | None = None
         self._chunked = self._bodyless = False
         self.new_request("", 1, False)
 
