@@ -5,6 +5,7 @@ that.  See ``async_chat`` for channels and ``InputBuffer`` for framing without a
 """
 
 from collections import deque
+from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 from ._asyncore import asyncore
@@ -19,21 +20,27 @@ from .framing import find_prefix_at_end
 from .producers import FileChanged as FileChanged
 from .producers import fifo, simple_producer
 from .producers import file_producer as file_producer
-from .server import chat_server as chat_server
-from .server import inherited_sockets as inherited_sockets
 from .swap import install as install
 from .swap import uninstall as uninstall
 
 if TYPE_CHECKING:
     from .http import http_request_handler as http_request_handler
+    from .server import chat_server as chat_server
+    from .server import inherited_sockets as inherited_sockets
 
 # Those of asynchat: with more of them, "from asynchat import *" after "from asyncore import *" would exchange loop().
 __all__ = ["async_chat", "asyncore", "deque", "fifo", "find_prefix_at_end", "simple_producer"]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "http_request_handler":  # imported when it is used: it takes longer than all the rest
-        from .http import http_request_handler
+# Imported when they are used, as they take longer than all the rest: logging and HTTP.
+_LATER = {"chat_server": ".server", "http_request_handler": ".http", "inherited_sockets": ".server"}
 
-        return http_request_handler
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_import_module(_LATER[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

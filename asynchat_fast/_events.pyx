@@ -124,7 +124,7 @@ cdef class EventBuffer(InputBuffer):
                                   max(self._start, self._scanned), start_of(<PyObject *> self._needle), length, &resume)
                 if end == SEARCH_NONE:
                     self._scanned = max(self._scanned, size_of(<PyObject *> self._data) - length + 1)
-                if end < 0 or self._limit >= 0 or self._views:
+                if end < 0 or self._limit >= 0 or self._skipping or self._views:
                     return self._next_of_needle()
                 self._scanned = end
                 self._resume = end + length

@@ -86,8 +86,10 @@ cdef class InputBuffer:
         """Cut at *terminator* from the next byte on; see the class for the arguments."""
         if limit is not None and limit < 0:
             raise ValueError(f"limit counts bytes: it cannot be {limit}")
+        cdef Py_ssize_t most = -1 if limit is None else min(limit, maxsize)  # TypeError for what is no int
         self._set(terminator)
-        self._set_options(limit, views)
+        self._limit = most
+        self._views = bool(views)
 
     @cython.critical_section
     def set_options(self, limit, views):

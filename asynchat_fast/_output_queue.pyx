@@ -7,8 +7,13 @@ section.
 
 cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 
 from collections import deque
+from sys import maxsize
+
+cdef extern from "Python.h":
+    Py_ssize_t size_of "PyBytes_GET_SIZE" (PyObject *)
 
 
 @cython.final
@@ -89,15 +94,26 @@ cdef class OutputQueue:
         return True
 
     @cython.critical_section
+    def extend(self, items):
+        """Queue *items* as they are, and return whether they may be sent now, or wait for ``uncork()``."""
+        if self._deque is None:
+            self._spill()
+        self._deque.extend(items)
+        if self.corked:
+            self.corked += len(items)
+        return not self.corked
+
+    @cython.critical_section
     def begin(self, size):
         """Enter, and return the bytes to send: at most *size*, as they are at the head of the queue.
 
         None: nothing waits, or somebody is inside.  False: entered, but the head must be looked at
         before something can be sent.  ValueError for a *size* below 1.
         """
-        cdef Py_ssize_t most = size if type(size) is int else int(size)
-        if most < 1:
+        cdef Py_ssize_t most
+        if size < 1:
             raise ValueError(f"with an ac_out_buffer_size of {size}, nothing could be sent")
+        most = size if type(size) is int and size <= maxsize else int(min(size, maxsize))
         self._most = most
         if self._inside:
             self._owed = True
@@ -105,6 +121,7 @@ cdef class OutputQueue:
         head = self._head
         if head is None:
             if self._deque is None or not self._deque:
+                self._owed = False
                 return None
             head = self._deque[0]
         self._inside = True
@@ -121,14 +138,14 @@ cdef class OutputQueue:
         *data* is None if the head was looked at and has been dealt with.
         """
         if data is not None and sent:
+            if type(sent) is int and sent == size_of(<PyObject *> data):
+                rest = b""
+            else:
+                rest = data[sent:]  # before anything is changed: it raises for what is no number
             self.sends += 1
             if self._head is data:
-                if type(sent) is int and <Py_ssize_t> sent == PyBytes_GET_SIZE(data):
-                    self._head = None
-                else:
-                    self._head = data[sent:] or None
+                self._head = rest or None
             elif self._deque is not None and self._deque and self._deque[0] is data:  # not discarded meanwhile
-                rest = data[sent:]
                 if rest:
                     self._deque[0] = rest
                 else:

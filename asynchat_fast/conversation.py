@@ -25,9 +25,12 @@ def _check_max_payload(most: Any) -> None:
         raise ValueError(f"max_payload counts bytes: it cannot be {most}")
 
 
-def _get_terminator(channel: Any) -> Any:
+def get_terminator(self: Any) -> Any:
     """Return the terminator; see ``set_terminator()``."""
-    return channel.terminator
+    return self.terminator
+
+
+_get_terminator = get_terminator  # by a name that the class does not have
 
 
 class Conversation:

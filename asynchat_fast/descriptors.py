@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from types import CodeType, MethodType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 __all__ = ["RebindableMethod", "option"]
@@ -35,6 +35,8 @@ class RebindableMethod:
     On the class it is the plain *function*.  On an object it is what was put in its place; but
     while that runs, the method, so that the replacement may call it by ``super()``.
     """
+
+    __class__ = property(lambda self: FunctionType)  # unittest.mock asks for that
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function

@@ -1,11 +1,13 @@
 """A dispatcher whose words can go to a logger of Python's, rather than where asyncore prints them."""
 
-import logging
 from typing import Any
 
 from ._asyncore import asyncore
 
 __all__ = ["logged_dispatcher"]
+
+_LEVELS = {"error": 40, "warning": 30}  # logging's, whose import would delay the start of programs that do without it
+_INFO = 20
 
 
 class logged_dispatcher(asyncore.dispatcher):
@@ -29,7 +31,7 @@ class logged_dispatcher(asyncore.dispatcher):
         if self.ac_logger is None:
             super().log_info(message, type)
         else:
-            self.ac_logger.log(getattr(logging, type.upper(), logging.INFO), "%s", message)
+            self.ac_logger.log(_LEVELS.get(type, _INFO), "%s", message)
 
     def handle_error(self) -> None:
         """Log the exception that is being handled, and close, unless overridden."""

@@ -5,6 +5,7 @@ that is not compiled; the last lines choose.  It knows no transport and calls no
 """
 
 from collections import deque
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._compiled import is_wanted, report_missing
@@ -12,20 +13,20 @@ from ._compiled import is_wanted, report_missing
 __all__ = ["COMPILED", "OutputQueue"]
 
 
+_making_deque = RLock()  # so that threads whose first pushes meet make one; a signal handler may push, too
+
+
 class PlainOutputQueue:
     """Bytes, producers and None for the end, in the order in which they are to leave.
 
     A sender calls ``begin()``, sends what that returns, and calls ``end()``.  Whoever begins
     meanwhile, on another thread or from within ``send()``, leaves the sending to the one inside.
-
-    One item of bytes waits without a deque, since an empty one takes 760 bytes of an idle channel.
     """
 
-    __slots__ = ("_deque", "_gate", "_head", "_most", "_owed", "corked", "joins", "known", "sends")
+    __slots__ = ("_deque", "_gate", "_most", "_owed", "corked", "joins", "known", "sends")
 
     def __init__(self) -> None:
-        self._head: bytes | None = None  # the only item, while there is no deque
-        self._deque: deque[Any] | None = None
+        self._deque: Any = None  # made when it is needed, as an empty one takes 760 bytes of an idle channel
         self._gate: list[None] = [None]  # holds a token while nobody is inside; taking it is atomic
         self._most = 0.0  # bytes that the last sender was allowed to send at once
         self._owed = False  # somebody has begun while another was inside
@@ -35,32 +36,39 @@ class PlainOutputQueue:
         self.sends = 0  # how often something was sent
 
     def __len__(self) -> int:
-        return (self._head is not None) + (0 if self._deque is None else len(self._deque))
+        return 0 if self._deque is None else len(self._deque)
 
-    def __bool__(self) -> bool:
-        return self._head is not None or bool(self._deque)
+    @property
+    def owed(self) -> bool:
+        """Whether somebody has begun while another was inside, and left the sending to that one (bool)."""
+        return self._owed
 
     @property
     def items(self) -> Any:
         """The items, as a deque; what is assigned takes their place."""
         if self._deque is None:
-            self._deque = deque() if self._head is None else deque((self._head,))
-            self._head = None
+            with _making_deque:
+                if self._deque is None:
+                    self._deque = deque()
         return self._deque
 
     @items.setter
     def items(self, items: Any) -> None:
-        self._head, self._deque = None, items
+        self._deque = items
 
     def put(self, data: object) -> bool:
         """Queue *data*, and return True, if it is bytes to be sent in one piece; else the caller has to look at it."""
         if self.corked or self.known or type(data) is not bytes or not 0 < len(data) <= self._most:
             return False
-        if self._head is None and self._deque is None:
-            self._head = data
-        else:
-            self.items.append(data)
+        self.items.append(data)
         return True
+
+    def extend(self, items: list[Any]) -> bool:
+        """Queue *items* as they are, and return whether they may be sent now, or wait for ``uncork()``."""
+        self.items.extend(items)
+        if self.corked:
+            self.corked += len(items)
+        return not self.corked
 
     def begin(self, size: float) -> bytes | Literal[False] | None:
         """Enter, and return the bytes to send: at most *size*, as they are at the head of the queue.
@@ -83,7 +91,7 @@ class PlainOutputQueue:
             self._gate.append(None)
             if not self._owed:
                 return None
-        head = self._deque[0] if self._head is None and self._deque else self._head
+        head = self.items[0]
         if type(head) is bytes and 0 < len(head) <= size and not (self.joins and len(self) > 1):
             return head
         return False
@@ -94,24 +102,16 @@ class PlainOutputQueue:
         *data* is None if the head was looked at and has been dealt with.
         """
         if data is not None and sent:
+            rest = data[sent:]  # before anything is changed: it raises for what is no number
             self.sends += 1
-            rest = data[sent:]
-            if self._head is data:
-                self._head = rest or None
-            elif self._deque and self._deque[0] is data:  # not discarded meanwhile
+            items = self.items
+            if items and items[0] is data:  # not discarded meanwhile
                 if rest:
-                    self._deque[0] = rest
+                    items[0] = rest
                 else:
-                    del self._deque[0]
-        if self._deque is not None and not self.known and not self._deque:
-            self._deque = None
+                    del items[0]
         self._gate.append(None)
         return self._owed or bool(self)
-
-    @property
-    def owed(self) -> bool:
-        """Whether somebody has begun while another was inside, and left the sending to that one (bool)."""
-        return self._owed
 
     def cork(self) -> bool:
         """Have what is put wait for ``uncork()``; return False if it does already."""

@@ -99,8 +99,12 @@ class file_producer:
     def __init__(
         self, file: BinaryIO, offset: int | None = None, count: int | None = None, *, close: bool = True
     ) -> None:
-        if (offset is not None and offset < 0) or (count is not None and count < 0):
-            raise ValueError(f"a file has no {count} octets at {offset}")
+        if issubclass(type(file), io.TextIOBase):
+            raise TypeError(f"a file_producer takes a file that is open for reading bytes, not text: {file!r}")
+        if offset is not None and offset < 0:
+            raise ValueError(f"offset is where a file is to be read from: it cannot be {offset}")
+        if count is not None and count < 0:
+            raise ValueError(f"count is a number of bytes: it cannot be {count}")
         self.file = file
         self.buffer_size = 65536
         self._close = close

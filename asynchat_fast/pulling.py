@@ -33,16 +33,8 @@ def send_head(channel: Any, queue: OutputQueue) -> bool:
     """Send once from *queue*, which the caller has entered, and leave it; return whether something is left to do."""
     try:
         data = _next_bytes(channel, queue, int(channel.ac_out_buffer_size))
-        if not data:
-            return queue.end(None, 0)
-        head = queue.items[0]
-        try:
-            sent = channel.send(data)
-        except OSError as error:
-            return send_failed(channel, queue, error)
-        if sent:
-            _replace_head(queue, head, head[sent:])
-            queue.sends += 1
+        if data:
+            _send(channel, queue, data)
     except BaseException:
         queue.end(None, 0)
         note_that_something_waits(channel)
@@ -50,22 +42,30 @@ def send_head(channel: Any, queue: OutputQueue) -> bool:
     return queue.end(None, 0)
 
 
+def _send(channel: Any, queue: OutputQueue, data: Any) -> None:
+    head = queue.items[0]
+    try:
+        sent = channel.send(data)
+    except OSError as error:
+        send_failed(channel, error)
+        return
+    if sent:
+        _replace_head(queue, head, head[sent:])
+        queue.sends += 1
+
+
+def send_failed(channel: Any, error: OSError) -> None:
+    """Act upon *error*, which ``send()`` has raised."""
+    if not would_block(error):
+        channel.handle_error()
+    elif wants_read(error) and hasattr(type(channel), "_ac_block_sending"):
+        channel._ac_block_sending()
+
+
 def note_that_something_waits(channel: Any) -> None:
     """Have ``writable()`` look, if it is that of a conversation."""
     if hasattr(type(channel), "_ac_wait_to_send"):
         channel._ac_wait_to_send()
-
-
-def send_failed(channel: Any, queue: OutputQueue, error: OSError) -> bool:
-    """Leave *queue*, as ``send()`` has raised *error*; return whether something is left to do."""
-    try:
-        if not would_block(error):
-            channel.handle_error()
-        elif wants_read(error) and hasattr(type(channel), "_ac_block_sending"):
-            channel._ac_block_sending()
-    finally:
-        more = queue.end(None, 0)
-    return more
 
 
 def _next_bytes(channel: Any, queue: OutputQueue, size: int) -> Any:

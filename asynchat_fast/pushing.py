@@ -48,16 +48,13 @@ def push_with_producer(self: Any, producer: Any) -> None:
 
 
 def _enqueue(self: Any, queue: OutputQueue, items: list[Any]) -> None:
-    queue.items.extend(items)
-    if queue.corked:
-        queue.corked += len(items)
-    elif items:
+    if queue.extend(items) and items:
         self.initiate_send()
 
 
 def close_when_done(self: Any) -> None:
     """Close once everything queued so far is sent, which for a channel not connected yet is after it is."""
-    queue_of(self).items.append(None)
+    queue_of(self).extend([None])
     note_that_something_waits(self)
 
 
@@ -78,15 +75,16 @@ def initiate_send(self: Any) -> None:
     data = queue.begin(self.ac_out_buffer_size)
     if data:
         try:
-            sent = self.send(data)
-        except OSError as error:
-            more = send_failed(self, queue, error)
+            try:
+                sent = self.send(data)
+            except OSError as error:
+                send_failed(self, error)
+                sent = 0
+            more = queue.end(data, sent)
         except BaseException:
             queue.end(None, 0)
             note_that_something_waits(self)
             raise
-        else:
-            more = queue.end(data, sent)
     elif data is None:
         return
     else:
@@ -97,9 +95,7 @@ def initiate_send(self: Any) -> None:
 
 def _send_more(self: Any, queue: OutputQueue) -> None:
     """Send for those who have left it to this sender, and see to it that what is left will be sent."""
-    while queue.owed and self.connected:
-        if queue.begin(self.ac_out_buffer_size) is None:
-            break
+    while queue.owed and self.connected and queue.begin(self.ac_out_buffer_size) is not None:
         send_head(self, queue)
     if queue:
         note_that_something_waits(self)

@@ -159,7 +159,6 @@ class TestAttributesOfTheProgram:
         assert theirs.recv(99) == b"y\n"
         assert getattr(channel, name) is value
 
-    # FAULT: docs/reference.md lacks ac_logger, pause_reading, resume_reading
     def test_names_of_ours_are_documented_or_cannot_be_met(self, reference):
         """No program gives an attribute of its own a name that begins with _ac_ or names a class of ours."""
         ours = set(dir(async_chat)) - set(dir(reference.async_chat))
@@ -596,7 +595,6 @@ class TestMethodsThatStandForFunctions:
             assert method.__func__ is function
             run_pass()
 
-    # FAULT: get_terminator is named _get_terminator, its argument channel
     @pytest.mark.parametrize("name", METHODS)
     def test_have_the_names_and_the_arguments_that_asynchat_gives_them(self, name):
         function = getattr(async_chat, name)
@@ -667,7 +665,6 @@ class TestMethodsThatStandForFunctions:
         assert channel.get_terminator() == b"\n"
         assert (channel.readable(), channel.writable()) == (True, False)
 
-    # FAULT: mock does not take RebindableMethod for a function
     def test_the_class_and_an_object_are_specifications(self, pair, map):
         for double in (mock.create_autospec(async_chat)(), mock.create_autospec(Lines(pair[0], map))):
             double.push(b"data")
@@ -865,7 +862,6 @@ class Failing(Lines):
 class TestErrorsOfHooks:
     """A hook that raises leaves the channel able to send, by one sender at a time."""
 
-    # FAULT: initiate_send() and send_head() leave the queue wrongly where handle_error() raises
     @pytest.mark.parametrize("kind", [bytes, bytearray, simple_producer])
     @pytest.mark.parametrize("error", [ConnectionError, OSError, RuntimeError, KeyboardInterrupt])
     def test_an_error_of_send_that_handle_error_raises_lets_one_sender_in(self, pair, map, both_buffers, kind, error):
@@ -891,7 +887,6 @@ class TestErrorsOfHooks:
         assert b"".join(sent).startswith(b"bytes")
         assert sorted(b"".join(sent)[5:]) == sorted(b"01234")
 
-    # FAULT: initiate_send() does not leave the queue where end() raises
     @pytest.mark.parametrize("item", [b"bytes", bytearray(b"bytes")], ids=["bytes", "bytearray"])
     @pytest.mark.parametrize("count", ["5", 1.5])
     def test_a_send_that_returns_no_count_is_an_error_that_can_be_survived(self, pair, map, both_buffers, item, count):
@@ -905,7 +900,9 @@ class TestErrorsOfHooks:
 
 
 class TestErrorsAtOnce:
-    @pytest.mark.parametrize("producer", ["x", None, 5, object(), io.StringIO("x"), [b"x"]], ids=repr)
+    @pytest.mark.parametrize(
+        "producer", ["x", None, 5, io.StringIO("x"), [b"x"]], ids=["str", "None", "int", "text file", "list"]
+    )
     def test_what_is_no_producer_is_refused(self, pair, map, producer):
         channel = Lines(pair[0], map)
         with pytest.raises(TypeError, match=re.escape(type(producer).__name__)):
@@ -913,7 +910,6 @@ class TestErrorsAtOnce:
         channel.push(b"next")
         assert received(pair[1]) == b"next"
 
-    # FAULT: file_producer takes text files
     def test_a_text_file_is_refused(self, tmp_path):
         (tmp_path / "file").write_text("text")
         with (tmp_path / "file").open() as file, pytest.raises(TypeError):
@@ -921,7 +917,7 @@ class TestErrorsAtOnce:
         with pytest.raises(TypeError):
             file_producer(io.StringIO("text"))
 
-    @pytest.mark.parametrize("terminator", ["\r\n", 1.5, [1], object()], ids=repr)
+    @pytest.mark.parametrize("terminator", ["\r\n", 1.5, [1]], ids=lambda each: type(each).__name__)
     def test_what_cannot_be_a_terminator_is_refused_and_leaves_the_old_one(self, pair, map, terminator):
         channel = Lines(pair[0], map)
         with pytest.raises(TypeError, match="terminator must be bytes, int or None"):
@@ -958,7 +954,6 @@ class TestErrorsAtOnce:
             with pytest.raises(ValueError, match="max_payload"):
                 type(channel)(None, map)
 
-    # FAULT: the message says None octets
     @pytest.mark.parametrize(("offset", "count"), [(-1, None), (0, -1), (-5, 3)])
     def test_a_part_of_a_file_that_cannot_be(self, tmp_path, offset, count):
         (tmp_path / "file").write_bytes(b"data")

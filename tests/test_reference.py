@@ -17,7 +17,9 @@ MODULES = {"asynchat_fast": "reference.md", "asynchat_fast.http": "http-referenc
 ELSEWHERE = {"http_request_handler": "asynchat_fast.http"}
 MAIN_CLASSES = {"async_chat", "chat_server", "http_request_handler"}  # subclasses need not repeat their members
 # What a SocketMap has of a dict, and what loop() has of it.
-UNSAID = {"SocketMap": {"changed", "reactor", "timers", "clear", "pop", "popitem", "setdefault", "update"}}
+UNSAID = {
+    "SocketMap": {"changed", "watch", "watched", "wake", "touch", "clear", "pop", "popitem", "setdefault", "update"}
+}
 
 
 def sections(page):
@@ -112,12 +114,16 @@ def test_members_are_as_the_reference_says(module, name):
     cls = getattr(importlib.import_module(ELSEWHERE.get(name, module)), name)
     for member, shown in defined(REFERENCE[module][name]).items():
         thing = inspect.getattr_static(cls, member, None)
+        if member == "log" and not shown:
+            continue  # objects have an attribute in the place of the method
         if inspect.isfunction(thing) and thing.__module__.startswith("asynchat_fast"):
             assert shown == parameters(getattr(cls, member)), member
         elif shown:
             assert member in (name, "len", "iter", "next") or callable(getattr(cls, member)), member
     for attribute, default in re.findall(r"^\| `(\w+)` \| `(.*?)` \|", REFERENCE[module][name], re.M):
-        assert getattr(cls, attribute) == ast.literal_eval(default), attribute
+        shown = getattr(cls, attribute)
+        shown = shown.fget(cls.__new__(cls)) if isinstance(shown, property) else shown
+        assert shown == ast.literal_eval(default), attribute
 
 
 def anchors(page):
