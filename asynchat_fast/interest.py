@@ -16,21 +16,22 @@ __all__ = ["pause_reading", "readable", "resume_reading", "writable"]
 def readable(self: Any) -> bool:
     """Tell whether to read: always, but while reading is paused, or too much waits to be sent."""
     try:
-        unreadable = self._ac_unreadable
-    except AttributeError:  # of a class that borrows the method
-        return True
-    return not unreadable or _may_read(self)
+        return not self._ac_unreadable or _may_read(self)
+    except AttributeError:
+        if hasattr(self, "_ac_unreadable"):
+            raise
+        return True  # of a class that borrows the method
 
 
 @reporting
 def writable(self: Any) -> bool:
     """Tell whether there is something to send, or a connection to be waited for."""
     try:
-        waiting = self._ac_waiting
-    except AttributeError:  # of a class that borrows the method
-        waiting = bool(self.producer_fifo)
-        return waiting or not self.connected
-    return (waiting and _may_send(self)) or not self.connected
+        return (self._ac_waiting and _may_send(self)) or not self.connected
+    except AttributeError:
+        if hasattr(self, "_ac_waiting"):
+            raise
+        return bool(self.producer_fifo) or not self.connected  # of a class that borrows the method
 
 
 def _may_read(self: Any) -> bool:

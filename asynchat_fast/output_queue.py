@@ -13,7 +13,7 @@ from ._compiled import is_wanted, report_missing
 __all__ = ["COMPILED", "OutputQueue"]
 
 
-_making_deque = RLock()  # so that threads whose first pushes meet make one; a signal handler may push, too
+_exchanging = RLock()  # a deque, while another thread may fill it; a signal handler may push, too
 
 
 class PlainOutputQueue:
@@ -46,11 +46,10 @@ class PlainOutputQueue:
     @property
     def items(self) -> Any:
         """The items, as a deque; what is assigned takes their place."""
-        if self._deque is None:
-            with _making_deque:
-                if self._deque is None:
-                    self._deque = deque()
-        return self._deque
+        with _exchanging:
+            if self._deque is None:
+                self._deque = deque()
+            return self._deque
 
     @items.setter
     def items(self, items: Any) -> None:
@@ -60,12 +59,14 @@ class PlainOutputQueue:
         """Queue *data*, and return True, if it is bytes to be sent in one piece; else the caller has to look at it."""
         if self.corked or self.known or type(data) is not bytes or not 0 < len(data) <= self._most:
             return False
-        self.items.append(data)
+        with _exchanging:
+            self.items.append(data)
         return True
 
     def extend(self, items: list[Any]) -> bool:
         """Queue *items* as they are, and return whether they may be sent now, or wait for ``uncork()``."""
-        self.items.extend(items)
+        with _exchanging:
+            self.items.extend(items)
         if self.corked:
             self.corked += len(items)
         return not self.corked
@@ -110,6 +111,9 @@ class PlainOutputQueue:
                     items[0] = rest
                 else:
                     del items[0]
+        with _exchanging:
+            if not self.known and not self._deque:
+                self._deque = None
         self._gate.append(None)
         return self._owed or bool(self)
 
