@@ -1,4 +1,5 @@
-# cython: language_level=3, always_allow_keywords=False, auto_pickle=False, binding=False, freethreading_compatible=True
+# cython: language_level=3, always_allow_keywords=False, auto_pickle=False, freethreading_compatible=True
+# cython: binding=False
 """Events, compiled: the class of ``events.py`` member by member; that file says what is meant."""
 
 cimport cython

@@ -1,4 +1,5 @@
-# cython: language_level=3, always_allow_keywords=False, auto_pickle=False, binding=False, embedsignature=True, embedsignature.format=clinic, freethreading_compatible=True
+# cython: language_level=3, always_allow_keywords=False, auto_pickle=False, freethreading_compatible=True
+# cython: binding=False, embedsignature=True, embedsignature.format=clinic
 """Framing, compiled: the classes of ``framing.py`` member by member; that file says what is meant.
 
 Never calls back: payloads are pulled out of it.  ``_data`` is an immutable bytes object, where

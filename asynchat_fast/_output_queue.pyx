@@ -1,4 +1,5 @@
-# cython: language_level=3, always_allow_keywords=False, auto_pickle=False, binding=False, embedsignature=True, embedsignature.format=clinic, freethreading_compatible=True
+# cython: language_level=3, always_allow_keywords=False, auto_pickle=False, freethreading_compatible=True
+# cython: binding=False, embedsignature=True, embedsignature.format=clinic
 """What waits to be sent, compiled: the class of ``output_queue.py`` member by member; that file says what is meant.
 
 Calls nobody, so that each method is one step to other threads: under the GIL, or by its critical
@@ -98,7 +99,8 @@ cdef class OutputQueue:
         """Queue *items* as they are, and return whether they may be sent now, or wait for ``uncork()``."""
         if self._deque is None:
             self._spill()
-        self._deque.extend(items)
+        queued = self._deque
+        queued.extend(items)
         if self.corked:
             self.corked += len(items)
         return not self.corked

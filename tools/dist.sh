@@ -16,7 +16,7 @@ trap 'rm -rf "$WORK"' EXIT
 
 python -m build -qs -o "$DIST" "$TREE"
 tar -C "$WORK" --strip-components 1 -xf "$DIST"/asynchat_fast-*.tar.gz
-if find "$WORK" -name '*.c' -o -name '*.so' | grep .; then
+if find "$WORK/asynchat_fast" -name '*.c' -o -name '*.so' | grep .; then
     echo "the sdist has generated files in it" >&2
     exit 1
 fi
