@@ -99,8 +99,8 @@ cdef class OutputQueue:
         """Queue *items* as they are, and return whether they may be sent now, or wait for ``uncork()``."""
         if self._deque is None:
             self._spill()
-        queued = self._deque
-        queued.extend(items)
+        for item in items:
+            self._deque.append(item)
         if self.corked:
             self.corked += len(items)
         return not self.corked

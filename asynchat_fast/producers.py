@@ -14,7 +14,7 @@ _Data: TypeAlias = bytes | bytearray | memoryview | str
 
 
 class simple_producer:
-    """Hand out *data* in pieces of at most *buffer_size* octets.
+    """Hand out *data* in pieces of at most *buffer_size* bytes.
 
     *data* is bytes or any other sequence that can be sliced; *buffer_size* is a positive
     number.  ``data`` reads as what has not been handed out yet, and may be assigned.
@@ -88,9 +88,9 @@ class FileChanged(Exception):
 
 
 class file_producer:
-    """Hand out *count* octets of *file* from *offset* on; a channel sends them without copying where it can.
+    """Hand out *count* bytes of *file* from *offset* on; a channel sends them without copying where it can.
 
-    *file* is open for reading octets.  *offset* None is where it stands, *count* None all that there
+    *file* is open for reading bytes.  *offset* None is where it stands, *count* None all that there
     is from there on: of a regular file, the size that it has now.  A file that has become shorter, or was
     rewritten in its length, is a FileChanged, upon which a channel closes; one that only grew is sent
     as promised.  When all is handed out, or nobody wants the rest, *file* is closed unless *close* is false.
@@ -118,10 +118,10 @@ class file_producer:
         if count is None and self._version is not None:
             count = max(self._version[0] - offset, 0)
         self.offset = offset  # of what comes next
-        self.remaining = count  # octets; None until the end of the file
+        self.remaining = count  # bytes; None until the end of the file
 
     def _regular_fileno(self) -> int | None:
-        # Not of what decompresses or counts, whose descriptor leads to other octets.
+        # Not of what decompresses or counts, whose descriptor leads to other bytes.
         raw = getattr(self.file, "raw", self.file)
         if type(raw) is not io.FileIO or type(self.file) not in _PLAIN_FILES:
             return None
@@ -148,28 +148,28 @@ class file_producer:
         return now[0] > self._version[0] or now == self._version
 
     def advance(self, count: int) -> None:
-        """Note that *count* octets were sent without ``more()``; FileChanged if none were where some are missing."""
+        """Note that *count* bytes were sent without ``more()``; FileChanged if none were where some are missing."""
         if not count and self.remaining:
-            raise FileChanged(f"{getattr(self.file, 'name', self.file)!r} ends {self.remaining} octets too early")
+            raise FileChanged(f"{getattr(self.file, 'name', self.file)!r} ends {self.remaining} bytes too early")
         self.offset += count
         if self.remaining is not None:
             self.remaining -= count
 
     def more(self) -> bytes:
-        """Return the next octets, at most ``buffer_size``, and none when there are no more."""
+        """Return the next bytes, at most ``buffer_size``, and none when there are no more."""
         if self.remaining == 0:
             self.close()
             return b""
         self.check()
         size = self.buffer_size if self.remaining is None else min(self.buffer_size, self.remaining)
-        octets = self._read(size)
-        if octets is None:
+        data = self._read(size)
+        if data is None:
             raise BlockingIOError(f"{self.file!r} has nothing to be read yet, and does not wait for it")
-        self.advance(len(octets))
-        if not octets:
+        self.advance(len(data))
+        if not data:
             self.remaining = 0
             self.close()
-        return octets
+        return data
 
     def _read(self, size: int) -> bytes | None:
         if self.fileno is not None and hasattr(os, "pread"):

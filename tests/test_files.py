@@ -753,13 +753,13 @@ def test_fewer_octets_than_promised(chat, map, receive, seekable):
     chat.push(b"after")
     assert receive() == CONTENT[1000:]
     assert not map
-    assert "1000 octets too early" in chat.logged[0]
+    assert "1000 bytes too early" in chat.logged[0]
 
 
 def test_fewer_octets_in_a_pipe_than_promised(chat, receive, path):
     chat.push_with_producer(file_producer(KINDS["pipe"](path), count=len(CONTENT) + 3))
     assert receive() == CONTENT
-    assert "3 octets too early" in chat.logged[0]
+    assert "3 bytes too early" in chat.logged[0]
 
 
 @needs_sendfile
