@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._asyncore import asyncore
 from .borrowed import queue_of
@@ -13,6 +13,9 @@ from .eventloop import call_later
 from .eventloop.timers import Timer
 from .logged import logged_dispatcher
 from .pushing import send_held_back
+
+if TYPE_CHECKING:
+    from .transport import Transport
 
 __all__ = ["async_chat", "asyncore"]
 
@@ -149,3 +152,9 @@ class async_chat(Conversation, logged_dispatcher):
             else:
                 self.handle_error()
             return -1
+
+
+if TYPE_CHECKING:
+
+    def _as_transport(channel: async_chat) -> "Transport":
+        return channel  # mypy checks here that a channel has all that a conversation asks for

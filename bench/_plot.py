@@ -68,8 +68,8 @@ class Lines:
             colour = LINE_COLOURS[index % len(LINE_COLOURS)] if known == OTHER_COLOUR else known
             style = {"linewidth": 2.5} if index == 0 else {"linewidth": 1.2}
             xs = [x for x, _ in points]
-            bests, aboves = zip(*(spread(rounds) for _, rounds in points), strict=True)
-            axes.errorbar(xs, bests, yerr=[[0] * len(xs), aboves], color=colour, capsize=2, **style)
+            bests, lengths = zip(*(spread(rounds) for _, rounds in points), strict=True)
+            axes.errorbar(xs, bests, yerr=[[0] * len(xs), lengths], color=colour, capsize=2, **style)
             ends[peer] = (xs[-1], bests[-1], colour)
         self.name(axes, ends)
         axes.set_title(self.title, loc="left")
