@@ -1,10 +1,11 @@
 from collections.abc import Iterator
 from typing import Any, AnyStr
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 def find_prefix_at_end(haystack: AnyStr | bytearray, needle: AnyStr | bytearray) -> int: ...
 
+@disjoint_base
 class InputBuffer(Iterator[Any]):  # of bytes, or with views of memoryview
     overlong: bool
     @property
