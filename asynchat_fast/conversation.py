@@ -50,7 +50,6 @@ class Conversation:
 
     collect_views = option(
         "collect_views",
-        False,
         """Whether ``collect_incoming_data()`` gets memoryviews of what was received (bool) rather than bytes.
 
         Looked up when a terminator is set.  A view keeps all alive that was received with it.
@@ -59,7 +58,6 @@ class Conversation:
 
     max_payload = option(
         "max_payload",
-        None,
         """The most bytes of a payload that ends at a terminator of bytes (int); None or 0 is no limit.
 
         Looked up when a terminator is set; see ``handle_overlong_payload()``.
@@ -69,21 +67,21 @@ class Conversation:
 
     coalesce_pushes = option(
         "coalesce_pushes",
-        False,
         """Whether what is pushed while input is handled leaves together at the end of that (bool), in few sends.""",
     )
 
     output_high_water = option(
         "output_high_water",
-        None,
         """The bytes that may wait to be sent before reading pauses until fewer do (int); None is no limit.""",
     )
 
-    _ac_options: dict[str, Any] | None = None  # those that the object has
+    _ac_collect_views = _ac_coalesce_pushes = False
+    _ac_max_payload: int | None = None
+    _ac_output_high_water: int | None = None
+    _ac_has_options = False  # of its own, which are in the place of these
     _ac_own_get_terminator: Any = None  # what the object has in the place of the method
     _ac_blocked: str | None = None  # of a TLS socket: what must happen first, "received" or "writable"
     _ac_paused = False
-    _ac_carried = 0.0  # bytes of the payload at hand that left in parts, where the terminator is asked for
 
     def __init__(self) -> None:
         self._ac_prepare()
@@ -112,31 +110,35 @@ class Conversation:
     def _ac_use_options(self) -> None:
         """Act upon what the options are now."""
         cls = type(self)
-        self._ac_plain = self._ac_options is None and (
-            cls.max_payload is _max_payload
-            and cls.collect_views is _collect_views
-            and cls.coalesce_pushes is _coalesce_pushes
-            and not self._ac_is_asked()
-        )
-        if self.output_high_water is not None:
-            self._ac_unreadable = True
-        if self.coalesce_pushes:
-            queue_of(self).joins = True
-
-    def _ac_is_asked(self) -> bool:
-        """Tell whether the terminator must be asked for before each payload, as it or the input is not in our hands."""
-        cls = type(self)
-        return (
+        self._ac_asked = (  # the terminator must be asked for before each payload
             self._ac_own_get_terminator is not None
             or cls.get_terminator is not _get_terminator
             or cls.terminator is not _terminator
             or cls.ac_in_buffer is not _ac_in_buffer
         )
+        self._ac_holds_input = cls.ac_in_buffer is _ac_in_buffer
+        self._ac_plain = (
+            not self._ac_asked
+            and not self._ac_has_options
+            and cls.max_payload is _max_payload
+            and cls.collect_views is _collect_views
+            and cls.coalesce_pushes is _coalesce_pushes
+        )
+        if not self._ac_plain:
+            self._ac_give_options()
+        if self.output_high_water is not None:
+            self._ac_unreadable = True
+        if self.coalesce_pushes:
+            queue_of(self).joins = True
+
+    def _ac_give_options(self) -> None:
+        _check_max_payload(self.max_payload)
+        self._ac_input.set_options(self.max_payload or None, self.collect_views)
 
     def _ac_rebound(self) -> None:
         """Have the events end at once, as ``get_terminator()`` of this object is another now."""
         self._ac_prepared()
-        self._ac_plain = False
+        self._ac_use_options()
         self._ac_input.interrupt()
 
     def __copy__(self) -> Any:
@@ -179,8 +181,7 @@ class Conversation:
     def terminator(self, terminator: Any) -> None:
         self._ac_prepared()
         if not self._ac_plain:
-            _check_max_payload(self.max_payload)
-            self._ac_input.set_options(self.max_payload or None, self.collect_views)
+            self._ac_give_options()
         try:
             self._ac_input.terminator = terminator
         except (TypeError, ValueError):  # asynchat's are noticed when they are needed

@@ -1,4 +1,4 @@
-"""What programs hang into a channel: attributes and methods of theirs, TLS sockets, borrowed methods, a log."""
+"""Hooks of programs in a channel: their attributes and methods, TLS sockets, borrowed methods, a log."""
 
 import contextlib
 import inspect
@@ -21,11 +21,11 @@ import pytest
 import asynchat_fast
 from asynchat_fast import InputBuffer, SocketMap, async_chat, asyncore, call_later, file_producer, simple_producer
 
-PATIENCE = 20  # seconds, for what takes milliseconds unless it hangs
+PATIENCE = 20  # seconds; a wait takes milliseconds unless something hangs
 
 
 class Lines(async_chat):
-    """A channel of lines, which keeps them, its errors and what it says."""
+    """A channel of lines, which keeps them, its errors and its log messages."""
 
     def __init__(self, sock=None, map=None):
         async_chat.__init__(self, sock, map)
@@ -86,7 +86,7 @@ def stands_still(run_pass):
 
 
 def received(sock):
-    """Return what has come, none if nothing has."""
+    """Return the data that have arrived, ``b""`` if there are none."""
     sock.setblocking(False)
     with contextlib.suppress(BlockingIOError):
         return sock.recv(1 << 16)
@@ -94,7 +94,7 @@ def received(sock):
 
 
 class TestAttributesOfTheProgram:
-    """Names are looked up on the class, so that no ``__getattr__()`` runs that never ran before."""
+    """The package looks its names up on the class, so that it never calls a program's ``__getattr__()``."""
 
     def test_a_getattr_is_asked_for_nothing_of_ours(self, pair, map, run_until):
         ours, theirs = pair
@@ -227,7 +227,7 @@ class TestAttributesOfTheProgram:
 
 
 class TestPushingWhileAway:
-    """What is pushed while there is no connection is kept, and sent once there is one."""
+    """Data pushed while there is no connection are kept, and sent once there is one."""
 
     PUSHED = b"one", bytearray(b"two"), b"3" * 10
 
@@ -387,7 +387,7 @@ def receive_exactly(sock, count):
 
 
 class TestTLS:
-    def test_a_silent_peer_costs_nothing_and_gets_what_waits_after_its_handshake(
+    def test_a_silent_peer_costs_nothing_and_gets_waiting_data_after_its_handshake(
         self, secured, tls_class, map, stands_still, run_until
     ):
         ours, _, connect = secured
@@ -487,7 +487,7 @@ class TestTLS:
 
 
 class Wanting(Lines):
-    """A channel whose recv() and send() raise what is in ``wants`` before they do anything."""
+    """A channel whose recv() and send() raise the errors in ``wants`` before they do anything."""
 
     def __init__(self, *args):
         Lines.__init__(self, *args)
@@ -602,7 +602,7 @@ class TestMethodsThatStandForFunctions:
 
     @pytest.mark.parametrize("name", METHODS)
     @pytest.mark.parametrize("to", ["super", "class", "method"])
-    def test_may_be_rebound_by_what_calls_them(self, pair, map, run_until, name, to):
+    def test_may_be_rebound_by_their_callers(self, pair, map, run_until, name, to):
         ours, theirs = pair
         channel = Lines(ours, map)
         theirs.sendall(b"first\n")
@@ -628,7 +628,7 @@ class TestMethodsThatStandForFunctions:
         assert calls == []
 
     @pytest.mark.parametrize("name", METHODS)
-    def test_may_be_overridden_by_what_calls_super(self, pair, map, run_until, name):
+    def test_may_be_overridden_by_methods_that_call_super(self, pair, map, run_until, name):
         ours, theirs = pair
         calls = []
 
@@ -684,7 +684,7 @@ class TestMethodsThatStandForFunctions:
 
 
 class Borrowed:
-    """No async_chat, but a class that has borrowed what sends, with what asynchat needs for that and no more."""
+    """No async_chat, but a class that has borrowed the sending methods, with only the attributes they need."""
 
     ac_out_buffer_size = 4
     push = async_chat.push
@@ -761,7 +761,7 @@ class TestBorrowedSending:
         assert borrower.sent == [b"one", b"two"]
 
     @pytest.mark.parametrize("data", ["text", None, 5])
-    def test_refuses_what_cannot_be_sent(self, data):
+    def test_refuses_data_that_cannot_be_sent(self, data):
         borrower = Borrowed()
         with pytest.raises(TypeError):
             borrower.push(data)
@@ -820,7 +820,7 @@ class TestCoalescing:
 
     @pytest.mark.parametrize("head", [[b"head"], [b"he", b"ad"], [b"head" * 2000]])
     @pytest.mark.parametrize("body", [b"body", b"body" * 5000, b""])
-    def test_the_first_piece_of_a_producer_leaves_with_what_was_pushed_before(self, pair, map, run_until, head, body):
+    def test_the_first_piece_of_a_producer_leaves_with_data_pushed_before(self, pair, map, run_until, head, body):
         ours, theirs = pair
         channel = Replying(ours, map)
         channel.replies = [*head, simple_producer(body, 4096)]
@@ -903,7 +903,7 @@ class TestErrorsAtOnce:
     @pytest.mark.parametrize(
         "producer", ["x", None, 5, io.StringIO("x"), [b"x"]], ids=["str", "None", "int", "text file", "list"]
     )
-    def test_what_is_no_producer_is_refused(self, pair, map, producer):
+    def test_an_object_that_is_no_producer_is_refused(self, pair, map, producer):
         channel = Lines(pair[0], map)
         with pytest.raises(TypeError, match=re.escape(type(producer).__name__)):
             channel.push_with_producer(producer)
@@ -918,7 +918,7 @@ class TestErrorsAtOnce:
             file_producer(io.StringIO("text"))
 
     @pytest.mark.parametrize("terminator", ["\r\n", 1.5, [1]], ids=lambda each: type(each).__name__)
-    def test_what_cannot_be_a_terminator_is_refused_and_leaves_the_old_one(self, pair, map, terminator):
+    def test_an_invalid_terminator_is_refused_and_leaves_the_old_one(self, pair, map, terminator):
         channel = Lines(pair[0], map)
         with pytest.raises(TypeError, match="terminator must be bytes, int or None"):
             channel.set_terminator(terminator)
