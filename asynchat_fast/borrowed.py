@@ -1,4 +1,4 @@
-"""asynchat's rules over plain attributes, for objects whose input the core does not hold, or whose terminator it cannot.
+"""asynchat's rules over plain attributes, for objects whose input or terminator the core does not hold.
 
 These are channels that have ``ac_in_buffer`` as an attribute of their own, objects of other classes
 that borrow asynchat's methods, and terminators that cannot be searched for.

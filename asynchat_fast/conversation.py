@@ -250,6 +250,7 @@ class Conversation:
     push_with_producer = pushing.push_with_producer
     close_when_done = pushing.close_when_done
     initiate_send = pushing.initiate_send
+    handle_write = pushing.handle_write
 
     producer_fifo = property(
         pushing.fetch_fifo,
@@ -268,13 +269,13 @@ class Conversation:
 
     # What is waited for
 
-    handle_write = interest.handle_write
     pause_reading = interest.pause_reading
     readable = interest.readable
     resume_reading = interest.resume_reading
     writable = interest.writable
 
     _ac_block_sending = interest.block_sending
+    _ac_unblock = interest.unblock
     _ac_wait_to_send = interest.wait_to_send
 
     def _ac_report(self) -> None:
@@ -283,13 +284,8 @@ class Conversation:
     def _ac_read_pending(self) -> None:
         """Called after as much was received as was asked for, for transports that hold more."""
 
-    def _ac_is_sending(self) -> bool:
-        """Tell whether something waits to be sent."""
-        return bool(queue_of(self))
-
-    def _ac_sent(self) -> int:
-        """Return how often something was sent."""
-        return queue_of(self).sends
+    _ac_is_sending = pushing.is_sending
+    _ac_sent = pushing.sends
 
     def _ac_progress(self) -> Any:
         """Return what differs after bytes were received or sent."""

@@ -9,7 +9,7 @@ from typing import Any
 from . import pushing
 from .borrowed import deliver, queue_of
 from .events import Interrupted
-from .interest import block_receiving, unblock_sending
+from .interest import block_receiving
 from .transport import wants_write, would_block
 
 __all__ = ["handle_read", "receive"]
@@ -70,8 +70,6 @@ def receive(self: Any, data: Any) -> None:
     finally:
         if corked:
             pushing.uncork(self)
-        if self._ac_blocked == "received":
-            unblock_sending(self)
 
 
 def _deliver_asked(self: Any, data: Any) -> None:
@@ -125,8 +123,5 @@ def _go_on(self: Any) -> None:
 def _receive_failed(channel: Any, error: OSError) -> None:
     if not would_block(error):
         channel.handle_error()
-    elif hasattr(type(channel), "_ac_block_sending"):
-        if channel._ac_blocked == "received":
-            unblock_sending(channel)
-        if wants_write(error):
-            block_receiving(channel)
+    elif wants_write(error) and hasattr(type(channel), "_ac_block_sending"):
+        block_receiving(channel)

@@ -66,7 +66,8 @@ class PlainOutputQueue:
     def extend(self, items: list[Any]) -> bool:
         """Queue *items* as they are, and return whether they may be sent now, or wait for ``uncork()``."""
         with _exchanging:
-            self.items.extend(items)
+            for item in items:  # a program's deque may count what is appended
+                self.items.append(item)
         if self.corked:
             self.corked += len(items)
         return not self.corked

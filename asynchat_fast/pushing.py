@@ -8,10 +8,22 @@ from typing import Any
 
 from .borrowed import queue_of
 from .output_queue import OutputQueue
-from .pulling import cut, note_that_something_waits, send_failed, send_head
+from .pulling import cut, note_that_something_waits, send_failed, send_head, sent_something
 from .transport import BYTES_LIKE
 
-__all__ = ["close_when_done", "fetch_fifo", "initiate_send", "push", "push_with_producer", "replace_fifo", "uncork"]
+__all__ = [
+    "close_when_done",
+    "fetch_fifo",
+    "handle_write",
+    "initiate_send",
+    "is_sending",
+    "push",
+    "push_with_producer",
+    "replace_fifo",
+    "send_held_back",
+    "sends",
+    "uncork",
+]
 
 
 def push(self: Any, data: Any) -> None:
@@ -42,8 +54,12 @@ def push_with_producer(self: Any, producer: Any) -> None:
     ``more()`` returns bytes, another producer, or with ``use_encoding`` a str.  TypeError for an
     object without ``more()``.
     """
-    if not hasattr(producer, "more") and not isinstance(producer, BYTES_LIKE):
-        raise TypeError(f"a producer is an object with a method more(), not {type(producer).__name__}")
+    if not hasattr(producer, "more"):
+        try:
+            memoryview(producer)  # asynchat takes what can be sliced, too
+        except TypeError:
+            kind = type(producer).__name__
+            raise TypeError(f"a producer is an object with a method more(), not {kind}") from None
     _enqueue(self, queue_of(self), [producer])
 
 
@@ -81,6 +97,8 @@ def initiate_send(self: Any) -> None:
                 send_failed(self, error)
                 sent = 0
             more = queue.end(data, sent)
+            if more and sent:
+                sent_something(self)
         except BaseException:
             queue.end(None, 0)
             note_that_something_waits(self)
@@ -91,6 +109,11 @@ def initiate_send(self: Any) -> None:
         more = send_head(self, queue)
     if more:
         _send_more(self, queue)
+
+
+def handle_write(self: Any) -> None:
+    """Send what waits."""
+    self.initiate_send()
 
 
 def _send_more(self: Any, queue: OutputQueue) -> None:
@@ -134,3 +157,13 @@ def replace_fifo(self: Any, fifo: Any) -> None:
     queue = self._ac_output
     queue.items, queue.known, queue.corked = fifo, True, min(queue.corked, 1)
     self._ac_wait_to_send()
+
+
+def is_sending(self: Any) -> bool:
+    """Tell whether something waits to be sent."""
+    return bool(queue_of(self))
+
+
+def sends(self: Any) -> int:
+    """Return how often something was sent."""
+    return queue_of(self).sends

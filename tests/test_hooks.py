@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import threading
 import time
+from array import array
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -1040,3 +1041,126 @@ class TestTheLog:
         assert "more than 3 bytes" in told
         assert ("ERROR" if named else "error: ") in told
         assert bool(out) is not named
+
+
+class TestWhatATLSSocketWaitsFor:
+    """It ends with the event, whatever handlers of the program's see that."""
+
+    def test_a_handshake_of_the_programs_lets_the_greeting_leave(self, pair, map, run_until):
+        class Shaking(Wanting):
+            def handle_read(self):
+                if self.wants:
+                    self.wants.clear()
+                    self.socket.recv(2)  # do_handshake(), in short
+                else:
+                    Wanting.handle_read(self)
+
+        ours, theirs = pair
+        channel = Shaking(ours, map)
+        channel.wants.append(ssl.SSLWantReadError(2, "the handshake"))
+        channel.push(b"220\r\n")
+        channel.wants.append(ssl.SSLWantReadError(2, "the handshake"))
+        theirs.sendall(b"hs")
+        run_until(lambda: not channel.producer_fifo)
+        assert theirs.recv(99) == b"220\r\n"
+
+    def test_a_send_that_succeeds_ends_it(self, pair, map, run_until):
+        ours, theirs = pair
+        channel = Wanting(ours, map)
+        channel.wants.append(ssl.SSLWantReadError(2, "the handshake"))
+        channel.push(b"x" * 3_000_000)
+        with ThreadPoolExecutor(1) as reader:
+            got = reader.submit(lambda: sum(iter(lambda: len(theirs.recv(1 << 16)), 0)))
+            channel.initiate_send()
+            run_until(lambda: not channel.writable())
+            channel.close()
+            assert got.result(PATIENCE) == 3_000_000
+
+    def test_another_socket_does_not_wait(self, pair, map, run_until):
+        ours, _ = pair
+        channel = Wanting(ours, map)
+        channel.wants.append(ssl.SSLWantReadError(2, "the handshake"))
+        channel.push(b"kept\n")
+        channel.close()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            ours.setblocking(False)
+            channel.set_socket(ours, map)
+            channel.connected = True
+            run_until(lambda: not channel.writable())
+            assert theirs.recv(99) == b"kept\n"
+
+    def test_an_overridden_handle_write_does_not_keep_it_deaf(self, pair, map, run_until):
+        class Writing(Wanting):
+            def handle_write(self):
+                self.initiate_send()
+
+        ours, theirs = pair
+        channel = Writing(ours, map)
+        channel.wants.append(ssl.SSLWantWriteError(3, "renegotiation"))
+        theirs.sendall(b"line\n")
+        run_until(lambda: channel.lines)
+        assert channel.lines == [b"line"]
+
+
+class TestOddPrograms:
+    def test_the_attributes_may_be_set_after_the_dispatcher_is_made(self, pair, map, run_until):
+        class Late(async_chat):
+            def __init__(self, sock, map):
+                asyncore.dispatcher.__init__(self, sock, map)
+                self.ac_in_buffer, self.incoming, self.producer_fifo = b"", [], deque()
+                self.set_terminator(b"\n")
+                self.lines = []
+
+            collect_incoming_data = async_chat._collect_incoming_data
+            found_terminator = Lines.found_terminator
+
+        ours, theirs = pair
+        channel = Late(ours, map)
+        theirs.sendall(b"one\n")
+        run_until(lambda: channel.lines)
+        channel.push(b"two\n")
+        assert (channel.lines, theirs.recv(99)) == ([b"one"], b"two\n")
+
+    def test_pending_is_asked_of_the_type_of_a_socket_alone(self):
+        made_up = mock.MagicMock()
+        made_up.recv.return_value = b"x" * 65536
+        channel = Lines(made_up, {})
+        channel.handle_read()
+        assert made_up.recv.call_count == 1
+
+    @pytest.mark.parametrize("queue", [[], deque()], ids=["list", "deque"])
+    def test_a_queue_of_the_programs_need_not_be_a_deque(self, pair, map, queue):
+        ours, theirs = pair
+        channel = Lines(ours, map)
+        channel.producer_fifo = queue
+        for data in (b"abc", bytearray(b"defg"), memoryview(b"hi")):
+            channel.push(data)
+        channel.close_when_done()
+        channel.initiate_send()
+        assert theirs.recv(99) == b"abcdefghi"
+
+    def test_arrays_are_sent_as_producers_are(self, pair, map):
+        ours, theirs = pair
+        channel = Lines(ours, map)
+        channel.push_with_producer(array("H", [0x4141, 0x4242]))
+        assert theirs.recv(99) == b"AABB"
+
+    def test_a_socket_need_not_know_its_descriptor(self, pair, map, run_until):
+        class Link:
+            def recv(self, size):
+                return pair[0].recv(size)
+
+        channel = Lines(None, map)
+        channel.socket, channel.connected, channel._fileno = Link(), True, pair[0].fileno()
+        channel.add_channel()
+        pair[1].sendall(b"one\ntwo\n")
+        run_until(lambda: channel.lines == [b"one", b"two"])
+        channel.del_channel()
+
+    def test_a_method_named_idle_timeout_is_the_programs(self, pair, map):
+        class Program(Lines):
+            def idle_timeout(self):
+                raise AssertionError
+
+        assert Program(pair[0], map).connected
