@@ -41,6 +41,9 @@ class RebindableMethod:
         self.function = function
         self.__doc__ = function.__doc__
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.function, name)  # __code__ and the like, for those who take this for a function
+
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
