@@ -52,7 +52,7 @@ class Conversation:
         "collect_views",
         """Whether ``collect_incoming_data()`` gets memoryviews of what was received (bool) rather than bytes.
 
-        Looked up when a terminator is set.  A view keeps all alive that was received with it.
+        That of a class is looked up when an object is made.  A view keeps all alive that was received with it.
         """,
     )
 
@@ -60,7 +60,7 @@ class Conversation:
         "max_payload",
         """The most bytes of a payload that ends at a terminator of bytes (int); None or 0 is no limit.
 
-        Looked up when a terminator is set; see ``handle_overlong_payload()``.
+        That of a class is looked up when an object is made; see ``handle_overlong_payload()``.
         """,
         _check_max_payload,
     )
