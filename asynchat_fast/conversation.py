@@ -84,10 +84,10 @@ class Conversation:
     _ac_paused = False
 
     def __init__(self) -> None:
-        self._ac_prepare()
+        self._ac_prepared()  # once: programs call __init__() again, for another map, and the terminator stays
         self.ac_in_buffer = b""
         self.incoming: list[Any] = []
-        if type(self).producer_fifo is not _producer_fifo:
+        if type(self).producer_fifo is not _producer_fifo or self._ac_output:
             self.producer_fifo = deque()
 
     def _ac_prepare(self) -> None:

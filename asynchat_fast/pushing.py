@@ -4,6 +4,9 @@ What is pushed waits in an OutputQueue, or in a deque ``producer_fifo`` of the o
 leaves by the object's ``send()``.
 """
 
+import sys
+from threading import get_ident
+from types import FrameType
 from typing import Any
 
 from .borrowed import queue_of
@@ -35,13 +38,16 @@ def push(self: Any, data: Any) -> None:
         queue = self._ac_output
     except AttributeError:  # of a class that borrows the method, or has a queue of its own
         queue = queue_of(self)
-    if queue.put(data):
+    queued = queue.put(data)
+    if queued:
         try:
             self.initiate_send()
         except ValueError:
             if self.ac_out_buffer_size < 1 and queue and queue.items[-1] is data:
                 del queue.items[-1]  # the caller is told that it was not queued
             raise
+        return
+    if queued is None:
         return
     if not isinstance(data, BYTES_LIKE):
         raise TypeError(f"push() takes bytes, bytearray or memoryview, not {type(data).__name__}")
@@ -104,11 +110,30 @@ def initiate_send(self: Any) -> None:
             note_that_something_waits(self)
             raise
     elif data is None:
+        if queue.holder == get_ident() and not _is_sending_here(queue):
+            queue.end(None, 0)
+            self.initiate_send()
         return
     else:
         more = send_head(self, queue)
     if more:
         _send_more(self, queue)
+
+
+def _is_sending_here(queue: OutputQueue) -> bool:
+    """Tell whether a caller of this function's caller sends from *queue*, which this thread has entered.
+
+    If none does, an exception of a signal handler has ended it between two steps, and nobody would leave.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code in _SENDERS and frame.f_locals.get("queue") is queue:
+            return True
+        frame = frame.f_back
+    return False
+
+
+_SENDERS = {initiate_send.__code__, send_head.__code__}
 
 
 def handle_write(self: Any) -> None:

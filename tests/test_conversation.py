@@ -1857,3 +1857,16 @@ def test_reading_never_pauses_without_a_high_water_mark(chat):
     chat.connected = False
     chat.push(bytes(1 << 22))
     assert chat.readable()
+
+
+def test_a_repeated_init_leaves_the_terminator_and_makes_all_else_anew(chat_class):
+    """Programs call it again to move a channel to another map."""
+    chat = chat_class()
+    chat.connected = False
+    chat.set_terminator(b";")
+    chat.push(b"waits")
+    chat.arrive(b"rest")
+    chat.ac_in_buffer = b"more"
+    chat_class.__init__(chat)
+    assert (chat.get_terminator(), chat.ac_in_buffer, chat.incoming) == (b";", b"", [])
+    assert list(chat.producer_fifo) == []
