@@ -4,13 +4,14 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ._asyncore import asyncore
 from .borrowed import queue_of
 from .conversation import Conversation
 from .eventloop import call_later
+from .eventloop.maps import task_for
 from .eventloop.timers import Timer
 from .pushing import send_held_back
 
@@ -68,6 +69,9 @@ class async_chat(Conversation, asyncore.dispatcher):
 
     def set_socket(self, sock: Any, map: dict[int, Any] | None = None) -> None:
         """Converse over *sock*, which is not blocking, and join *map*."""
+        attach = getattr(sock, "_ac_attach", None)
+        if attach is not None:  # it stands for an asyncio transport, whose loop serves a map of its own
+            self._map = map = attach(self)
         super().set_socket(sock, map)
         self.__stop_idle_timer()
         if self.idle_timeout:
@@ -126,6 +130,10 @@ class async_chat(Conversation, asyncore.dispatcher):
     def _ac_call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
         return call_later(seconds, callback, *args, map=self._map)
 
+    def _ac_create_task(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Return an asyncio.Task that runs *coroutine*, None where no asyncio program serves the channel."""
+        return task_for(self._map, coroutine)
+
     def _ac_report(self) -> None:
         try:
             map = object.__getattribute__(self, "_map")  # a __getattr__() of the program's is not to be asked
@@ -150,7 +158,8 @@ class async_chat(Conversation, asyncore.dispatcher):
     def _ac_end_output(self) -> bool:
         """Tell the peer that nothing more will be sent, and tell whether that can be done without closing."""
         if type(self.socket) is not socket.socket:
-            return False  # TLS has words of its own for the end
+            end_output = getattr(self.socket, "_ac_end_output", None)
+            return end_output is not None and bool(end_output())  # TLS by others has words of its own for the end
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError:
