@@ -31,6 +31,10 @@ def push(self: Any, data: Any) -> None:
                 del queue.items[-1]  # the caller is told that it was not queued
             raise
         return
+    if queue.corked and type(data) is bytes and 0 < len(data) <= self.ac_out_buffer_size:
+        queue.items.append(data)
+        queue.corked += 1
+        return
     if not isinstance(data, BYTES_LIKE):
         raise TypeError(f"push() takes bytes, bytearray or memoryview, not {type(data).__name__}")
     _enqueue(self, queue, cut(data, self.ac_out_buffer_size))
