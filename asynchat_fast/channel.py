@@ -69,9 +69,9 @@ class async_chat(Conversation, asyncore.dispatcher):
 
     def set_socket(self, sock: Any, map: dict[int, Any] | None = None) -> None:
         """Converse over *sock*, which is not blocking, and join *map*."""
-        attach = getattr(sock, "_ac_attach", None)
-        if attach is not None:  # it stands for an asyncio transport, whose loop serves a map of its own
-            self._map = map = attach(self)
+        own = getattr(sock, "_ac_map", None)
+        if own is not None:  # of an asyncio transport, for which the socket stands
+            self._map = map = own
         super().set_socket(sock, map)
         self.__stop_idle_timer()
         if self.idle_timeout:

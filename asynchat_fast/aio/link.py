@@ -43,13 +43,13 @@ class Link(asyncio.Protocol):
 
     __slots__ = (
         "_arrived", "_closing", "_expects_failure", "_input", "_is_busy", "_is_direct", "_is_full", "_is_lost",
-        "_is_read", "_is_touched", "_loop", "_make", "_map", "_output_ended", "_sends", "_thread", "channel",
-        "failure", "fd", "is_closed", "resets", "transport",
+        "_is_read", "_is_touched", "_loop", "_make", "_output_ended", "_sends", "_thread", "channel",
+        "failure", "fd", "is_closed", "map", "resets", "transport",
     )  # fmt: skip
 
     def __init__(self, make: Callable[[Any], Any], map: TransportMap, expects: bool = False) -> None:
         self._make = make
-        self._map = map
+        self.map = map
         self._expects_failure = expects
         self._loop = asyncio.get_running_loop()
         self._thread = get_ident()
@@ -77,14 +77,15 @@ class Link(asyncio.Protocol):
         file = transport.get_extra_info("socket") or transport.get_extra_info("pipe")
         # A number of its own where the system has none, so that the map can hold the channel.
         self.fd: int = -2 - id(self) if file is None else file.fileno()
-        sock = TransportSocket(self)
+        self.map.links[self.fd] = self
         self._is_busy = True
         try:
+            sock = TransportSocket(self)
             channel = self._make(sock)
             if self.channel is None and not self.is_closed:  # of a class that is not async_chat of ours
                 channel.del_channel()
-                channel._map = self.attach(channel)
-                channel.add_channel()
+                channel._map = self.map
+                channel.set_socket(sock, self.map)
         except Exception as error:
             self._refuse(error)
         finally:
@@ -101,19 +102,19 @@ class Link(asyncio.Protocol):
         if self.channel is not None:
             with contextlib.suppress(Exception):  # it is half made
                 self.channel.close()
-        self._map.pop(self.fd, None)
+        self.map.pop(self.fd, None)
         self.resets = True
         self.close()
 
-    def attach(self, channel: Any) -> TransportMap:
-        """Carry *channel*, and return the map that it is to join."""
+    def carry(self, channel: Any) -> None:
+        """Carry *channel*, or what stands in the map in its place, from now on."""
         self.channel = channel
         self._is_direct = all(
             getattr(getattr(channel, name, None), "__func__", None) is getattr(async_chat, name)
             for name in ("recv", "handle_read", "handle_read_event")
         )
-        self._map.add(self.fd, self, reports(type(channel)))
-        return self._map
+        if not reports(type(channel)):
+            self.map.watch(self.fd)
 
     # Calling the channel, and asking it
 
@@ -124,7 +125,7 @@ class Link(asyncio.Protocol):
         try:
             function(*args)
         except asyncore.ExitNow as error:
-            self._map.host.report(error)
+            self.map.host.report(error)
             channel.close()
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -179,7 +180,7 @@ class Link(asyncio.Protocol):
         else:
             self._arrived += data
             self._call(self._read)
-        if self._is_touched or self.fd in self._map.asked:
+        if self._is_touched or self.fd in self.map.watched:
             self.settle()
 
     def _read(self) -> None:
@@ -277,7 +278,7 @@ class Link(asyncio.Protocol):
             return
         self.is_closed = True
         self.channel = None
-        self._map.discard(self.fd)
+        self.map.discard(self.fd)
         if self._is_lost:
             return
         self._closing = Closing(self.transport, self._loop, self.resets)

@@ -16,8 +16,11 @@ __all__ = ["TransportMap"]
 _ASKED_AFTER = 1.0  # seconds within which those are asked that do not report what they wait for
 
 
-class _Asked(Protocol):
-    """What carries a channel."""
+class _Link(Protocol):
+    """What carries what stands in the map."""
+
+    def carry(self, channel: Any) -> None:
+        """Carry *channel* from now on."""
 
     def touch(self) -> None:
         """Have the channel asked what it waits for; any thread may."""
@@ -29,24 +32,23 @@ class _Asked(Protocol):
 class TransportMap(SocketMap):
     """An asyncore map (descriptor -> channel) of channels on transports of *loop*."""
 
-    __slots__ = ("asked", "host", "links")
+    __slots__ = ("host", "links")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
-        self.links: dict[int, _Asked] = {}  # by descriptor
-        self.asked: set[int] = set()  # descriptors of those that do not report
+        self.links: dict[int, _Link] = {}  # by descriptor
         self.host = self._kept.reactor = _Host(self, self._kept.timers, loop)
 
-    def add(self, fd: int, link: _Asked, reports: bool) -> None:
-        """Note that *link* carries the channel at *fd*, which *reports* what it waits for or is to be asked."""
-        self.links[fd] = link
-        if not reports:
-            self.watch(fd)
+    def __setitem__(self, fd: int, channel: Any) -> None:
+        super().__setitem__(fd, channel)
+        link = self.links.get(fd)
+        if link is not None:
+            link.carry(channel)
 
     def discard(self, fd: int) -> None:
         """Forget the link at *fd*."""
         self.links.pop(fd, None)
-        self.asked.discard(fd)
+        self.watched.discard(fd)
 
     def touch(self, fd: int) -> None:
         """Have the channel at *fd* asked again what it waits for; any thread may."""
@@ -56,8 +58,7 @@ class TransportMap(SocketMap):
 
     def watch(self, fd: int) -> None:
         """Have the channel at *fd* asked after each of its events and each second, as it may change and not report."""
-        self.asked.add(fd)
-        self.touch(fd)
+        super().watch(fd)
         self.wake()
 
 
@@ -95,7 +96,7 @@ class _Host:
             self._timers.run_due(log_failure)
         except asyncore.ExitNow as error:
             self.report(error)
-        asked, now = self._map.asked, self._loop.time()
+        asked, now = self._map.watched, self._loop.time()
         if asked:
             if now >= self._asked_next:
                 self._asked_next = now + _ASKED_AFTER

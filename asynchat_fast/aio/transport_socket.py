@@ -32,9 +32,10 @@ class TransportSocket:
             raise OSError(errno.ENOTSOCK, _NO_SOCKET)
         return sock
 
-    def _ac_attach(self, channel: Any) -> Any:
-        """Carry *channel* from now on; return the map that it is to join."""
-        return self._link.attach(channel)
+    @property
+    def _ac_map(self) -> Any:
+        """The map that a channel on this is to join."""
+        return self._link.map
 
     def _ac_end_output(self) -> bool:
         """Tell the peer that nothing more will be sent; tell whether that can be done without closing."""
