@@ -838,6 +838,21 @@ def test_dispatchers_that_are_no_channels_are_carried(run):
     run(main())
 
 
+def test_a_protocol_factory_serves_one_loop_after_the_other(run):
+    factory = aio.chat_protocol(Lines)
+
+    async def main():
+        server = await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"one\n")
+        assert await reader.readline() == b"one\n"
+        await close(writer)
+        server.close()
+
+    run(main())
+    run(main())
+
+
 def test_start_server_wants_a_class():
     with pytest.raises(TypeError, match="channel_class"):
         aio.chat_protocol("Lines")

@@ -24,6 +24,7 @@ class DescriptorPoller:
         self._waiting: dict[int, int] = {}  # what asyncio waits for
         self._always: set[int] = set()  # regular files, which epoll refuses because they are always ready
         self._turn = 0
+        self._is_left = False
         for fd in list(self.masks):
             self._update(fd)
 
@@ -46,6 +47,8 @@ class DescriptorPoller:
 
     def _update(self, fd: int) -> None:
         """Have asyncio wait for what *fd* is waited for, as another file than before perhaps."""
+        if self._is_left:  # another thread has asked for it before
+            return
         mask, before = self.masks.get(fd, 0), self._waiting.pop(fd, 0)
         self._always.discard(fd)
         if before & READ:
@@ -76,6 +79,7 @@ class DescriptorPoller:
 
     def leave(self) -> Poller:
         """Have asyncio wait for nothing any more, and return the poller."""
+        self._is_left = True
         for fd, mask in self._waiting.items():
             if mask & READ:
                 self._loop.remove_reader(fd)

@@ -22,11 +22,12 @@ def chat_protocol(channel_class: Callable[..., Any], *args: Any) -> Callable[[],
     """
     if not callable(channel_class):
         raise TypeError(f"channel_class must be a class or a function that makes a channel, not {channel_class!r}")
-    maps: list[TransportMap] = []  # made in the loop that it belongs to
+    maps: list[TransportMap] = []  # one, of the loop that uses the factory
 
     def make_protocol() -> Link:
-        if not maps:
-            maps.append(TransportMap(asyncio.get_running_loop()))
+        loop = asyncio.get_running_loop()
+        if not maps or maps[0].loop is not loop:
+            maps[:] = [TransportMap(loop)]
         return Link((lambda sock: channel_class(sock, *args)) if args else channel_class, maps[0])
 
     return make_protocol

@@ -32,10 +32,11 @@ class _Link(Protocol):
 class TransportMap(SocketMap):
     """An asyncore map (descriptor -> channel) of channels on transports of *loop*."""
 
-    __slots__ = ("host", "links")
+    __slots__ = ("host", "links", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
+        self.loop = loop
         self.links: dict[int, _Link] = {}  # by descriptor
         self.host = self._kept.reactor = _Host(self, self._kept.timers, loop)
 
