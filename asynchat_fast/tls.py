@@ -5,6 +5,7 @@ to be repeated with the same bytes, and keeps what is left of a record where no 
 """
 
 import contextlib
+import errno
 import ssl
 from typing import Any
 
@@ -48,6 +49,8 @@ class Engine:
 
     def __init__(self, context: ssl.SSLContext, server_side: bool, server_hostname: str | None = None) -> None:
         check_context(context)
+        if context.check_hostname and not server_side and not server_hostname:
+            raise ValueError("a context with check_hostname needs the server_hostname that the certificate is to have")
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
         self._end: ssl.SSLError | bool = False  # what read() is to tell once the plaintext before it is read
@@ -110,9 +113,9 @@ class Engine:
 
         A part of a record counts once: OpenSSL takes it out of the BIO when it is asked.
         """
-        if self._incoming.pending or self._object.pending():
-            return True
-        return bool(self.input_ended or self._end) and not self.is_finished
+        if self.is_finished:
+            return False
+        return bool(self._incoming.pending or self._object.pending() or self.input_ended or self._end)
 
     def read(self, size: int) -> bytes | None:
         """Return at most *size* bytes of plaintext: ``b""`` at the end, None if no whole record has come.
@@ -168,8 +171,10 @@ class Engine:
     def write(self, data: Any) -> int:
         """Encrypt *data* (bytes-like), and return how many bytes of it were taken: all, but while keys are exchanged.
 
-        BlockingIOError if none were, ssl.SSLError after the end.
+        BlockingIOError if none were, BrokenPipeError after close(), ssl.SSLError as read() has it or will have it.
         """
+        if self.is_closed:
+            raise BrokenPipeError(errno.EPIPE, "the end has been said")
         sent, whole = 0, len(data)
         try:
             sent = self._object.write(data)
@@ -179,5 +184,9 @@ class Engine:
                     sent += self._object.write(view[sent:])
         except ssl.SSLWantReadError:
             if not sent:
-                raise BlockingIOError("the peer is to speak first") from None
+                raise BlockingIOError(errno.EAGAIN, "the peer is to speak first") from None
+        except ssl.SSLError as error:
+            if isinstance(self._end, ssl.SSLError):  # found behind what was read last; OpenSSL has forgotten it
+                raise self._end from None
+            raise error
         return sent

@@ -36,17 +36,26 @@ class Place:
         """Stand in the map from now on, in the place of whatever stood there."""
         self.map[self._fd] = self
 
+    @property
+    def is_over(self) -> bool:
+        """Whether something else has taken the place of this (bool)."""
+        return self.face._ac_place is not self
+
     def drop(self) -> None:
         """Leave the map, and close the socket."""
         if self.map.get(self._fd) is self:
             del self.map[self._fd]
         self.socket.close()
+        Gone(self.face, self.map)
+
+    def handle_expt_event(self) -> None:
+        """Ignore urgent data, which is not a matter of TLS."""
 
     def join(self, channel: Any) -> None:
         """Do nothing for *channel*, which has closed."""
 
     def finish(self) -> None:
-        """Do nothing, as the socket has been closed."""
+        """Do nothing, as the channel has closed."""
 
     def report_error(self, error: OSError) -> OSError:
         """Return what the socket is to raise for an *error* of TLS."""
@@ -55,8 +64,16 @@ class Place:
     def report_output(self, sent: int) -> None:
         """Act upon bytes that the socket below did not take, after *sent* that it did."""
 
-    def handle_expt_event(self) -> None:
-        """Ignore urgent data, which is not a matter of TLS."""
+
+class Gone(Place):
+    """Nothing, as the socket is closed; what the loop has still to tell is for nobody."""
+
+    __slots__ = ()
+
+    def drop(self) -> None:
+        """Do nothing."""
+
+    handle_close = handle_error = close = drop
 
 
 class Farewell(Place):
@@ -75,11 +92,11 @@ class Farewell(Place):
     def readable(self) -> bool:
         """Tell whether more may come: unread, it would make the system reset the connection."""
         self._deadline.look()
-        return not self.face._ac_engine.input_ended
+        return not (self.is_over or self.face._ac_engine.input_ended)
 
     def writable(self) -> bool:
         """Tell that something is to be sent."""
-        return True
+        return not self.is_over
 
     def handle_read_event(self) -> None:
         """Throw away what comes."""
@@ -121,6 +138,5 @@ def say_farewell(place: Place) -> None:
         is_sent = face._ac_flush()
     if is_sent:
         place.drop()
-        Place(face, place.map)
     else:
         Farewell(face, place.map)

@@ -48,11 +48,6 @@ class Handshake(Place):
         self.map = channel._map
         self.enter_map()
 
-    @property
-    def is_over(self) -> bool:
-        """Whether something else has taken the place of this (bool)."""
-        return self.face._ac_place is not self
-
     # What the loop asks
 
     @property
@@ -195,5 +190,4 @@ class Handshake(Place):
             say_farewell(self)
         else:
             self.drop()
-            Place(self.face, self.map)
         self.channel = None

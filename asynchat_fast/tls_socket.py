@@ -63,10 +63,7 @@ class TLSSocket:
             with self._ac_lock:
                 data = engine.read(size)
         except OSError as error:
-            self._ac_failure = error
-            with contextlib.suppress(OSError):
-                self._ac_flush()  # the alert
-            raise self._ac_place.report_error(error) from None
+            raise self._ac_failed(error) from None
         if data is None:
             raise BlockingIOError(errno.EAGAIN, "no whole record has come")
         if not data and self._ac_fault is not None:
@@ -82,12 +79,19 @@ class TLSSocket:
                 raise BlockingIOError(errno.EAGAIN, "other bytes are to be sent first")
             try:
                 sent = engine.write(data)
-            except BlockingIOError:
+            except (BlockingIOError, BrokenPipeError):
                 raise
             except OSError as error:
-                raise BrokenPipeError(errno.EPIPE, str(error)) from None
+                raise self._ac_failed(error) from None
             self._ac_flush()
         return sent
+
+    def _ac_failed(self, error: OSError) -> OSError:
+        """Note *error*, after which there is no TLS, and return what to raise."""
+        self._ac_failure = error
+        with contextlib.suppress(OSError):
+            self._ac_flush()  # the alert
+        return self._ac_place.report_error(error)
 
     def pending(self) -> int:
         """Return 1 if something can be received of which no poller knows, else 0."""
