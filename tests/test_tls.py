@@ -3,16 +3,13 @@
 import contextlib
 import gc
 import logging
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -21,45 +18,6 @@ from asynchat_fast import asyncore, tls_farewell
 from asynchat_fast.tls_socket import TLSSocket
 
 PATIENCE = 20  # seconds, for what takes milliseconds unless it hangs
-
-_EXTENSIONS = """
-subjectAltName=DNS:localhost,IP:127.0.0.1
-keyUsage=critical,digitalSignature
-extendedKeyUsage=serverAuth,clientAuth
-basicConstraints=critical,CA:FALSE
-"""
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory):
-    """The paths of a ``ca`` and of a ``server`` certificate with its ``key``, made by openssl."""
-    if shutil.which("openssl") is None:
-        pytest.skip("there is no openssl to make certificates")
-    folder = tmp_path_factory.mktemp("certificates")
-
-    def openssl(*args):
-        subprocess.run(["openssl", *args], cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
-
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    openssl("req", "-x509", *key, "-subj", "/CN=Test CA", "-keyout", "ca.key", "-out", "ca.pem", "-addext",
-            "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
-    openssl("req", "-new", *key, "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr")
-    (folder / "extensions").write_text(_EXTENSIONS)
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-            "-extfile", "extensions", "-out", "server.crt")  # fmt: skip
-    return SimpleNamespace(ca=str(folder / "ca.pem"), server=str(folder / "server.crt"), key=str(folder / "server.key"))
-
-
-@pytest.fixture
-def server_context(certificates):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates.server, certificates.key)
-    return context
-
-
-@pytest.fixture
-def client_context(certificates):
-    return ssl.create_default_context(cafile=certificates.ca)
 
 
 class Loop:
@@ -923,13 +881,14 @@ class TestEnd:
 
     def test_a_peer_that_takes_no_more_is_left(self, loop, serve, connect, channels, monkeypatch):
         monkeypatch.setattr(tls_farewell, "_PATIENCE", 0.1)
-        server = serve(loop)
+
+        class SendsAll(Lines):
+            ac_out_buffer_size = 20_000_000
+
+        server = serve(loop, SendsAll)
         sock = loop.beside(connect, server.addr)
         loop.until(lambda: channels)
-        for _ in range(300):
-            channels[0].push(b"x" * 60_000)
-        for _ in range(10):
-            loop.run_pass(0.01)  # until the system takes no more
+        channels[0].push(b"x" * 18_000_000)
         channels[0].close()
         assert len(loop.map) == 2
         loop.until(lambda: len(loop.map) == 1, timeout=0.05)
