@@ -104,7 +104,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8007, metavar="N", help="the port, 0 for any that is free (8007)")
-    parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="talk TLS, with a certificate and its key")
+    parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="talk TLS, with these files")
     options = parser.parse_args()
     tls = None
     if options.tls is not None:

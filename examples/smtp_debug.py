@@ -211,7 +211,7 @@ def main():
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8025, metavar="N", help="the port, 0 for any that is free (8025)")
     parser.add_argument("--most", type=int, default=1 << 25, metavar="BYTES", help="of a message (32 MiB)")
-    parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="offer STARTTLS, with a certificate and its key")
+    parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="offer STARTTLS, with these files")
     options = parser.parse_args()
     tls = None
     if options.tls is not None:

@@ -446,10 +446,14 @@ def test_site_ends_gracefully(site):
 # On TLS
 
 
-def test_chat_room_on_tls(run_example, certificates):
-    room = run_example("chat_room.py", "--port", "0", "--tls", certificates.server, certificates.key)
+def test_chat_room_on_tls(certificates):
+    tls = "--tls", certificates.server, certificates.key
     context = ssl.create_default_context(cafile=certificates.ca)
-    with room.connect() as sock, context.wrap_socket(sock, server_hostname="localhost") as guest:
+    with (
+        running("chat_room.py", *tls) as room,
+        room.connect() as sock,
+        context.wrap_socket(sock, server_hostname="localhost") as guest,
+    ):
         reader = guest.makefile("rb")
         assert reader.readline() == b"Welcome. What is your name?\r\n"
         guest.sendall(b"ann\n/who\n")
@@ -457,28 +461,31 @@ def test_chat_room_on_tls(run_example, certificates):
         assert reader.readline() == b"* here: ann\r\n"
 
 
-def test_smtp_with_starttls(run_example, certificates):
-    server = run_example("smtp_debug.py", "--port", "0", "--tls", certificates.server, certificates.key)
+def test_smtp_with_starttls(certificates):
     context = ssl.create_default_context(cafile=certificates.ca)
-    with smtplib.SMTP("localhost", server.port, timeout=PATIENCE) as client:
-        client.ehlo()
-        assert client.has_extn("starttls")
-        client.mail("forgotten@example.org")
-        client.starttls(context=context)
-        client.ehlo()
-        assert not client.has_extn("starttls")
-        client.sendmail("a@example.org", ["b@example.org"], b"Subject: secret\r\n\r\nbody\r\n")
-    lines = [server.next_line() for _ in range(5)]
+    with running("smtp_debug.py", "--tls", certificates.server, certificates.key) as server:
+        with smtplib.SMTP("localhost", server.port, timeout=PATIENCE) as client:
+            client.ehlo()
+            assert client.has_extn("starttls")
+            client.mail("forgotten@example.org")
+            client.starttls(context=context)
+            client.ehlo()
+            assert not client.has_extn("starttls")
+            client.sendmail("a@example.org", ["b@example.org"], b"Subject: secret\r\n\r\nbody\r\n")
+        lines = [server.next_line() for _ in range(5)]
     assert lines[0] == "---- from <a@example.org> to b@example.org"
     assert "Subject: secret" in lines
 
 
-def test_smtp_with_openssl(run_example, certificates):
-    server = run_example("smtp_debug.py", "--port", "0", "--tls", certificates.server, certificates.key)
-    process = subprocess.run(
-        ["openssl", "s_client", "-starttls", "smtp", "-connect", f"127.0.0.1:{server.port}", "-CAfile", certificates.ca,
-         "-verify_return_error", "-quiet", "-crlf", "-ign_eof"],
-        input=b"EHLO me\nquit\n", capture_output=True, timeout=PATIENCE,
-    )  # fmt: skip
+def test_smtp_with_openssl(certificates):
+    with running("smtp_debug.py", "--tls", certificates.server, certificates.key) as server:
+        address = f"127.0.0.1:{server.port}"
+        command = ["openssl", "s_client", "-starttls", "smtp", "-connect", address, "-CAfile", certificates.ca]
+        process = subprocess.run(
+            [*command, "-verify_return_error", "-quiet", "-crlf", "-ign_eof"],
+            input=b"EHLO me\nquit\n",
+            capture_output=True,
+            timeout=PATIENCE,
+        )
     assert b"250 PIPELINING" in process.stdout
     assert b"221 goodbye" in process.stdout
