@@ -78,7 +78,7 @@ def serve_asynchat_fast(listener, context, path, on_asyncore=False):
             if line == b"PING":
                 self.push(PONG)
             else:
-                self.push_with_producer(file_producer(open(path, "rb")))
+                self.push_with_producer(file_producer(open(path, "rb")))  # noqa: SIM115 - closed when it is sent
 
     asynchat_fast.chat_server(listener, Pong, tls=context)
     if on_asyncore:

@@ -304,7 +304,7 @@ class OverTLS:
 
     def flush(self):
         self.unsent += self.outgoing.read()
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(BlockingIOError):  # the end of the connection is the caller's matter
             self.unsent = self.unsent[self.sock.send(self.unsent) :] if self.unsent else b""
         return not self.unsent
 
@@ -321,12 +321,16 @@ class OverTLS:
         self.flush()
         return sent
 
+    def sendall(self, data):
+        assert self.send(data) == len(data)
+
     def recv(self, size):
         while True:
             try:
                 return self.object.read(size)
             except ssl.SSLWantReadError:
-                self.flush()
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    self.flush()  # what has come can be read all the same
                 if not self.fill():
                     raise BlockingIOError from None
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
