@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -67,6 +68,45 @@ class async_chat(Conversation, asyncore.dispatcher):
         self.__stop_idle_timer()
         super().close()
 
+    # TLS
+
+    def start_tls(
+        self,
+        context: Any,
+        *,
+        server_side: bool = True,
+        server_hostname: str | None = None,
+        handshake_timeout: float | None = 10,
+    ) -> None:
+        """Go on in TLS by *context* (``ssl.SSLContext``); ``handle_tls()`` is called when the handshake is complete.
+
+        A client passes ``server_side=False``, and as *server_hostname* the name (str) that the certificate is to have.
+        On a connected channel what was pushed leaves before TLS begins, and what was received and not delivered
+        belongs to the handshake; RuntimeError while a producer waits.  On one that is not connected, nothing that
+        was or is pushed leaves before the handshake, which follows the connection.  A handshake that fails, or
+        is not complete in *handshake_timeout* seconds (number, None for no limit), ends the connection: a server
+        logs a line, of a client ``handle_error()`` is called.  RuntimeError without a socket or if TLS has been
+        started.
+        """
+        from . import tls_start  # imports ssl, which a program without TLS need not wait for
+
+        tls_start.start(self, context, server_side, server_hostname, handshake_timeout)
+
+    def handle_tls(self) -> None:
+        """Called when the handshake of ``start_tls()`` is complete; what was learnt in the plain is to be forgotten."""
+
+    def add_channel(self, map: dict[int, Any] | None = None) -> None:
+        """Join *map*, the channel's own if that is None."""
+        super().add_channel(map)
+        place = self._ac_of_tls("_ac_place")
+        if place is not None:
+            place.join(self)
+
+    def _ac_of_tls(self, name: str) -> Any:
+        """Return the attribute *name* of a TLSSocket; None of a socket that is none."""
+        sock = self.socket
+        return getattr(sock, name) if hasattr(type(sock), name) else None  # other sockets' __getattr__() is not asked
+
     def set_socket(self, sock: Any, map: dict[int, Any] | None = None) -> None:
         """Converse over *sock*, which is not blocking, and join *map*."""
         own = getattr(sock, "_ac_map", None)
@@ -119,7 +159,11 @@ class async_chat(Conversation, asyncore.dispatcher):
 
     def handle_error(self) -> None:
         """Log the exception that is being handled, and close, unless overridden."""
-        if self.ac_logger is None:
+        failure = self._ac_of_tls("_ac_failure")
+        if failure is not None and failure is sys.exc_info()[1]:
+            self.log_info(f"closing {self!r}: no TLS: {failure}", "error")
+            self.handle_close()
+        elif self.ac_logger is None:
             super().handle_error()
         else:
             self.ac_logger.exception("closing %r: uncaught exception", self)
@@ -157,9 +201,11 @@ class async_chat(Conversation, asyncore.dispatcher):
 
     def _ac_end_output(self) -> bool:
         """Tell the peer that nothing more will be sent, and tell whether that can be done without closing."""
+        end_output = self._ac_of_tls("_ac_end_output")
+        if end_output is not None:
+            return bool(end_output())
         if type(self.socket) is not socket.socket:
-            end_output = getattr(self.socket, "_ac_end_output", None)
-            return end_output is not None and bool(end_output())  # TLS by others has words of its own for the end
+            return False  # another's TLS has words of its own for the end
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError:

@@ -18,6 +18,7 @@ __all__ = ["COMPILED", "InputBuffer", "find_prefix_at_end"]
 Terminator: TypeAlias = "Buffer | str | int | None"  # a str only if it is empty
 Payload: TypeAlias = "bytes | memoryview"  # a memoryview only where views are asked for
 
+
 def plain_find_prefix_at_end(haystack: Any, needle: Any) -> int:
     """Return the length of the longest start of *needle* that *haystack* ends with (int), 0 if none.
 

@@ -425,6 +425,7 @@ def secure(program, sock):
     return Lines(context.wrap_socket(sock, server_hostname="localhost"))
 
 
+@client_of("tls", "secure_echo.py")
 @client_of("migrate", "over_tls.py")
 def talk_over_tls(program):
     with secure(program, program.connect(8443)) as client:
@@ -432,15 +433,18 @@ def talk_over_tls(program):
         assert client.ask("one", long, "three") == ["one", long, "three"]
 
 
-@client_of("migrate", "starttls.py")
-def inject_before_tls(program):
-    sock = program.connect(8025)
-    with Lines(sock) as client:
-        assert client.ask("noop") == ["250 NOOP"]
+@client_of("tls", "starttls.py")
+def start_tls(program):
+    with Lines(program.connect(8025)) as client:
+        assert client.ask("helo me", "noop") == ["250 hello ME", "250 you are ME"]
         client.send("starttls", "injected")
         assert client.receive() == "220 go ahead"
+        assert "INJECTED" not in client.receive()
+    sock = program.connect(8025)
+    with Lines(sock) as client:
+        assert client.ask("helo me", "starttls") == ["250 hello ME", "220 go ahead"]
         with secure(program, sock) as client:
-            assert client.ask("noop", "starttls") == ["250 NOOP", "250 STARTTLS"]
+            assert client.ask("noop") == ["250 you are a stranger"]
 
 
 @client_of("migrate", "in_threads.py")
