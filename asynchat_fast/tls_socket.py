@@ -213,6 +213,11 @@ class TLSSocket:
         """The number of the protocol."""
         return self._ac_socket.proto
 
+    @property
+    def _ac_map(self) -> Any:
+        """The map that a channel on this is to join: that of an asyncio transport, None for any."""
+        return getattr(self._ac_socket, "_ac_map", None)
+
     def fileno(self) -> int:
         """Return the descriptor, -1 once it is closed; reading and writing there would break the connection."""
         return self._ac_socket.fileno()

@@ -630,6 +630,63 @@ def test_clients_connect(run, on_transports):
     run(main())
 
 
+def test_a_failed_handshake_is_one_line_and_costs_its_connection_only(run, contexts, caplog):
+    async def main():
+        server = await aio.start_server(Lines, "127.0.0.1", 0, tls=contexts[0])
+        address = server.sockets[0].getsockname()
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read()
+        await close(writer)
+        reader, writer = await asyncio.open_connection(*address, ssl=contexts[1])
+        writer.write(b"one\n")
+        assert await reader.readline() == b"one\n"
+        await close(writer)
+        server.close()
+
+    run(main())
+    (record,) = [record for record in caplog.records if record.name == "asynchat_fast"]
+    assert record.getMessage().startswith("no TLS with ")
+
+
+def test_starttls_on_transports(run, contexts):
+    class Server(Lines):
+        def handle_line(self, line):
+            self.push(line + b"\n")
+            if line == b"STARTTLS":
+                self.start_tls(contexts[0])
+
+    class Client(Lines):
+        def handle_line(self, line):
+            lines.append((line, self.socket.version() is not None))
+            if line == b"STARTTLS":
+                self.start_tls(contexts[1], server_side=False, server_hostname="localhost")
+
+        def handle_tls(self):
+            self.push(b"secret\n")
+
+    lines = []
+
+    async def main():
+        server = await aio.start_server(Server, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        client = await aio.connect(Client, *address)
+        client.push(b"STARTTLS\n")
+        await until(lambda: len(lines) == 2)
+        assert lines == [(b"STARTTLS", False), (b"secret", True)]
+        client.close()
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"STARTTLS\ninjected\n")
+        received = await reader.read()
+        assert received.startswith(b"STARTTLS\n")
+        assert b"injected" not in received
+        await close(writer)
+        server.close()
+
+    run(main())
+
+
 def test_a_client_is_told_why_it_cannot_connect(run, contexts):
     class Failing(Lines):
         def __init__(self, sock):

@@ -6,7 +6,7 @@ from typing import Any
 __all__ = ["Closing"]
 
 _STALLED_AFTER = 8.0  # seconds in which a closed transport sends nothing, after which it is aborted
-_TLS_CLOSES_IN = 30.0  # seconds: asyncio's own limit from Python 3.11 on
+_TLS_CLOSES_IN = 30.0  # seconds, over asyncio's own TLS: its limit from Python 3.11 on
 
 
 class Closing:

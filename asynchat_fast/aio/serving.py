@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from .link import Link
+from .securing import connecting, serving
 from .transport_map import TransportMap
 
 __all__ = ["chat_protocol", "connect", "start_server"]
 
 _BACKLOG = 1024  # connections that the system keeps waiting
-_HANDSHAKE_TIMEOUT = 10.0  # seconds
 
 
 def chat_protocol(channel_class: Callable[..., Any], *args: Any) -> Callable[[], asyncio.Protocol]:
@@ -42,9 +42,9 @@ async def start_server(
     context) after the handshake.  *host* is None or "" for all addresses.  The asyncio.Server returned
     is closed by ``close()``; connections stay.  OSError if the address cannot be had.
     """
-    return await asyncio.get_running_loop().create_server(
-        chat_protocol(channel_class, *args), host, port, backlog=_BACKLOG, ssl=tls, **_limit(tls)
-    )
+    make = channel_class if tls is None else serving(channel_class, args, tls)
+    factory = chat_protocol(make, *(args if tls is None else ()))
+    return await asyncio.get_running_loop().create_server(factory, host, port, backlog=_BACKLOG)
 
 
 async def connect(
@@ -62,19 +62,24 @@ async def connect(
     OSError if that fails, ssl.SSLError among them, and what *channel_class* raises.
     """
     loop = asyncio.get_running_loop()
-    map, made = TransportMap(loop), []
+    map, made = TransportMap(loop), loop.create_future()
 
     def make(sock: Any) -> Any:
-        made.append(channel_class(sock))
-        return made[0]
+        channel = channel_class(sock)
+        if not made.done():
+            made.set_result(channel)
+        return channel
 
-    _, link = await loop.create_connection(
-        lambda: Link(make, map, expects=True), host, port, ssl=tls, server_hostname=server_hostname, **_limit(tls)
-    )
+    begin: Callable[[Any], Any] = make
+    if tls is not None:
+        begin = connecting(make, made, tls, server_hostname or host)
+    elif server_hostname is not None:
+        raise ValueError("server_hostname is for TLS: pass tls=")
+    transport, link = await loop.create_connection(lambda: Link(begin, map, expects=True), host, port)
     if link.failure is not None:
         raise link.failure
-    return made[0]
-
-
-def _limit(tls: ssl.SSLContext | None) -> dict[str, Any]:
-    return {} if tls is None else {"ssl_handshake_timeout": _HANDSHAKE_TIMEOUT}
+    try:
+        return await made
+    except asyncio.CancelledError:
+        transport.abort()
+        raise
