@@ -30,7 +30,7 @@ BIG = bytes(range(256)) * (1 << 14)  # 4 MiB: more than sockets and transports h
 def run(request):
     """A function that runs a coroutine on a loop of its own, and returns what it returns."""
     is_uvloop = request.param == "uvloop"
-    new_loop = pytest.importorskip("uvloop").new_event_loop if is_uvloop else asyncio.new_event_loop
+    new_loop = pytest.importorskip("uvloop").new_event_loop if is_uvloop else asyncio.SelectorEventLoop
 
     def run(coroutine):
         loop = new_loop()

@@ -23,8 +23,8 @@ class embedded:
     under ``loop()``, on its own socket, in the thread of the asyncio loop.  ``served.ended`` is an
     asyncio.Future: what would end ``loop()``, such as ExitNow, ends the serving, and is its exception;
     when the block is left before, its result is None.
-    RuntimeError if *map* is embedded already, or if uvloop is to serve a map without a descriptor of
-    its own: a plain dict, or one on a system without epoll and kqueue.
+    RuntimeError if *map* is embedded already, if uvloop is to serve a map without a descriptor of
+    its own (a plain dict, or one on a system without epoll and kqueue), and on Windows' Proactor loop.
     """
 
     ended: asyncio.Future[None]
@@ -34,6 +34,8 @@ class embedded:
 
     async def __aenter__(self) -> "embedded":
         self._loop = loop = asyncio.get_running_loop()
+        if isinstance(loop, getattr(asyncio, "ProactorEventLoop", ())):
+            raise RuntimeError("the Proactor loop waits for no descriptors: use a SelectorEventLoop, or transports")
         self._reactor = reactor = Reactor.enter(self.map)
         try:
             if reactor.embedder is not None:
