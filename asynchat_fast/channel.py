@@ -3,12 +3,14 @@
 import errno
 import os
 import socket
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from ._asyncore import asyncore
 from .conversation import Conversation
 from .eventloop import call_later
+from .eventloop.maps import task_for
 from .eventloop.timers import Timer
 from .interest import unblock
 from .logged import logged_dispatcher
@@ -63,8 +65,50 @@ class async_chat(Conversation, logged_dispatcher):
         self.__stop_idle_timer()
         super().close()
 
+    # TLS
+
+    def start_tls(
+        self,
+        context: Any,
+        *,
+        server_side: bool = True,
+        server_hostname: str | None = None,
+        handshake_timeout: float | None = 10,
+    ) -> None:
+        """Go on in TLS by *context* (``ssl.SSLContext``); ``handle_tls()`` is called when the handshake is complete.
+
+        A client passes ``server_side=False``, and as *server_hostname* the name (str) that the certificate is to have.
+        On a connected channel what was pushed leaves before TLS begins, and what was received and not delivered
+        belongs to the handshake; RuntimeError while a producer waits.  On one that is not connected, nothing that
+        was or is pushed leaves before the handshake, which follows the connection.  A handshake that fails, or
+        is not complete in *handshake_timeout* seconds (number, None for no limit), ends the connection: a server
+        logs a line, of a client ``handle_error()`` is called.  RuntimeError without a socket or if TLS has been
+        started.
+        """
+        from . import tls_start  # imports ssl, which a program without TLS need not wait for
+
+        tls_start.start(self, context, server_side, server_hostname, handshake_timeout)
+
+    def handle_tls(self) -> None:
+        """Called when the handshake of ``start_tls()`` is complete; what was learnt in the plain is to be forgotten."""
+
+    def add_channel(self, map: dict[int, Any] | None = None) -> None:
+        """Join *map*, the channel's own if that is None."""
+        super().add_channel(map)
+        place = self._ac_of_tls("_ac_place")
+        if place is not None:
+            place.join(self)
+
+    def _ac_of_tls(self, name: str) -> Any:
+        """Return the attribute *name* of a TLSSocket; None of a socket that is none."""
+        sock = self.socket
+        return getattr(sock, name) if hasattr(type(sock), name) else None  # other sockets' __getattr__() is not asked
+
     def set_socket(self, sock: Any, map: dict[int, Any] | None = None) -> None:
         """Converse over *sock*, which is not blocking, and join *map*."""
+        own = sock._ac_map if hasattr(type(sock), "_ac_map") else None
+        if own is not None:  # of an asyncio transport, for which the socket stands
+            self._map = map = own
         super().set_socket(sock, map)
         unblock(self)
         self._ac_report()  # the map does not know yet whether the program has the queue
@@ -96,10 +140,23 @@ class async_chat(Conversation, logged_dispatcher):
         self.log_info(f"closing {self!r}: idle for {self.idle_timeout} seconds", "error")
         self.handle_close()
 
+    def handle_error(self) -> None:
+        """Log the exception that is being handled, and close, unless overridden."""
+        failure = self._ac_of_tls("_ac_failure")
+        if failure is not None and failure is sys.exc_info()[1]:
+            self.log_info(f"closing {self!r}: no TLS: {failure}", "error")
+            self.handle_close()
+        else:
+            super().handle_error()
+
     # What a conversation asks of its transport
 
     def _ac_call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
         return call_later(seconds, callback, *args, map=self._map)
+
+    def _ac_create_task(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Return an asyncio.Task that runs *coroutine*, None where no asyncio program serves the channel."""
+        return task_for(self._map, coroutine)
 
     def _ac_report(self) -> None:
         try:
@@ -125,8 +182,11 @@ class async_chat(Conversation, logged_dispatcher):
 
     def _ac_end_output(self) -> bool:
         """Tell the peer that nothing more will be sent, and tell whether that can be done without closing."""
+        end_output = self._ac_of_tls("_ac_end_output")
+        if end_output is not None:
+            return bool(end_output())
         if type(self.socket) is not socket.socket:
-            return False  # TLS has words of its own for the end
+            return False  # another's TLS has words of its own for the end
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError:

@@ -31,6 +31,8 @@ class chat_server(logged_dispatcher):
     *backlog* is how many connections the system keeps waiting, *reuse_port* whether several
     processes may listen at the same port, *nodelay* whether small pushes leave at once (TCP_NODELAY),
     and *max_connections* how many may be open; more are left waiting, not refused.
+    With *tls* (``ssl.SSLContext``) each connection begins with a handshake of *handshake_timeout* seconds at most
+    (number, None for no limit), after which ``handle_accepted()`` is called.
     OSError if *address* cannot be had, ``addr`` what it became.
     """
 
@@ -49,11 +51,14 @@ class chat_server(logged_dispatcher):
         reuse_port: bool = False,
         nodelay: bool = True,
         max_connections: int | None = None,
+        tls: Any = None,
+        handshake_timeout: float | None = 10,
     ) -> None:
         super().__init__(map=map)
         _check_class(channel_class, address)
         if max_connections is not None and max_connections < 1:
             raise ValueError(f"with max_connections of {max_connections}, nobody could connect")
+        self.__accept_tls = None if tls is None else _tls_accepter(tls, handshake_timeout)
         self.channel_class = channel_class
         self.nodelay = nodelay
         self.max_connections = max_connections
@@ -122,7 +127,10 @@ class chat_server(logged_dispatcher):
                     return
                 continue  # a connection that ended while it waited
             self.__pause.end()
-            self.handle_accepted(sock, addr)
+            if self.__accept_tls is None:
+                self.handle_accepted(sock, addr)
+            else:
+                self.__open.add(self.__accept_tls(self, sock, addr))
 
     def make_channel(self, sock: socket.socket, addr: Any) -> Any:
         """Return the channel of a connection *sock* from *addr*, for classes that are called with other arguments."""
@@ -167,6 +175,13 @@ class chat_server(logged_dispatcher):
             self.path = None
         self.__stop_waking()
         super().close()
+
+
+def _tls_accepter(context: Any, handshake_timeout: float | None) -> Callable[..., Any]:
+    """Return what begins a handshake, given a server, a socket and the address of the peer."""
+    from .tls_start import accepter  # imports ssl, which a program without TLS need not wait for
+
+    return accepter(context, handshake_timeout)
 
 
 def _check_class(channel_class: object, address: Any) -> None:

@@ -187,6 +187,20 @@ def loop(report):
     return text
 
 
+def asyncio(report):
+    rows = [row for row in report["rows"] if "cpu_us" in row]
+    found = {(row["peer"], row["at_once"]): row["cpu_us"] for row in rows}
+    depths, peers = sorted({depth for _, depth in found}), list(dict.fromkeys(peer for peer, _ in found))
+    cells = [[peer, *(figure(found[peer, depth]) for depth in depths)] for peer in peers]
+    text = "\n" + table(["CPU µs a request", *(f"{depth} at once" for depth in depths)], cells)
+    late = [
+        [row["loop"], *(f"{1e3 * row[key]:.2f}" for key in ("late_median", "late_99"))]
+        for row in report["rows"]
+        if "late_median" in row
+    ]
+    return text + "\n" + table(["a timer of 1 ms beside a flood, late by ms", "median", "99 %"], late)
+
+
 def rounds_of(row):
     return row.get("cpu_us_rounds") or [row["cpu_us"]]
 
@@ -221,6 +235,7 @@ MAKERS = {
     "channel": channel,
     "echo": echo,
     "loop": loop,
+    "asyncio": asyncio,
     "file": file,
     "http": http,
     "http_head": http_head,

@@ -35,8 +35,8 @@ def pong_class(base):
     """Return a channel class for the server, of *base*, an async_chat."""
 
     class Pong(base):
-        def __init__(self, sock):
-            super().__init__(sock)
+        def __init__(self, sock, map=None):
+            super().__init__(sock, map)
             self.set_terminator(b"\r\n")
 
         def collect_incoming_data(self, data):
@@ -264,8 +264,8 @@ class RedisServer:
         self.process.wait()
 
 
-def start(name):
-    """Start peer *name*, and return it once it answers."""
+def start(name, serve=serve):
+    """Start peer *name*, by *serve* in a process of its own, and return it once it answers."""
     server = RedisServer() if name == REDIS else PythonServer(serve, name)
     deadline = time.monotonic() + 10
     while True:

@@ -1,12 +1,14 @@
 """A chat room: what one says, all others see.  Talk to it with nc or telnet.
 
-    python chat_room.py [--host ADDRESS] [--port N]
+    python chat_room.py [--host ADDRESS] [--port N] [--tls CERT KEY]
 
 "/who" tells who is there, "/quit" leaves.  A guest that says nothing for ten minutes, sends a line
-without end, or does not read what the others say, is shown out.
+without end, or does not read what the others say, is shown out.  With --tls, talk to it with
+openssl s_client -quiet -connect ADDRESS:PORT.
 """
 
 import argparse
+import ssl
 from collections import Counter
 from functools import partial
 
@@ -102,8 +104,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8007, metavar="N", help="the port, 0 for any that is free (8007)")
+    parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="talk TLS, with these files")
     options = parser.parse_args()
-    server = chat_server((options.host, options.port), partial(Guest, room=Room()))
+    tls = None
+    if options.tls is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(*options.tls)
+    server = chat_server((options.host, options.port), partial(Guest, room=Room()), tls=tls)
     print("listening at {}, port {}".format(*server.addr), flush=True)
     loop()
 

@@ -1,13 +1,14 @@
 """A mail server for tests: it takes whatever is sent to it, and prints it.
 
-    python smtp_debug.py [--host ADDRESS] [--port N] [--most BYTES]
+    python smtp_debug.py [--host ADDRESS] [--port N] [--most BYTES] [--tls CERT KEY]
 
 Nothing is delivered.  The commands are those of RFC 5321, section 4.5.1, with SIZE (RFC 1870),
-8BITMIME (RFC 6152) and PIPELINING (RFC 2920).
+8BITMIME (RFC 6152) and PIPELINING (RFC 2920), and with --tls STARTTLS (RFC 3207).
 """
 
 import argparse
 import re
+import ssl
 from functools import partial
 
 from asynchat_fast import async_chat, chat_server, loop
@@ -51,10 +52,11 @@ class Session(async_chat):
     idle_timeout = 300  # seconds, RFC 5321, section 4.5.3.2
     coalesce_pushes = True  # the replies to commands that came together leave together
 
-    def __init__(self, sock, show, most):
+    def __init__(self, sock, show, most, tls=None):
         super().__init__(sock)
         self.show = show
         self.most = most
+        self.tls = tls  # the context for STARTTLS, None once it is used
         self.announced = None  # the parameters of MAIL, once the client has said its name
         self.forget_message()
         self.set_terminator(b"\r\n")
@@ -109,7 +111,23 @@ class Session(async_chat):
 
     def smtp_EHLO(self, argument):
         self.greet(argument, _match_value)
-        self.reply(250, "localhost", f"SIZE {self.most}", "8BITMIME", "PIPELINING")
+        extensions = [f"SIZE {self.most}", "8BITMIME", "PIPELINING"]
+        if self.tls is not None:
+            extensions.append("STARTTLS")
+        self.reply(250, "localhost", *extensions)
+
+    def smtp_STARTTLS(self, argument):
+        self.check_no_argument(argument)
+        if self.tls is None:
+            raise Refusal(503, "not now")
+        self.reply(220, "go ahead")
+        self.start_tls(self.tls)  # the reply leaves in the plain, what follows is encrypted
+        self.tls = None
+
+    def handle_tls(self):
+        """Forget what was said in the plain, where anybody could have said it."""
+        self.announced = None
+        self.forget_message()
 
     def smtp_MAIL(self, argument):
         if self.announced is None or self.sender is not None:
@@ -193,8 +211,14 @@ def main():
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8025, metavar="N", help="the port, 0 for any that is free (8025)")
     parser.add_argument("--most", type=int, default=1 << 25, metavar="BYTES", help="of a message (32 MiB)")
+    parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"), help="offer STARTTLS, with these files")
     options = parser.parse_args()
-    server = chat_server((options.host, options.port), partial(Session, show=show, most=options.most))
+    tls = None
+    if options.tls is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(*options.tls)
+    session = partial(Session, show=show, most=options.most, tls=tls)
+    server = chat_server((options.host, options.port), session)
     print("listening at {}, port {}".format(*server.addr), flush=True)
     loop()
 

@@ -5,7 +5,9 @@ import importlib
 import importlib.util
 import os
 import re
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -239,6 +241,109 @@ def run_python(tmp_path):
     return run
 
 
+# TLS
+
+_EXTENSIONS = """
+subjectAltName=DNS:localhost,IP:127.0.0.1
+keyUsage=critical,digitalSignature
+extendedKeyUsage=serverAuth,clientAuth
+basicConstraints=critical,CA:FALSE
+"""
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    """The paths of a ``ca`` and of a ``server`` certificate with its ``key``, made by openssl."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl to make certificates")
+    folder = tmp_path_factory.mktemp("certificates")
+
+    def openssl(*args):
+        subprocess.run(["openssl", *args], cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
+
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    openssl("req", "-x509", *key, "-subj", "/CN=Test CA", "-keyout", "ca.key", "-out", "ca.pem", "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
+    openssl("req", "-new", *key, "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr")
+    (folder / "extensions").write_text(_EXTENSIONS)
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+            "-extfile", "extensions", "-out", "server.crt")  # fmt: skip
+    return SimpleNamespace(ca=str(folder / "ca.pem"), server=str(folder / "server.crt"), key=str(folder / "server.key"))
+
+
+@pytest.fixture
+def server_context(certificates):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.server, certificates.key)
+    return context
+
+
+@pytest.fixture
+def client_context(certificates):
+    return ssl.create_default_context(cafile=certificates.ca)
+
+
+class OverTLS:
+    """A client's socket *sock*, on TLS: with as much of a socket that does not block as Wire needs."""
+
+    def __init__(self, sock, context, run_pass):
+        self.sock = sock
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.object = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+        self.unsent = b""
+        self.close, self.fileno, self.setsockopt = sock.close, sock.fileno, sock.setsockopt
+        self.settimeout = self.setblocking = lambda value: None
+        while True:
+            try:
+                self.object.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self.flush()
+                run_pass(0.01)
+                self.fill()
+
+    def flush(self):
+        self.unsent += self.outgoing.read()
+        with contextlib.suppress(BlockingIOError):  # the end of the connection is the caller's matter
+            self.unsent = self.unsent[self.sock.send(self.unsent) :] if self.unsent else b""
+        return not self.unsent
+
+    def fill(self):
+        with contextlib.suppress(BlockingIOError):
+            data = self.sock.recv(1 << 16)
+            self.incoming.write(data) if data else self.incoming.write_eof()
+            return True
+
+    def send(self, data):
+        if not self.flush():
+            raise BlockingIOError
+        sent = self.object.write(data)
+        self.flush()
+        return sent
+
+    def sendall(self, data):
+        assert self.send(data) == len(data)
+
+    def recv(self, size):
+        while True:
+            try:
+                return self.object.read(size)
+            except ssl.SSLWantReadError:
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    self.flush()  # what has come can be read all the same
+                if not self.fill():
+                    raise BlockingIOError from None
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return b""
+
+    def shutdown(self, how):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.object.unwrap()
+        while not self.flush():
+            pass
+        self.sock.shutdown(how)
+
+
 # HTTP, byte by byte: a client that shares its thread with the server's loop, so that the test decides when data arrive
 
 GOOD = b"GET /good HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -303,7 +408,7 @@ def _read_fields(lines):
 class Wire:
     """A connection to *address*; *run_pass* is called with seconds to have the server do something meanwhile."""
 
-    def __init__(self, address, run_pass, receive_buffer=None):
+    def __init__(self, address, run_pass, receive_buffer=None, tls=None):
         self.run_pass = run_pass
         self.sock = socket.socket()
         if receive_buffer is not None:
@@ -312,6 +417,8 @@ class Wire:
         self.sock.connect(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         self.sock.setblocking(False)
+        if tls is not None:
+            self.sock = OverTLS(self.sock, tls, run_pass)
         self.buffer = bytearray()
         self.has_ended = False
         self.settle()
@@ -458,17 +565,28 @@ def http_map():
 
 
 @pytest.fixture
-def serve_http(http_map, caplog):
-    """A function that serves a handler class, and returns one that connects a Wire to its ``server``."""
+def serve_http(http_map, caplog, request):
+    """A function that serves a handler class, and returns one that connects a Wire to its ``server``.
+
+    With TEST_HTTP_OVER_TLS in the environment, all that goes over TCP goes over TLS.
+    """
+    client_tls = None
+    if os.environ.get("TEST_HTTP_OVER_TLS"):
+        certificates = request.getfixturevalue("certificates")
+        server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server_tls.load_cert_chain(certificates.server, certificates.key)
+        client_tls = ssl.create_default_context(cafile=certificates.ca)
     http = pytest.importorskip("asynchat_fast.http")
     caplog.set_level("WARNING", "asynchat_fast.http.access")  # tens of thousands of lines
     with contextlib.ExitStack() as clients:
 
         def serve(handler_class, **options):
+            if client_tls is not None:
+                options["tls"] = server_tls
             server = http.http_server(("127.0.0.1", 0), handler_class, map=http_map, **options)
 
             def connect(**options):
-                wire = Wire(server.addr, run_pass, **options)
+                wire = Wire(server.addr, run_pass, tls=client_tls, **options)
                 clients.callback(wire.sock.close)
                 return wire
 

@@ -8,6 +8,7 @@ import re
 import signal
 import smtplib
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -440,3 +441,51 @@ def test_site_ends_gracefully(site):
         pass
     assert site.printed[-2] == "closed\n"
     assert site.process.wait(PATIENCE) == 0
+
+
+# On TLS
+
+
+def test_chat_room_on_tls(certificates):
+    tls = "--tls", certificates.server, certificates.key
+    context = ssl.create_default_context(cafile=certificates.ca)
+    with (
+        running("chat_room.py", *tls) as room,
+        room.connect() as sock,
+        context.wrap_socket(sock, server_hostname="localhost") as guest,
+    ):
+        reader = guest.makefile("rb")
+        assert reader.readline() == b"Welcome. What is your name?\r\n"
+        guest.sendall(b"ann\n/who\n")
+        assert reader.readline() == b"* hello, ann\r\n"
+        assert reader.readline() == b"* here: ann\r\n"
+
+
+def test_smtp_with_starttls(certificates):
+    context = ssl.create_default_context(cafile=certificates.ca)
+    with running("smtp_debug.py", "--tls", certificates.server, certificates.key) as server:
+        with smtplib.SMTP("localhost", server.port, timeout=PATIENCE) as client:
+            client.ehlo()
+            assert client.has_extn("starttls")
+            client.mail("forgotten@example.org")
+            client.starttls(context=context)
+            client.ehlo()
+            assert not client.has_extn("starttls")
+            client.sendmail("a@example.org", ["b@example.org"], b"Subject: secret\r\n\r\nbody\r\n")
+        lines = [server.next_line() for _ in range(5)]
+    assert lines[0] == "---- from <a@example.org> to b@example.org"
+    assert "Subject: secret" in lines
+
+
+def test_smtp_with_openssl(certificates):
+    with running("smtp_debug.py", "--tls", certificates.server, certificates.key) as server:
+        address = f"127.0.0.1:{server.port}"
+        command = ["openssl", "s_client", "-starttls", "smtp", "-connect", address, "-CAfile", certificates.ca]
+        process = subprocess.run(
+            [*command, "-verify_return_error", "-quiet", "-crlf", "-ign_eof"],
+            input=b"EHLO me\nquit\n",
+            capture_output=True,
+            timeout=PATIENCE,
+        )
+    assert b"250 PIPELINING" in process.stdout
+    assert b"221 goodbye" in process.stdout

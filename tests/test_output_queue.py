@@ -346,16 +346,17 @@ class TestCorking:
         assert queue.corked == 0
         assert queue.cork() is True
 
-    def test_leaves_items_to_the_caller_which_counts_them(self, filled):
+    def test_holds_what_is_put_and_counts_it(self, filled):
         queue, items = filled
+        assert queue.extend(items[:0])
+        send_all(queue)
         queue.cork()
-        assert queue.put(b"held") is False
-        queue.items.append(b"held")
-        queue.corked += 1
-        assert queue.uncork() == 1
-        assert list(queue.items) == [*items, b"held"]
+        assert queue.put(b"held") is None
+        assert queue.extend([b"too"]) is False
+        assert queue.uncork() == 2
+        assert list(queue.items) == [b"held", b"too"]
         assert queue.put(b"more")
-        assert send_all(queue) == b"".join([*items, b"held", b"more"])
+        assert send_all(queue) == b"heldtoomore"
 
     def test_is_over_only_once(self, queue):
         assert queue.uncork() == 0

@@ -20,7 +20,7 @@ _lost: list[Any] = []  # whose descriptors mean other files by now, which freein
 class EpollPoller:
     """``epoll(7)``."""
 
-    poll: Callable[[float | None], Events]
+    poll: Callable[..., Events]
     """See ``Poller.poll()``; OSError if epoll's own descriptor was closed."""
 
     def __init__(self) -> None:
@@ -76,11 +76,20 @@ class EpollPoller:
         self._doubtful.add(fd)
         self.poll = self._poll_with_care
 
-    def _poll_with_care(self, timeout: float | None) -> Events:
+    def source(self) -> Any:
+        """Return what has a descriptor of its own, which is readable when something has happened."""
+        return self._epoll or self._open()
+
+    @property
+    def is_ready(self) -> bool:
+        """See ``Poller.is_ready``."""
+        return bool(self._always or self._closed)
+
+    def _poll_with_care(self, timeout: float | None, most: int = -1) -> Events:
         epoll = self._epoll or self._open()  # kept here, as another thread may close it meanwhile
         if self._always or self._closed:
             timeout = 0
-        happened: Events = epoll.poll(-1 if timeout is None else timeout)
+        happened: Events = epoll.poll(-1 if timeout is None else timeout, most)
         if self._always or self._closed:
             happened += self._always.items()
             happened += [(fd, INVALID) for fd in self._closed]
@@ -153,7 +162,18 @@ class KqueuePoller:
                 with contextlib.suppress(OSError):  # closing the descriptor has taken it out
                     self._kqueue.control([_kq.kevent(fd, kind, _kq.KQ_EV_DELETE)], 0)
 
-    def poll(self, timeout: float | None) -> Events:
+    def source(self) -> Any:
+        """Return what has a descriptor of its own, which is readable when something has happened."""
+        if self._kqueue is None:
+            self._open()
+        return self._kqueue
+
+    @property
+    def is_ready(self) -> bool:
+        """See ``Poller.is_ready``."""
+        return bool(self._closed)
+
+    def poll(self, timeout: float | None, most: int = -1) -> Events:
         """See ``Poller.poll()``; OSError if kqueue's own descriptor was closed."""
         if self._kqueue is None:
             self._open()
@@ -161,7 +181,8 @@ class KqueuePoller:
             timeout = 0
         masks: dict[int, int] = dict.fromkeys(self._closed, INVALID)
         self._closed.clear()
-        for event in self._kqueue.control(None, min(2 * len(self.masks) + 1, self._MOST), timeout):
+        limit = most if most > 0 else min(2 * len(self.masks) + 1, self._MOST)
+        for event in self._kqueue.control(None, limit, timeout):
             mask = READ if event.filter == _kq.KQ_FILTER_READ else WRITE
             if event.flags & _kq.KQ_EV_EOF and event.filter == _kq.KQ_FILTER_WRITE:
                 mask |= HANGUP

@@ -40,14 +40,21 @@ class Poller(Protocol):
     masks: dict[int, int]
     """What is waited for, by descriptor; to be changed by ``set()`` only."""
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether ``poll()`` has something to return that no descriptor tells of."""
+
     def set(self, fd: int, mask: int) -> None:
         """Wait for *mask* on *fd* from now on, 0 is for nothing; again, it finds out whether *fd* is another file now.
 
         OSError or ValueError if *fd* is closed, or of a kind that cannot be waited for; it is not waited for then.
         """
 
-    def poll(self, timeout: float | None) -> Events:
-        """Wait for *timeout* seconds at most, None for any time, and return what has happened."""
+    def poll(self, timeout: float | None, most: int = -1) -> Events:
+        """Wait for *timeout* seconds at most, None for any time, and return what has happened.
+
+        Those that are of files return *most* events at once, and the others by the calls that follow.
+        """
 
     def close(self) -> None:
         """Let go of the system's object, but keep the masks: a ``poll()`` that follows registers them anew."""
@@ -67,6 +74,8 @@ def look(fd: int, mask: int) -> int:
 class PollPoller:
     """``poll(2)``."""
 
+    is_ready = False
+
     def __init__(self) -> None:
         self.masks: dict[int, int] = {}
         self._poll = select.poll()
@@ -81,7 +90,7 @@ class PollPoller:
             with contextlib.suppress(KeyError, ValueError):
                 self._poll.unregister(fd)
 
-    def poll(self, timeout: float | None) -> Events:
+    def poll(self, timeout: float | None, most: int = -1) -> Events:
         """See ``Poller.poll()``."""
         # Rounded up: a timer that is due in less than a millisecond would be polled for without a pause.
         return self._poll.poll(None if timeout is None else int(timeout * 1000 + 0.999))
@@ -104,6 +113,8 @@ def _is_closed(fd: int) -> bool:
 class SelectPoller:
     """``select(2)``: what all systems have, for few descriptors and small ones."""
 
+    is_ready = False
+
     def __init__(self) -> None:
         self.masks: dict[int, int] = {}
 
@@ -114,7 +125,7 @@ class SelectPoller:
         else:
             self.masks.pop(fd, None)
 
-    def poll(self, timeout: float | None) -> Events:
+    def poll(self, timeout: float | None, most: int = -1) -> Events:
         """See ``Poller.poll()``."""
         waiting = self.masks.copy()  # other threads may change it meanwhile
         if not waiting and timeout is not None:

@@ -1,30 +1,49 @@
 """``SocketMap``, an asyncore map that tells the loop what changes in it; and what the loop keeps for each map."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .._asyncore import asyncore
 from .timers import Timer, Timers
 
-if TYPE_CHECKING:
-    from .reactor import Reactor
-
-__all__ = ["Kept", "Map", "SocketMap", "kept_for", "let_go_of", "set_timer"]
+__all__ = ["Embedder", "Kept", "Map", "Serving", "SocketMap", "kept_for", "let_go_of", "set_timer", "task_for"]
 
 Map = dict[int, Any]
 """An asyncore map: descriptor -> dispatcher."""
 
 
+class Embedder(Protocol):
+    """What has a map served within an asyncio program."""
+
+    def wake(self) -> None:
+        """Have the next pass come soon; any thread may."""
+
+    def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Return an asyncio.Task that runs *coroutine*."""
+
+
+class Serving(Protocol):
+    """What serves a map: a Reactor, or asyncio's transports."""
+
+    embedder: Embedder | None
+
+    def wake(self) -> None:
+        """Have a pass come soon; any thread may, and a signal handler."""
+
+    def forget(self, fd: int) -> None:
+        """Stop waiting for *fd*; any thread may."""
+
+
 class Kept:
-    """What the loop keeps for one map: its timers, and its reactor while something is registered."""
+    """What the loop keeps for one map: its timers, and what serves it while something is registered."""
 
     __slots__ = ("__weakref__", "reactor", "timers")
 
     def __init__(self, emptied: Callable[[], object] | None = None) -> None:
         self.timers = Timers(emptied)
-        self.reactor: Reactor | None = None
+        self.reactor: Any = None  # a Serving; of a map that loop() serves, its Reactor
 
     def wake(self) -> None:
         """Have a loop that waits begin its next pass; any thread may, and a signal handler."""
@@ -139,6 +158,13 @@ def set_timer(map: Map, seconds: float, callback: Callable[..., object], args: t
             raise
     kept.wake()
     return timer
+
+
+def task_for(map: Map, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Return an asyncio.Task that runs *coroutine*, None if *map* is not served within an asyncio program."""
+    kept = map._kept if isinstance(map, SocketMap) else _of_plain_maps.get(id(map), (None, None))[1]
+    serving: Serving | None = None if kept is None else kept.reactor
+    return serving.embedder.create_task(coroutine) if serving is not None and serving.embedder is not None else None
 
 
 # Not where others than asyncore hold its map, as they would not see another in its place; and not in a function, as

@@ -10,15 +10,16 @@ from typing import Any, ClassVar
 
 from .._asyncore import asyncore
 from .interest import is_elsewhere
-from .maps import Kept, Map, SocketMap, kept_for, let_go_of
+from .maps import Embedder, Kept, Map, SocketMap, kept_for, let_go_of
 from .pollers import INVALID, READ, URGENT, Events, Lost, Poller, pollers
 from .registrations import Registrations
 from .telling import ENDING, POLL, SELECT
 from .waker import Waker
 
-__all__ = ["Reactor"]
+__all__ = ["Reactor", "log_failure"]
 
 _LONGEST_WAIT = 86400.0  # seconds, as pollers count milliseconds in an int
+_ASKED_AFTER = 1.0  # seconds within which those that do not report are asked between other code of an asyncio program
 
 
 class Reactor:
@@ -31,6 +32,7 @@ class Reactor:
         self._map = map
         self._timers = kept.timers
         self._waker: Waker | None = None  # made by the pass that needs it
+        self.embedder: Embedder | None = None  # has the passes run within another loop
         self._is_waiting = False
         self._depth = 0  # nested calls of loop()
         self._passes = 0
@@ -40,7 +42,7 @@ class Reactor:
     def enter(cls, map: Map) -> "Reactor":
         """Return the reactor of *map*, which is to be left."""
         kept = kept_for(map)
-        reactor = kept.reactor
+        reactor: Reactor | None = kept.reactor
         if reactor is None:
             reactor = kept.reactor = cls(map, kept)
         reactor._depth += 1
@@ -68,7 +70,9 @@ class Reactor:
 
     def wake(self) -> None:
         """Have a pass that waits end; any thread may, and a signal handler."""
-        waker = self._waker
+        embedder, waker = self.embedder, self._waker
+        if embedder is not None:
+            embedder.wake()
         if self._is_waiting and waker is not None:
             waker.wake()
 
@@ -94,11 +98,41 @@ class Reactor:
                     break
             if self._timers.seconds_to_next() == 0:
                 break
+        self._act(happened, use_poll)
+
+    def run_ready(self, most: int) -> float | None:
+        """Tell the channels what has happened by now, *most* events of it, without waiting.
+
+        Return the seconds until the next pass is due; None if only an event, or ``wake()``, makes one necessary.
+        """
+        registrations = self.registrations
+        if registrations.use_poll:
+            registrations.show(False)
+        try:
+            happened = registrations.poller.poll(0, most)
+        except OSError:  # a daemon has closed all descriptors
+            self.close()
+            happened = []
+        self._act(self._with_closed(happened), False)
+        now = time.monotonic()
+        try:
+            if registrations.ask(now) or registrations.poller.is_ready:
+                return 0.0
+        except Lost:
+            self.close()
+            return 0.0
+        wait = self._limited(None, now)
+        if registrations.asks_in_each_pass:
+            return _ASKED_AFTER if wait is None else min(wait, _ASKED_AFTER)
+        return wait
+
+    def _act(self, happened: Events, use_poll: bool) -> None:
+        """Tell the channels what has *happened*, and run the timers that are due."""
         self._passes += 1
         if happened:
             self._dispatch(happened, use_poll)
-        if (self._timers.heap and self._timers.run_due(_log_failure)) or happened:
-            registrations.note_run()
+        if (self._timers.heap and self._timers.run_due(log_failure)) or happened:
+            self.registrations.note_run()
 
     def _wait(self, timeout: float | None, now: float) -> Events:
         """Ask the channels, wait once, and return what has happened."""
@@ -119,9 +153,14 @@ class Reactor:
             return []
         finally:
             self._is_waiting = False
-        if registrations.closed:
-            happened += [(fd, INVALID) for fd in registrations.closed]
-            registrations.closed.clear()
+        return self._with_closed(happened)
+
+    def _with_closed(self, happened: Events) -> Events:
+        """Return *happened*, with what was found closed."""
+        closed = self.registrations.closed
+        if closed:
+            happened = happened + [(fd, INVALID) for fd in closed]
+            closed.clear()
         return happened
 
     def _limited(self, timeout: float | None, now: float) -> float | None:
@@ -195,7 +234,7 @@ def _best_poller(map: Map) -> type[Poller]:
     return next(iter(usable.values()) if isinstance(map, SocketMap) or not by_number else iter(by_number))
 
 
-def _log_failure(callback: Any) -> None:
+def log_failure(callback: Any) -> None:
     """Log what *callback* has raised, as an error of a channel is logged; what ends the loop goes on."""
     kind, error, _ = sys.exc_info()
     if isinstance(error, ENDING):

@@ -45,6 +45,11 @@ class Registrations:
         if self.noting is not None:
             self.noting.changed.update(self.channels)
 
+    @property
+    def asks_in_each_pass(self) -> bool:
+        """Whether there are channels that do not tell when they change their mind (bool)."""
+        return self.noting is None or bool(self._asked or self.noting.watched)
+
     def note_failure(self, happened: list[tuple[int, int]]) -> None:
         """Have the next loop ask those to whom something has *happened*, whatever their handlers have done."""
         if self.noting is not None:

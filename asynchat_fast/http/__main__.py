@@ -30,11 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"{options.directory!r} is not a directory")
     handler_class = _handler_class(options)
     address = _address(options)
-    server = _listen(address, handler_class, None if options.quiet else sys.stderr)
+    tls = _tls_context(options)
+    server = _listen(address, handler_class, None if options.quiet else sys.stderr, tls)
     try:
         if threading.current_thread() is threading.main_thread():  # no other thread may set signal handlers
             _Wakening(server)
-        _announce(os.path.abspath(options.directory), server)
+        _announce(os.path.abspath(options.directory), server, "http" if tls is None else "https")
         loop()
     except KeyboardInterrupt:
         _say("interrupted")
@@ -52,6 +53,24 @@ def _address(options: argparse.Namespace) -> Address:
     host, port = given if isinstance(given, tuple) else ("", DEFAULT_PORT if given is None else given)
     # The options prevail, so that "try --port 0" can be followed by adding it to the command.
     return (host if options.bind is None else options.bind, port if options.port is None else options.port)
+
+
+def _tls_context(options: argparse.Namespace) -> Any:
+    """Return the ``ssl.SSLContext`` that the options ask for, None for plain HTTP."""
+    if not (options.tls_cert or options.tls_key or options.tls_self_signed):
+        return None
+    from . import tls_context  # imports ssl, which plain HTTP need not wait for
+
+    try:
+        if options.tls_self_signed:
+            if options.tls_cert or options.tls_key:
+                _fail("--tls-self-signed makes a certificate: it goes with neither --tls-cert nor --tls-key")
+            return tls_context.self_signed()
+        if not options.tls_cert:
+            _fail("--tls-key is the key of a certificate: say --tls-cert, too")
+        return tls_context.from_files(options.tls_cert, options.tls_key)
+    except tls_context.NoContext as error:
+        _fail(str(error))
 
 
 def _handler_class(options: argparse.Namespace) -> type[file_handler]:
@@ -83,9 +102,9 @@ def _error_page(options: argparse.Namespace) -> str | None:
 # Listening
 
 
-def _listen(address: Address, handler_class: type[file_handler], log: Any) -> http_server:
+def _listen(address: Address, handler_class: type[file_handler], log: Any, tls: Any) -> http_server:
     try:
-        return http_server(address, handler_class, log=log)
+        return http_server(address, handler_class, log=log, tls=tls)
     except (OSError, UnicodeError, ValueError) as error:  # UnicodeError: what cannot be the name of a host
         _fail(_in_words(error, address))
     except AttributeError:
@@ -115,7 +134,7 @@ def _in_words(error: Exception, address: Address) -> str:
     return usual
 
 
-def _announce(directory: str, server: http_server) -> None:
+def _announce(directory: str, server: http_server, scheme: str) -> None:
     """Print what is served, and where: first an address that can be clicked."""
     directory = _printable(directory)
     if not isinstance(server.addr, tuple):
@@ -123,10 +142,10 @@ def _announce(directory: str, server: http_server) -> None:
         return
     host, port = server.addr[:2]
     everywhere = host in ("::", "0.0.0.0")  # noqa: S104 - compared, not listened at
-    print(f"Serving {directory} at http://{_netloc('localhost' if everywhere else host, port)}/ ...", flush=True)
+    print(f"Serving {directory} at {scheme}://{_netloc('localhost' if everywhere else host, port)}/ ...", flush=True)
     if everywhere:
         for each in _own_addresses(host == "::"):
-            print(f"        and at http://{_netloc(each, port)}/", flush=True)
+            print(f"        and at {scheme}://{_netloc(each, port)}/", flush=True)
 
 
 def _own_addresses(v6: bool) -> list[str]:

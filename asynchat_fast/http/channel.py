@@ -25,6 +25,7 @@ from .response_writer import Headers, Progress
 __all__ = ["HTTPChannel"]
 
 _LONGEST_PERIOD = 60  # seconds between two looks at the deadlines
+_HELD = 1 << 40  # bytes that count as waiting to be sent while a task runs, so that no request is read
 _RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 # The members by names of the module, as each access to one of an Enum is a call on CPython before 3.12.
@@ -53,6 +54,7 @@ class HTTPChannel(Hooks, async_chat):
         "_ac_followed",
         "_ac_framed",
         "_ac_is_paused",
+        "_ac_task",
         "ibuffer",
     )
 
@@ -60,6 +62,7 @@ class HTTPChannel(Hooks, async_chat):
         self.__timer: Any = None
         self.__receives = False  # recv() is running
         self._ac_is_paused = False
+        self._ac_task: Any = None  # an asyncio.Task that handles the request at hand, or goes on after its response
         self._ac_followed = _IDLE  # the state of the connection that the channel is set for
         self._ac_framed: bytes | int | None = HEAD_END  # the terminator that was set
         self._ac_connection = Connection()
@@ -115,8 +118,20 @@ class HTTPChannel(Hooks, async_chat):
             self.close()
 
     def __drained(self) -> None:
-        self._ac_connection.drained()
-        self._ac_follow()
+        if self._ac_task is None:
+            self._ac_connection.drained()
+            self._ac_follow()
+
+    def _ac_begin_task(self, task: Any) -> None:
+        """Have *task* handle the request at hand; the next one is read when the task is done."""
+        self._ac_task = task
+        self._ac_connection.unsent = _HELD
+
+    def _ac_end_task(self) -> None:
+        """Go on after the task, with the next request once the response has left."""
+        self._ac_task = None
+        if self.connected:
+            self.push_with_producer(Then(self.__drained))
 
     def __all_sent(self) -> None:
         connection = self._ac_connection
@@ -193,6 +208,8 @@ class HTTPChannel(Hooks, async_chat):
         self.push_with_producer = close_source  # type: ignore[method-assign,assignment]
         if self.__timer is not None:
             self.__timer.cancel()
+        if self._ac_task is not None:
+            self._ac_task.cancel()
         super().close()
         if is_cut:
             unsent = sum(len(item) for item in self.producer_fifo or () if isinstance(item, BYTES))

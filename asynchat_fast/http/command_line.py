@@ -29,6 +29,7 @@ examples:
   asynchat-fast-http 127.0.0.1:8080           for this machine only
   asynchat-fast-http /run/files.sock          at a unix socket, for a proxy before it
   asynchat-fast-http --spa -d dist            a single-page application
+  asynchat-fast-http --tls-self-signed        over HTTPS, for trying
   asynchat-fast-http --auth me:password.txt   with a password
   asynchat-fast-http --header "Cache-Control: no-store" --header "Access-Control-Allow-Origin: *"
 """
@@ -53,10 +54,18 @@ def parser() -> argparse.ArgumentParser:
         "-p", "--port", type=_port, metavar="N", help="the port, whatever ADDRESS says; 0 is any that is free"
     )
     parser.add_argument("-b", "--bind", metavar="ADDR", help="the address to listen at (default: all)")
+    _add_tls_options(parser)
     _add_site_options(parser)
     _add_log_options(parser)
     parser.add_argument("--version", action="version", version=f"asynchat_fast {__version__}")
     return parser
+
+
+def _add_tls_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--tls-cert", metavar="FILE", help="serve HTTPS, with the certificate (and those that vouch for it) in FILE")
+    add("--tls-key", metavar="FILE", help="the key of the certificate (default: in the same file)")
+    add("--tls-self-signed", action="store_true", help="serve HTTPS with a certificate made now, for trying")
 
 
 def _add_site_options(parser: argparse.ArgumentParser) -> None:

@@ -1,5 +1,6 @@
 """Requests and responses on a channel: what is received goes to the Connection, what it returns is pushed."""
 
+from collections.abc import Coroutine
 from typing import Any
 
 from ..channel import async_chat, asyncore
@@ -31,7 +32,7 @@ class Exchange(HTTPChannel):
 
     def _ac_receive(self, data: Any) -> None:
         connection = self._ac_connection
-        if connection.unsent > _MOST_COUNTED and not self._ac_is_sending():
+        if connection.unsent > _MOST_COUNTED and self._ac_task is None and not self._ac_is_sending():
             connection.unsent = 0
         _receive(self, data)
         if self.ibuffer and type(self._ac_framed) is bytes:
@@ -113,8 +114,26 @@ class Exchange(HTTPChannel):
         return True
 
     def __handle(self) -> None:
-        connection = self._ac_connection
         result: Any = self.handle_request()
+        if isinstance(result, Coroutine):
+            steps = self.__run(result)
+            task = self._ac_create_task(steps)
+            if task is not None:
+                self._ac_begin_task(task)
+                return
+            steps.close()
+        self.__end_handling(result)
+
+    async def __run(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        try:
+            self.__end_handling(await coroutine)
+        except Exception as error:
+            self.__fail(error)
+        finally:
+            self._ac_end_task()
+
+    def __end_handling(self, result: Any) -> None:
+        connection = self._ac_connection
         if result is not None and connection.state is _HANDLING and connection.writer.progress in UNSENT:
             self.__refuse_result(result)
         if connection.writer.progress is not _DONE and connection.ends_with_request:
@@ -133,7 +152,7 @@ class Exchange(HTTPChannel):
         return False
 
     def __refuse_result(self, result: Any) -> None:
-        if hasattr(result, "close") and hasattr(result, "send"):  # a coroutine, which would warn that it never ran
+        if isinstance(result, Coroutine):  # it would warn that it never ran
             result.close()
         self._ac_log("handling %r returned %r without a response: call respond()", self.requestline, result)
         self._ac_refuse(500)

@@ -38,6 +38,7 @@ class http_server(chat_server):
         log_writer(log)  # TypeError now, and not at each connection
         self.sessions = sessions
         self.log = log  # type: ignore[method-assign]
+        self.__is_ending = False
         self.__handlers: weakref.WeakSet[http_request_handler] = weakref.WeakSet()
         super().__init__(address, handler_class, **options)
 
@@ -52,10 +53,13 @@ class http_server(chat_server):
         if getattr(type(handler), "server", self) is None:  # a program may have a server of its own
             handler.server = self
         self.__handlers.add(handler)
+        if self.__is_ending:  # its TLS handshake had begun before
+            handler._ac_finish_soon()
         return handler
 
     def shut_down(self, timeout: float | None = None) -> None:
         """Stop listening, and end each connection when the request at hand is answered, or after *timeout* seconds."""
+        self.__is_ending = True
         self.close()
         handlers = list(self.__handlers)
         for handler in handlers:

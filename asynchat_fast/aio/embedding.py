@@ -1,0 +1,119 @@
+"""Our loop within a running asyncio or uvloop loop: one descriptor there, the poller's, serves a whole map."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from .._asyncore import asyncore
+from ..eventloop.maps import Map
+from ..eventloop.reactor import Reactor
+from .alarm import Alarm
+from .by_descriptor import DescriptorPoller
+from .tasks import Tasks
+
+__all__ = ["embedded"]
+
+_MOST_EVENTS = 32  # a pass: asyncio's own callbacks wait for one, which takes a few hundred microseconds
+
+
+class embedded:
+    """Serve *map* within the running asyncio loop, ``async with embedded() as served:``, until the block is left.
+
+    *map* is the asyncore map (dict), None for ``asyncore.socket_map``.  Every dispatcher in it runs as
+    under ``loop()``, on its own socket, in the thread of the asyncio loop.  ``served.ended`` is an
+    asyncio.Future: what would end ``loop()``, such as ExitNow, ends the serving, and is its exception;
+    when the block is left before, its result is None.
+    RuntimeError if *map* is embedded already, if uvloop is to serve a map without a descriptor of
+    its own (a plain dict, or one on a system without epoll and kqueue), and on Windows' Proactor loop.
+    """
+
+    ended: asyncio.Future[None]
+
+    def __init__(self, map: Map | None = None) -> None:
+        self.map: Map = asyncore.socket_map if map is None else map
+
+    async def __aenter__(self) -> "embedded":
+        self._loop = loop = asyncio.get_running_loop()
+        if isinstance(loop, getattr(asyncio, "ProactorEventLoop", ())):
+            raise RuntimeError("the Proactor loop waits for no descriptors: use a SelectorEventLoop, or transports")
+        self._reactor = reactor = Reactor.enter(self.map)
+        try:
+            if reactor.embedder is not None:
+                raise RuntimeError("this map is embedded already")
+            self._source: Any = None  # what has the descriptor that asyncio waits for
+            self._fd = -1
+            self._is_passing = False
+            self._alarm = Alarm(loop, self._run)
+            self._tasks = Tasks(loop, self._fail)
+            if not hasattr(reactor.registrations.poller, "source"):
+                reactor.registrations.poller = DescriptorPoller(reactor.registrations.poller, loop, self._run)
+        except BaseException:
+            reactor.leave()
+            raise
+        self.ended = loop.create_future()
+        reactor.embedder = self
+        self._run()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._stop()
+        reactor = self._reactor
+        reactor.embedder = None
+        poller = reactor.registrations.poller
+        if isinstance(poller, DescriptorPoller):
+            reactor.registrations.poller = poller.leave()
+        reactor.leave()
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def wake(self) -> None:
+        """Have a pass come soon; any thread may call this."""
+        if not self._is_passing or not self._alarm.is_here():
+            self._alarm.soon()
+
+    def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        """Return a task that runs *coroutine*; ExitNow from it ends the serving."""
+        return self._tasks.create(coroutine)
+
+    def _run(self) -> None:
+        """Run one pass, and have the next come when it is due."""
+        if self.ended.done() or self._is_passing:  # a callback may run asyncio's loop in this one, as nest_asyncio does
+            return
+        self._is_passing = True
+        try:
+            seconds = self._reactor.run_ready(_MOST_EVENTS)
+            self._watch()
+        except (KeyboardInterrupt, SystemExit):
+            self._stop()
+            raise
+        except BaseException as error:
+            self._fail(error)
+        else:
+            self._alarm.within(seconds)
+        finally:
+            self._is_passing = False
+
+    def _watch(self) -> None:
+        """Have asyncio wait for the poller's descriptor, which is another after the poller was closed."""
+        poller: Any = self._reactor.registrations.poller
+        if isinstance(poller, DescriptorPoller):
+            return
+        source = poller.source()
+        if source is not self._source:
+            self._unwatch()
+            self._source, self._fd = source, source.fileno()
+            self._loop.add_reader(self._fd, self._run)
+
+    def _unwatch(self) -> None:
+        if self._source is not None:
+            self._loop.remove_reader(self._fd)
+            self._source = None
+
+    def _fail(self, error: BaseException) -> None:
+        self._stop()
+        if not self.ended.done():
+            self.ended.set_exception(error)
+
+    def _stop(self) -> None:
+        self._alarm.stop()
+        self._unwatch()

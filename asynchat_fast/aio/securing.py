@@ -1,0 +1,78 @@
+"""TLS on transports, by our own engine: the handshake comes first, and then the channel is made."""
+
+import asyncio
+import logging
+import ssl
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from ..tls import Engine, reason_of
+from ..tls_handshake import Handshake
+from ..tls_socket import TLSSocket
+
+__all__ = ["connecting", "serving"]
+
+_TIMEOUT = 10.0  # seconds for a handshake
+
+_logger = logging.getLogger("asynchat_fast")
+
+
+def serving(channel_class: Callable[..., Any], args: tuple[Any, ...], context: ssl.SSLContext) -> Callable[[Any], None]:
+    """Return what begins the handshake of a server's connection, and then makes a *channel_class* with *args*."""
+
+    def begin(sock: Any) -> None:
+        face = TLSSocket(sock, Engine(context, True))
+        Handshake(face, sock._ac_map, _Accepted(channel_class, args, sock.getpeername()), _TIMEOUT).enter_map()
+
+    return begin
+
+
+class _Accepted:
+    """The occasion of a handshake with a client at *addr*."""
+
+    def __init__(self, channel_class: Callable[..., Any], args: tuple[Any, ...], addr: Any) -> None:
+        self._channel_class = channel_class
+        self._args = args
+        self._addr = addr
+
+    def opened(self, face: TLSSocket) -> None:
+        self._channel_class(face, *self._args)
+
+    def failed(self, error: OSError) -> None:
+        _logger.error("no TLS with %s: %s", self._addr, reason_of(error))
+
+    def handle_error(self) -> None:
+        _logger.exception("closing the connection from %s: uncaught exception", self._addr)
+
+
+def connecting(
+    make: Callable[[Any], Any], made: "asyncio.Future[Any]", context: ssl.SSLContext, server_hostname: str
+) -> Callable[[Any], None]:
+    """Return what begins the handshake of a client's connection, and then calls *make*; *made* is told what fails."""
+
+    def begin(sock: Any) -> None:
+        face = TLSSocket(sock, Engine(context, False, server_hostname))
+        Handshake(face, sock._ac_map, _Connected(make, made), _TIMEOUT).enter_map()
+
+    return begin
+
+
+class _Connected:
+    """The occasion of a handshake with a server."""
+
+    def __init__(self, make: Callable[[Any], Any], made: "asyncio.Future[Any]") -> None:
+        self._make = make
+        self._made = made
+
+    def opened(self, face: TLSSocket) -> None:
+        self._make(face)
+
+    def failed(self, error: OSError) -> None:
+        if not self._made.done():
+            self._made.set_exception(error)
+
+    def handle_error(self) -> None:
+        error = sys.exc_info()[1]
+        if not self._made.done() and error is not None:
+            self._made.set_exception(error)

@@ -1,0 +1,109 @@
+"""The map of the channels on asyncio's transports: it serves their timers, and passes on what they report."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from .._asyncore import asyncore
+from ..eventloop.maps import SocketMap
+from ..eventloop.reactor import log_failure
+from ..eventloop.timers import Timers
+from .alarm import Alarm
+from .tasks import Tasks
+
+__all__ = ["TransportMap"]
+
+_ASKED_AFTER = 1.0  # seconds within which those are asked that do not report what they wait for
+
+
+class _Link(Protocol):
+    """What carries what stands in the map."""
+
+    def carry(self, channel: Any) -> None:
+        """Carry *channel* from now on."""
+
+    def touch(self) -> None:
+        """Have the channel asked what it waits for; any thread may."""
+
+    def settle(self) -> None:
+        """Ask the channel what it waits for."""
+
+
+class TransportMap(SocketMap):
+    """An asyncore map (descriptor -> channel) of channels on transports of *loop*."""
+
+    __slots__ = ("host", "links", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self.loop = loop
+        self.links: dict[int, _Link] = {}  # by descriptor
+        self.host = self._kept.reactor = _Host(self, self._kept.timers, loop)
+
+    def __setitem__(self, fd: int, channel: Any) -> None:
+        super().__setitem__(fd, channel)
+        link = self.links.get(fd)
+        if link is not None:
+            link.carry(channel)
+
+    def discard(self, fd: int) -> None:
+        """Forget the link at *fd*."""
+        self.links.pop(fd, None)
+        self.watched.discard(fd)
+
+    def touch(self, fd: int) -> None:
+        """Have the channel at *fd* asked again what it waits for; any thread may."""
+        link = self.links.get(fd)
+        if link is not None:
+            link.touch()
+
+    def watch(self, fd: int) -> None:
+        """Have the channel at *fd* asked after each of its events and each second, as it may change and not report."""
+        super().watch(fd)
+        self.wake()
+
+
+class _Host:
+    """What serves a TransportMap; asyncio's loop does most of it."""
+
+    def __init__(self, map: TransportMap, timers: Timers, loop: asyncio.AbstractEventLoop) -> None:
+        self.embedder = self
+        self._map = map
+        self._timers = timers
+        self._loop = loop
+        self._alarm = Alarm(loop, self._run)
+        self._tasks = Tasks(loop, self.report)
+        self._asked_next = 0.0  # the loop.time() at which those that do not report are asked
+
+    def wake(self) -> None:
+        """Look soon what is due; any thread may call this."""
+        self._alarm.soon()
+
+    def forget(self, fd: int) -> None:
+        """Do nothing: the transport waits, and not the map."""
+
+    def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        """Return a task that runs *coroutine*; ExitNow from it is reported to asyncio's loop."""
+        return self._tasks.create(coroutine)
+
+    def report(self, error: BaseException) -> None:
+        """Hand *error*, which would end ``loop()``, to asyncio's handler of exceptions."""
+        message = "a channel on a transport raised what does not end asyncio's loop"
+        self._loop.call_exception_handler({"message": message, "exception": error})
+
+    def _run(self) -> None:
+        """Run the timers that are due, and ask those that do not report."""
+        try:
+            self._timers.run_due(log_failure)
+        except asyncore.ExitNow as error:
+            self.report(error)
+        asked, now = self._map.watched, self._loop.time()
+        if asked:
+            if now >= self._asked_next:
+                self._asked_next = now + _ASKED_AFTER
+                for fd in list(asked):
+                    link = self._map.links.get(fd)
+                    if link is not None:
+                        link.settle()
+            self._alarm.within(self._asked_next - now)
+        self._alarm.within(self._timers.seconds_to_next())

@@ -1,0 +1,256 @@
+"""What a channel on TLS has for its socket: plaintext for the channel, over a socket that carries ciphertext."""
+
+import contextlib
+import errno
+import socket
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from .tls import Engine
+
+if TYPE_CHECKING:
+    from .tls_farewell import Place
+
+__all__ = ["TLSSocket"]
+
+_READ = 65536  # bytes of ciphertext to receive at once
+
+
+class TLSSocket:
+    """A connection on TLS, with the methods of a socket that does not block, and those of ``ssl.SSLSocket`` that tell.
+
+    Any thread may send.  There is no ``dup()``, ``detach()`` or ``makefile()``: the ciphertext is nobody else's.
+    """
+
+    # Without a __getattr__() that asks the socket below: it would slow down each access to an attribute.
+    __slots__ = (
+        "__weakref__",
+        "_ac_engine",
+        "_ac_failure",
+        "_ac_fault",
+        "_ac_lock",
+        "_ac_place",
+        "_ac_reads",
+        "_ac_shuts",
+        "_ac_socket",
+        "_ac_unsent",
+    )
+
+    def __init__(self, sock: socket.socket, engine: Engine, plain: bytes = b"") -> None:
+        self._ac_socket = sock
+        self._ac_engine = engine
+        self._ac_place: Place  # what stands in the map, which sets this
+        self._ac_unsent: Any = plain  # bytes for the socket below, as they are
+        self._ac_shuts = False  # the output of the socket below ends after them
+        self._ac_reads = 0  # how often the channel has read
+        self._ac_failure: OSError | None = None  # why there is no TLS, or no more
+        self._ac_fault: OSError | None = None  # of the socket below, to be raised once all that came before it is read
+        # One thread at a time: OpenSSL bears no more, and records must leave in the order in which they were made.
+        self._ac_lock = RLock()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.version() or 'before the handshake'} over {self._ac_socket!r}>"
+
+    # Plaintext
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Return at most *size* bytes of plaintext, ``b""`` at the end; BlockingIOError if none have come."""
+        self._ac_reads += 1
+        engine = self._ac_engine
+        if not engine.is_complete:
+            raise BlockingIOError(errno.EAGAIN, "the handshake is not complete")
+        try:
+            with self._ac_lock:
+                data = engine.read(size)
+        except OSError as error:
+            raise self._ac_failed(error) from None
+        if data is None:
+            raise BlockingIOError(errno.EAGAIN, "no whole record has come")
+        if not data and self._ac_fault is not None:
+            fault, self._ac_fault = self._ac_fault, None
+            raise fault
+        return data
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """Send *data* (bytes-like), and return how many bytes were taken; BlockingIOError if none can be now."""
+        with self._ac_lock:
+            engine = self._ac_engine
+            if self._ac_unsent or not engine.is_complete:
+                raise BlockingIOError(errno.EAGAIN, "other bytes are to be sent first")
+            try:
+                sent = engine.write(data)
+            except (BlockingIOError, BrokenPipeError):
+                raise
+            except OSError as error:
+                raise self._ac_failed(error) from None
+            self._ac_flush()
+        return sent
+
+    def _ac_failed(self, error: OSError) -> OSError:
+        """Note *error*, after which there is no TLS, and return what to raise."""
+        self._ac_failure = error
+        with contextlib.suppress(OSError):
+            self._ac_flush()  # the alert
+        return self._ac_place.report_error(error)
+
+    def pending(self) -> int:
+        """Return 1 if something can be received of which no poller knows, else 0."""
+        return int(self._ac_engine.has_input)
+
+    def shutdown(self, how: int) -> None:
+        """Say that nothing more will be sent (close_notify), unless *how* is SHUT_RD."""
+        if how != socket.SHUT_RD and not self._ac_end_output():
+            raise OSError(errno.ENOTCONN, "the peer has gone")
+
+    def close(self) -> None:
+        """Send what waits and close_notify, after this call if the peer is slow, and close."""
+        self._ac_place.finish()
+
+    # Ciphertext
+
+    def _ac_receive(self) -> bool:
+        """Receive from the socket below; tell whether there is something new for the engine."""
+        try:
+            data = self._ac_socket.recv(_READ)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            data, self._ac_fault = b"", error
+        with self._ac_lock:
+            if data:
+                self._ac_engine.receive(data)
+            else:
+                self._ac_engine.receive_eof()
+        return True
+
+    def _ac_flush(self) -> bool:
+        """Send what waits for the socket below, and tell whether that was all; OSError if the connection is lost."""
+        with self._ac_lock:
+            unsent = self._ac_unsent
+            said = self._ac_engine.take()
+            if said:
+                unsent = bytes(unsent) + said if unsent else said
+            if unsent:
+                try:
+                    sent = self._ac_socket.send(unsent)
+                except (BlockingIOError, InterruptedError):
+                    sent = 0
+                except OSError:
+                    self._ac_unsent = b""
+                    raise
+                if sent < len(unsent):
+                    self._ac_unsent = memoryview(unsent)[sent:]
+                    self._ac_place.report_output(sent)
+                    return False
+                self._ac_unsent = b""
+            if self._ac_shuts:
+                self._ac_shuts = False
+                self._ac_socket.shutdown(socket.SHUT_WR)
+        return True
+
+    def _ac_end_output(self) -> bool:
+        """Say that nothing more will be sent; tell whether that could be said."""
+        with self._ac_lock:
+            self._ac_engine.close()
+            self._ac_shuts = True
+            try:
+                self._ac_flush()
+            except OSError:
+                return False
+        return True
+
+    # Of TLS
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the peer went without saying that it had sent all (bool): what came last may be cut short."""
+        return self._ac_engine.truncated
+
+    @property
+    def context(self) -> Any:
+        """The ``ssl.SSLContext`` (which SNI may have exchanged)."""
+        return self._ac_engine.object.context
+
+    @property
+    def server_hostname(self) -> str | None:
+        """The name that a client asks for (str)."""
+        return self._ac_engine.object.server_hostname
+
+    def getpeercert(self, binary_form: bool = False) -> Any:
+        """Return the certificate of the peer, as ``ssl.SSLSocket`` does."""
+        return self._ac_engine.object.getpeercert(binary_form)
+
+    def version(self) -> str | None:
+        """Return "TLSv1.3" or the like, None before the handshake."""
+        return self._ac_engine.object.version()
+
+    def cipher(self) -> Any:
+        """Return the cipher, as ``ssl.SSLSocket`` does."""
+        return self._ac_engine.object.cipher()
+
+    def selected_alpn_protocol(self) -> str | None:
+        """Return the protocol that was agreed upon by ALPN (str), None if none was."""
+        return self._ac_engine.object.selected_alpn_protocol()
+
+    def get_channel_binding(self, cb_type: str = "tls-unique") -> bytes | None:
+        """Return what binds an authentication to this connection, as ``ssl.SSLSocket`` does."""
+        return self._ac_engine.object.get_channel_binding(cb_type)
+
+    # Of the socket below
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """The address family."""
+        return self._ac_socket.family
+
+    @property
+    def type(self) -> socket.SocketKind:
+        """The kind of the socket."""
+        return self._ac_socket.type
+
+    @property
+    def proto(self) -> int:
+        """The number of the protocol."""
+        return self._ac_socket.proto
+
+    @property
+    def _ac_map(self) -> Any:
+        """The map that a channel on this is to join: that of an asyncio transport, None for any."""
+        return getattr(self._ac_socket, "_ac_map", None)
+
+    def fileno(self) -> int:
+        """Return the descriptor, -1 once it is closed; reading and writing there would break the connection."""
+        return self._ac_socket.fileno()
+
+    def connect_ex(self, address: Any) -> int:
+        """Connect to *address*, and return an errno."""
+        return self._ac_socket.connect_ex(address)
+
+    def bind(self, address: Any) -> None:
+        """Use *address* on this side."""
+        self._ac_socket.bind(address)
+
+    def getpeername(self) -> Any:
+        """Return the address of the peer."""
+        return self._ac_socket.getpeername()
+
+    def getsockname(self) -> Any:
+        """Return the address on this side."""
+        return self._ac_socket.getsockname()
+
+    def getsockopt(self, *args: Any) -> Any:
+        """Return an option of the socket below."""
+        return self._ac_socket.getsockopt(*args)
+
+    def setsockopt(self, *args: Any) -> None:
+        """Set an option of the socket below."""
+        self._ac_socket.setsockopt(*args)
+
+    def setblocking(self, flag: bool) -> None:
+        """Do nothing for a false *flag*; ValueError for a true one."""
+        if flag:
+            raise ValueError("a TLSSocket does not block")
+
+    def gettimeout(self) -> float:
+        """Return 0.0, as this does not block."""
+        return 0.0

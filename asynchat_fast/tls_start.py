@@ -1,0 +1,124 @@
+"""How TLS begins: on a connection that a server has accepted, or on a channel, amid its conversation."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .borrowed import queue_of
+from .tls import Engine, check_context, reason_of
+from .tls_handshake import Handshake
+from .tls_socket import TLSSocket
+from .transport import BYTES_LIKE
+
+__all__ = ["accepter", "start"]
+
+
+def accepter(context: Any, timeout: float | None) -> Callable[[Any, Any, Any], Handshake]:
+    """Return what begins TLS by *context* for a server, on a socket that was accepted from an address."""
+    check_context(context)
+
+    def accept(server: Any, sock: Any, addr: Any) -> Handshake:
+        sock.setblocking(False)
+        face = TLSSocket(sock, Engine(context, True))
+        handshake = Handshake(face, server._map, _Acceptance(server, addr), timeout)
+        handshake.enter_map()
+        return handshake
+
+    return accept
+
+
+class _Acceptance:
+    """The occasion of a handshake with a client of *server* at *addr*."""
+
+    def __init__(self, server: Any, addr: Any) -> None:
+        self._server = server
+        self._addr = addr
+
+    def opened(self, face: TLSSocket) -> None:
+        self._server.handle_accepted(face, self._addr)
+
+    def failed(self, error: OSError) -> None:
+        self._server.log_info(_failure(self._addr, error), "error")
+
+    def handle_error(self) -> None:
+        self._server.handle_error()
+
+
+def start(channel: Any, context: Any, server_side: bool, server_hostname: str | None, timeout: float | None) -> None:
+    """Have *channel* go on in TLS; see ``async_chat.start_tls()``."""
+    sock = channel.socket
+    if sock is None:
+        raise RuntimeError("start_tls() needs a socket: call create_socket() first")
+    if isinstance(sock, TLSSocket):
+        raise RuntimeError("TLS has been started already")
+    engine = Engine(context, server_side, server_hostname)
+    plain = b""
+    if channel.connected:
+        plain = _take_output(channel)
+        received = bytes(channel.ac_in_buffer)
+        channel.ac_in_buffer = b""
+        engine.receive(received)
+    channel.socket = face = TLSSocket(sock, engine, plain)
+    handshake = Handshake(face, channel._map, _Start(channel, server_side), timeout)
+    handshake.join(channel)
+    if channel.connected and (received or not server_side):
+        handshake.go_on()
+
+
+class _Start:
+    """The occasion of a handshake that *channel* has asked for."""
+
+    def __init__(self, channel: Any, server_side: bool) -> None:
+        self._channel = channel
+        self._server_side = server_side
+
+    def opened(self, face: TLSSocket) -> None:
+        self._channel.handle_tls()
+
+    def failed(self, error: OSError) -> None:
+        channel = self._channel
+        if self._server_side:
+            channel.log_info(_failure(channel.addr, error), "error")
+            channel.handle_close()
+            return
+        try:
+            raise error
+        except OSError:
+            channel.handle_error()
+
+    def handle_error(self) -> None:
+        self._channel.handle_error()
+
+
+def _take_output(channel: Any) -> bytes:
+    """Take the bytes that wait to be sent out of the queue of *channel*, and return them.
+
+    RuntimeError if it is not only bytes that wait, or if it is amid sending.
+    """
+    queue = queue_of(channel)
+    if not queue:
+        return b""
+    for _ in range(1000):
+        if queue.begin(1) is not None:
+            break
+        time.sleep(0.001)  # another thread is in the middle of send()
+    else:
+        raise RuntimeError("start_tls() cannot be called from within send()")
+    try:
+        items = list(queue.items)
+        if not all(isinstance(item, BYTES_LIKE) or (isinstance(item, str) and channel.use_encoding) for item in items):
+            raise RuntimeError("start_tls() while a producer, or the end by close_when_done(), waits to be sent")
+        for _ in items:
+            queue.items.popleft()
+        queue.corked = min(queue.corked, 1)
+    finally:
+        queue.end(None, 0)
+    return b"".join(item.encode(channel.encoding) if isinstance(item, str) else item for item in items)
+
+
+def _failure(addr: Any, error: OSError) -> str:
+    """Return the line for the log, as there is no TLS with the peer at *addr*."""
+    peer = f"[{addr[0]}]:{addr[1]}" if isinstance(addr, tuple) and ":" in addr[0] else ""
+    if not peer:
+        peer = f"{addr[0]}:{addr[1]}" if isinstance(addr, tuple) else f"a peer at a unix socket {addr or ''}".rstrip()
+    return f"no TLS with {peer}: {reason_of(error)}"
