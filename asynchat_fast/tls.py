@@ -39,7 +39,9 @@ class Engine:
         "_incoming",
         "_object",
         "_outgoing",
+        "_plain",
         "has_begun",
+        "has_input",
         "input_ended",
         "is_closed",
         "is_complete",
@@ -54,6 +56,10 @@ class Engine:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
         self._end: ssl.SSLError | bool = False  # what read() is to tell once the plaintext before it is read
+        self._plain = b""  # what is decrypted of a record, and not read
+        # Whether read() may have something to tell without more ciphertext (bool).  A part of a record counts until
+        # read() is called: OpenSSL takes it out of the BIO then.
+        self.has_input = False
         self.has_begun = False  # handshake() has been called
         self.is_complete = False  # the handshake is
         self.input_ended = False  # no more ciphertext will come
@@ -72,10 +78,12 @@ class Engine:
         """Take *data* (bytes-like), ciphertext from the peer."""
         if not self.is_finished:  # or it would be kept, and never be read
             self._incoming.write(data)
+            self.has_input = True
 
     def receive_eof(self) -> None:
         """Note that no more ciphertext will come."""
         self.input_ended = True
+        self.has_input = not self.is_finished
 
     def take(self) -> bytes:
         """Return the ciphertext that is to be sent to the peer, none if there is nothing to say."""
@@ -107,52 +115,55 @@ class Engine:
 
     # Plaintext
 
-    @property
-    def has_input(self) -> bool:
-        """Whether read() has something to tell without more ciphertext (bool).
-
-        A part of a record counts once: OpenSSL takes it out of the BIO when it is asked.
-        """
-        if self.is_finished:
-            return False
-        return bool(self._incoming.pending or self._object.pending() or self.input_ended or self._end)
+    def decrypt(self) -> bool:
+        """Decrypt the next record unless one is decrypted already, and tell whether read() has something to tell."""
+        if not self._plain and not self._end:
+            self._plain = self._read_record()
+        return bool(self._plain or self._end) and not self.is_finished
 
     def read(self, size: int) -> bytes | None:
         """Return at most *size* bytes of plaintext: ``b""`` at the end, None if no whole record has come.
 
         ssl.SSLError for what the peer must not send, and for its alerts.
         """
-        data = b"" if self._end else self._read_record(size)
+        if not self.decrypt():
+            return b"" if self.is_finished else None
+        data, self._plain = self._plain, b""
         if data:
-            left = size - len(data)
-            if left and (self._incoming.pending or self._object.pending()):
-                return self._read_on(data, left)
+            self.has_input = self.input_ended or self._incoming.pending > 0
+            if self.has_input and len(data) < size:
+                data = self._read_on(data, size)
+            if len(data) > size:
+                data, self._plain = data[:size], data[size:]
+                self.has_input = True
             return data
         end = self._end
-        if not end:
-            return None
         self.is_finished = self._end = True
+        self.has_input = False
         if isinstance(end, ssl.SSLError):
             raise end
         return b""
 
-    def _read_on(self, data: bytes, left: int) -> bytes:
-        """Return *data* and what follows it in whole records, at most *left* bytes."""
+    def _read_on(self, data: bytes, size: int) -> bytes:
+        """Return *data* and what follows it in whole records, until it is *size* bytes or more."""
         parts = [data]
-        while data and left and (self._incoming.pending or self._object.pending()):
-            data = self._read_record(left)
+        left = size - len(data)
+        while data and left > 0 and self.has_input and not self._end:
+            data = self._read_record()
             parts.append(data)
             left -= len(data)
+            self.has_input = bool(self.input_ended or self._end or self._incoming.pending)
         return b"".join(parts)
 
-    def _read_record(self, size: int) -> bytes:
-        """Return what is left of a record, at most *size* bytes; none if none is there, or at the end (noted)."""
+    def _read_record(self) -> bytes:
+        """Return the plaintext of the next record; none if no whole one is there, or at the end (noted)."""
         try:
-            data = self._object.read(min(size, _RECORD))
+            data = self._object.read(_RECORD)
         except ssl.SSLWantReadError:
             # OpenSSL is not told of the end: as contexts ignore an unexpected one, it would pass for close_notify.
             if self.input_ended:
                 self.truncated = self._end = True
+            self.has_input = self.input_ended
             return b""
         except ssl.SSLZeroReturnError:
             self._end = True
@@ -160,7 +171,7 @@ class Engine:
         except ssl.SSLError as error:
             if self.is_closed:  # OpenSSL reads no more once our close_notify has met data that was under way
                 self._incoming.read()
-                self._end = self.input_ended
+                self._end = self.has_input = self.input_ended
             else:
                 self._end = error
             return b""

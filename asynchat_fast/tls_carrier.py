@@ -57,7 +57,7 @@ class Carrier(Place):
     def deliver(self) -> None:
         """Have the channel read until all is read that has come, or it does not want more."""
         engine, face, channel = self._engine, self.face, self.channel
-        while True:
+        while face._ac_decrypt():
             reads = face._ac_reads
             channel.handle_read_event()
             # A channel that does not read is asked but once an event.

@@ -123,6 +123,11 @@ class TLSSocket:
                 self._ac_engine.receive_eof()
         return True
 
+    def _ac_decrypt(self) -> bool:
+        """Tell whether recv() would not block: dispatchers expect that of what they are told to read."""
+        with self._ac_lock:
+            return self._ac_engine.decrypt()
+
     def _ac_flush(self) -> bool:
         """Send what waits for the socket below, and tell whether that was all; OSError if the connection is lost."""
         with self._ac_lock:

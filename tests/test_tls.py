@@ -383,6 +383,46 @@ class TestConversation:
 
         assert loop.beside(client) == b"abc" * 2000
 
+    def test_parts_of_a_record_are_not_told_to_a_dispatcher(self, our_loop, server_context, client_context):
+        """It would take the BlockingIOError of its recv() for the end."""
+        errors = []
+
+        class Echo(asyncore.dispatcher_with_send):
+            def handle_read(self):
+                self.send(self.recv(1000))
+
+            def handle_error(self):
+                errors.append(1)
+                self.close()
+
+        server = asynchat_fast.chat_server(("127.0.0.1", 0), Echo, map=our_loop.map, tls=server_context)
+
+        def client():
+            with RawClient(server.addr, client_context) as raw:
+                raw.handshake()
+                raw.object.write(b"abc")
+                for byte in raw.outgoing.read():
+                    raw.sock.sendall(bytes([byte]))
+                    time.sleep(0.002)
+                return raw.do(raw.object.read, 100)
+
+        assert our_loop.beside(client) == b"abc"
+        assert not errors
+
+    def test_a_channel_that_leaves_an_event_unheeded(self, loop, serve, connect, channels):
+        class Lazy(Lines):
+            told = 0
+
+            def handle_read(self):
+                self.told += 1
+                if self.told > 2:
+                    super().handle_read()
+
+        server = serve(loop, Lazy)
+        sock = loop.beside(connect, server.addr)
+        sock.sendall(b"a\r\n")
+        assert loop.beside(read_line, sock) == b"a!"
+
     @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no unix sockets")
     def test_a_unix_socket(self, our_loop, server_context, client_context, tmp_path):
         path = tmp_path / "socket"
