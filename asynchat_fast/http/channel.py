@@ -135,7 +135,9 @@ class HTTPChannel(Hooks, async_chat):
         connection = self._ac_connection
         if connection.is_ending:
             return
-        if connection.writer.progress is _DONE:
+        if not self.connected:
+            self._ac_close_unconnected()
+        elif connection.writer.progress is _DONE:
             connection.end()
         else:
             self.send_error(status, explain=explain, headers=headers)
@@ -179,6 +181,11 @@ class HTTPChannel(Hooks, async_chat):
         self._ac_connection.finish_soon()
         self._ac_follow()
 
+    def _ac_close_unconnected(self) -> None:
+        """Close if the socket was given unconnected: the client was gone before accept(), and can be told nothing."""
+        if self.socket is not None and not self.connecting and self._ac_connection.state is not State.CLOSED:
+            self.close()
+
     def close(self) -> None:
         """Close, drop what waits to be sent, and close what it was to be read from."""
         connection = self._ac_connection
@@ -220,6 +227,7 @@ class HTTPChannel(Hooks, async_chat):
         self.__timer = None
         connection = self._ac_connection
         if not self.connected:
+            self._ac_close_unconnected()
             return
         unsent = unsent_bytes(self.socket)
         outgoing = (self._ac_sent(), unsent) if unsent or self._ac_is_sending() else None

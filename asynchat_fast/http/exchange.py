@@ -65,6 +65,9 @@ class Exchange(HTTPChannel):
         connection = self._ac_connection
         data = b"".join(self.ibuffer)
         self.ibuffer.clear()
+        if not self.connected:
+            self._ac_close_unconnected()
+            return
         try:
             event = connection.receive(data, self)
         except Exception as error:

@@ -221,6 +221,7 @@ class http_request_handler(ServerNames):
             self._ac_end_response()
         else:
             close_source(body)
+            self._ac_close_unconnected()
 
     def write(self, data: Data) -> None:
         """Send *data* (bytes-like or str) as a part of the body; more follows, until ``finish()`` is called.
