@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import logging
 import re
 import socket
 import struct
@@ -136,3 +135,131 @@ def test_the_look_at_the_deadlines_closes_a_socket_that_is_not_connected(site):
     site.until(lambda: site.handlers and site.handlers[0].handling)
     site.handlers[0].connected = False
     site.until(lambda: len(site.map) == 1)
+
+
+# Bodies that are not what the head says
+
+
+def bodies_of(*pieces):
+    data = b"".join(pieces)
+    return {
+        "iterator": lambda: iter(pieces),
+        "file": lambda: io.BytesIO(data),
+        "producer": lambda: file_producer(io.BytesIO(data)),
+    }
+
+
+@pytest.mark.parametrize("kind", ["iterator", "file", "producer"])
+def test_a_body_that_is_too_short_for_its_content_length_ends_with_the_connection(site, kind, caplog):
+    make = bodies_of(b"a", b"bc")[kind]
+    site.serve(lambda self: self.respond(200, make(), {"Content-Length": "5"}))
+    received = site.ask(get(), get())
+    assert statuses(received) == [200]
+    assert received.endswith(b"\r\n\r\nabc")
+    assert "Content-Length says 5, and the body has 3 bytes" in caplog.text
+    assert logged(site) == [("200", "3")]
+
+
+@pytest.mark.parametrize("kind", ["iterator", "file", "producer"])
+def test_nothing_is_sent_beyond_the_content_length(site, kind, caplog):
+    make = bodies_of(b"ab", b"cEVIL")[kind]
+    site.serve(lambda self: self.respond(200, make(), {"Content-Length": "3"}))
+    received = site.ask(get(), get())
+    assert b"EVIL" not in received
+    assert len(statuses(received)) == 1
+    assert "than the 3 that Content-Length says" in caplog.text
+    assert len(site.lines) == 1
+
+
+def test_a_body_of_the_length_that_the_head_says_leaves_the_connection_open(site):
+    site.serve(lambda self: self.respond(200, iter([b"ab", b"c"]), {"Content-Length": "3"}))
+    received = site.ask(get(), get("/", "Connection: close"))
+    assert statuses(received) == [200, 200]
+    assert b"chunked" not in received
+    assert received.count(b"\r\n\r\nabc") == 2
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_file_of_text_is_refused_as_a_body(site, wrapped, caplog, tmp_path):
+    def body():
+        return tempfile.NamedTemporaryFile("w+", dir=tmp_path) if wrapped else io.StringIO("text")
+
+    site.serve(lambda self: self.respond(200, body()))
+    assert statuses(site.ask(get())) == [500]
+    assert "open it in binary mode" in caplog.text
+
+
+# Bodies that fail
+
+
+def failing(*pieces):
+    yield from pieces
+    raise ValueError("a body that fails")
+
+
+def by_target(self):
+    kind = self.target.strip("/")
+    if kind == "later":
+        call_later(0.01, self.respond, 200, failing(), map=self._map)
+    else:
+        self.respond(200, {"bad": failing, "half": lambda: failing(b"half")}.get(kind, lambda: b"whole")())
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("target", ["/bad", "/later"])
+def test_a_body_that_fails_before_its_response_has_left_is_a_500(site, target, version):
+    site.serve(by_target)
+    received = site.ask(get("/1"), get("/2"), get(target, version=version))
+    assert statuses(received) == [200, 200, 500]
+    assert received.count(b"whole") == 2
+    assert b"Connection: close" in received
+    assert [status for status, _ in logged(site)] == ["200", "200", "500"]
+
+
+def test_a_body_that_fails_after_its_beginning_is_cut_behind_the_responses_before_it(site):
+    site.serve(by_target)
+    received = site.ask(get("/1"), get("/2"), get("/half"), get("/3"))
+    assert statuses(received) == [200, 200, 200]
+    assert received.count(b"whole") == 2
+    assert not received.endswith(b"0\r\n\r\n")
+    assert logged(site)[2] == ("200", "4")
+
+
+def test_responses_before_one_that_fails_leave_whatever_the_client_takes_at_once(site):
+    large = b"x" * 200_000
+
+    def do_get(self):
+        self.respond(200, failing() if self.target == "/bad" else large)
+
+    site.serve(do_get)
+    client = site.dial(get("/1") + get("/bad"), receive_buffer=4096)
+    received = site.receive(client)
+    assert statuses(received)[0] == 200
+    assert received.count(b"x" * 1000) == 200
+    assert len(site.lines) == 2
+
+
+def test_a_file_that_fails_at_once_is_a_500_behind_the_responses_before_it(site):
+    class broken(io.BytesIO):
+        def read(self, size=-1):
+            raise OSError("the disk")
+
+    site.serve(lambda self: self.respond(200, broken(b"abc") if self.target == "/bad" else b"whole"))
+    received = site.ask(get("/1"), get("/bad"))
+    assert statuses(received) == [200, 500]
+    assert b"whole" in received
+
+
+def test_a_failing_body_is_closed_once(site):
+    closed = []
+
+    class body:
+        def __iter__(self):
+            return failing()
+
+        def close(self):
+            closed.append(True)
+
+    site.serve(lambda self: self.respond(200, body()))
+    assert statuses(site.ask(get())) == [500]
+    assert closed == [True]

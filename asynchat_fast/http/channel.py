@@ -20,7 +20,8 @@ from .errors import HTTPError
 from .hooks import Hooks
 from .request_reader import HEAD_END
 from .response_bodies import BYTES, close_source
-from .response_writer import Headers, Progress
+from .response_head import Headers
+from .response_writer import Progress
 
 __all__ = ["HTTPChannel"]
 

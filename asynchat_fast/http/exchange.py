@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from ..borrowed import queue_of
 from ..channel import async_chat, asyncore
 from ..producers import Then
+from ..pushing import uncork
 from .channel import HTTPChannel
 from .connection import Event, State
 from .errors import HTTPError
@@ -165,6 +167,17 @@ class Exchange(HTTPChannel):
                     item.failed = self.__body_failed
                 self.push_with_producer(item)
 
+    def _ac_send_whole(self, items: list[Item]) -> None:
+        """Send *items*, a whole response, of which the head leaves with the first of the body."""
+        queue = queue_of(self)
+        corked = queue.cork()
+        try:
+            self._ac_send(items)
+            self._ac_end_response()
+        finally:
+            if corked:
+                uncork(self)
+
     def _ac_end_response(self) -> None:
         """Do what comes after the last of a response was queued."""
         writer = self._ac_connection.writer
@@ -179,6 +192,22 @@ class Exchange(HTTPChannel):
         if self._ac_connection.stream_sent():
             self._ac_end_response()
 
-    def __body_failed(self) -> None:
+    def __body_failed(self, body: Pieces) -> None:
+        """Answer 500, if nothing of the response has left yet; else close after what was to be sent before."""
         self._ac_log_exception()
-        self.close()
+        items = queue_of(self).items
+        if len(items) < 2 or items[1] is not body:
+            self.close()
+            return
+        head, connection = body.head, self._ac_connection
+        is_unsent = not body.sent and len(items[0]) >= len(head)  # the head is the end of what waits, then
+        while len(items) > 1:
+            items.pop()
+        if not is_unsent or connection.is_ending:
+            self.push_with_producer(Then(self.close))
+            return
+        before = items.pop()[: -len(head)]
+        if before:
+            items.append(before)
+        connection.writer.start_over()
+        self._ac_refuse(500)

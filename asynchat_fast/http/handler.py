@@ -10,7 +10,8 @@ from .fields import NO_FIELDS, Fields, Method
 from .head import parse_head
 from .message_framing import parse_target
 from .response_bodies import Body, Data, close_source
-from .response_writer import Headers, Progress
+from .response_head import Headers
+from .response_writer import Progress
 from .server_names import ServerNames
 from .settings import ParsedHead
 
@@ -213,11 +214,11 @@ class http_request_handler(ServerNames):
         """
         if self.connected:
             connection = self._ac_connection
-            for item in connection.send(connection.writer.respond, status, body, headers, content_type, self):
-                if type(item) is bytes:
-                    self.push(item)
-                else:
-                    self._ac_send([item])
+            items = connection.send(connection.writer.respond, status, body, headers, content_type, self)
+            if len(items) > 1:
+                self._ac_send_whole(items)
+                return
+            self.push(items[0])
             self._ac_end_response()
         else:
             close_source(body)

@@ -1,17 +1,21 @@
 """The lines of the head of a response: what cannot stand in one is a ValueError, what is no value a TypeError."""
 
 import time
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from .dates import format_date
 from .syntax import is_field_value, is_token
 
-__all__ = ["Value", "beginning", "date_line", "field_line", "status_line"]
+__all__ = ["Headers", "Value", "beginning", "date_line", "field_line", "pairs_of", "status_line"]
 
 Value: TypeAlias = str | bytes | int
 """What may be the value of a field."""
+
+Headers: TypeAlias = Mapping[str, Value] | Iterable[tuple[str, Value]]
+"""Fields to be sent: pairs of name and value, or a mapping."""
 
 _LONG = 256  # characters of a value that is too long to be cached
 
@@ -47,6 +51,16 @@ def beginning(status: int, reason: str | None, content_type: str, server: str) -
     if server:
         lines.append(field_line("Server", server))
     return b"".join(lines)
+
+
+def pairs_of(headers: Any) -> Iterable[tuple[str, Value]]:
+    """Return the pairs of *headers*; TypeError for what are none."""
+    if isinstance(headers, Mapping):
+        return headers.items()
+    if isinstance(headers, (str, bytes)) or not hasattr(headers, "__iter__"):
+        raise TypeError(f"headers are a mapping, or pairs of name and value, not {headers!r}")
+    pairs: Iterable[tuple[str, Value]] = headers
+    return pairs
 
 
 def field_line(name: str, value: Value) -> bytes:
