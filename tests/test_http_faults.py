@@ -263,3 +263,263 @@ def test_a_failing_body_is_closed_once(site):
     site.serve(lambda self: self.respond(200, body()))
     assert statuses(site.ask(get())) == [500]
     assert closed == [True]
+
+
+# What waits to be sent
+
+
+@pytest.mark.parametrize("status", [200, 204, 304])
+def test_pipelined_requests_wait_while_responses_without_a_body_are_not_taken(site, status):
+    site.serve(lambda self: self.respond(status, b""))
+    client = site.dial(receive_buffer=4096)
+    requests = get() * 2000
+    sent, handled = 0, -1
+    deadline = time.monotonic() + PATIENCE
+    while handled != len(site.lines):
+        handled = len(site.lines)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sent += client.send(requests[sent % len(requests) :])
+        for _ in range(5):
+            site.turn()
+        assert time.monotonic() < deadline
+    waiting = sum(len(item) for item in site.handlers[0].producer_fifo if isinstance(item, bytes))
+    assert 0 < waiting < 1 << 20
+
+
+def test_interim_responses_count_as_bytes_that_wait(site):
+    def do_get(self):
+        self.respond(204)
+
+    def handle_head(self):
+        for _ in range(5000):
+            self.send_response(103)
+            self.send_header("Link", "<" + "a" * 100 + ">")
+            self.end_headers()
+
+    site.serve(do_get, handle_head=handle_head)
+    site.dial(get() * 100, receive_buffer=4096)
+    site.until(lambda: site.lines)
+    for _ in range(20):
+        site.turn()
+    assert len(site.lines) < 20
+
+
+# Responses that nobody finishes
+
+
+def forbid(self):
+    self.send_response(403)
+    self.send_header("Content-Length", "2")
+    self.end_headers()
+    self.wfile.write(b"no")
+
+
+def put(body, *fields):
+    return get("/", f"Content-Length: {len(body)}", *fields, method="PUT")
+
+
+def test_a_response_of_handle_head_is_finished(site):
+    site.serve(lambda self: self.respond(200, b"not reached"), handle_head=forbid)
+    received = site.ask(get(), put(b"abc") + b"abc", get("/", "Connection: close"))
+    assert statuses(received) == [403, 403, 403]
+    assert received.count(b"\r\n\r\nno") == 3
+    assert logged(site) == [("403", "2")] * 3
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_a_response_of_handle_expect_100_is_finished(site, is_whole):
+    def refuse(self):
+        if is_whole:
+            forbid(self)
+        else:
+            self.send_response(403)
+        return False
+
+    site.serve(lambda self: self.respond(200, b"not reached"), handle_expect_100=refuse)
+    received = site.ask(put(b"abc", "Expect: 100-continue"))
+    assert statuses(received) == [403]
+    assert [status for status, _ in logged(site)] == ["403"]
+
+
+def test_headers_begun_by_handle_head_may_be_completed_by_the_handler(site):
+    def begin(self):
+        self.send_response(200)
+
+    def do_get(self):
+        self.send_header("X-A", "b")
+        self.end_headers()
+
+    site.serve(do_get, handle_head=begin)
+    received = site.ask(get("/", "Connection: close"))
+    assert statuses(received) == [200]
+    assert b"X-A: b" in received
+
+
+def test_what_a_handler_returns_is_ignored_once_a_response_is_begun(site, caplog):
+    def do_get(self):
+        self.send_response(200)
+        return 5
+
+    site.serve(do_get)
+    assert statuses(site.ask(get(), get("/", "Connection: close"))) == [200, 200]
+    assert not caplog.text
+
+
+# The log
+
+
+def test_the_log_says_what_was_sent_of_a_written_response_that_is_cut(site):
+    def do_get(self):
+        self.write(b"x" * 10_000_000)
+        self.finish()
+
+    site.serve(do_get)
+    client = site.dial(get(), receive_buffer=4096)
+    site.receive(client, b"x{100}")
+    assert not site.lines
+    reset(client)
+    site.until(lambda: site.lines)
+    ((status, size),) = logged(site)
+    assert status == "200"
+    assert 0 < int(size) < 10_000_000
+
+
+def test_the_log_says_the_whole_of_a_written_response_that_was_taken(site):
+    def do_get(self):
+        for _ in range(10):
+            self.write(b"x" * 100_000)
+        self.finish()
+
+    site.serve(do_get)
+    received = site.ask(get(), get("/", "Connection: close"))
+    assert statuses(received) == [200, 200]
+    assert logged(site) == [("200", "1000000")] * 2
+
+
+def test_a_line_of_the_log_is_cut(site):
+    site.serve(lambda self: None, log_format="combined", max_request_line=100)
+    site.ask(b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\n\r\n")
+    assert len(site.lines[0]) < 300
+    site.handlers.clear()
+    site.serve(lambda self: self.respond(200), log_format="combined")
+    site.ask(get("/", "Connection: close", "User-Agent: " + "a" * 60000))
+    assert len(site.lines[1]) < 10000
+
+
+# Limits
+
+
+@pytest.mark.parametrize("off", [0, None, False])
+def test_a_timeout_that_is_off_is_no_limit_and_no_busy_loop(site, off):
+    names = ["head_timeout", "body_timeout", "keep_alive_timeout", "write_timeout", "response_timeout"]
+    looks = []
+    clock = time.monotonic
+
+    def do_put(self):
+        call_later(0.05, self.respond, 200, self.body, map=self._map)
+
+    site.serve(do_put, min_body_rate=off, linger_timeout=off, **dict.fromkeys(names, off))
+    client = site.dial()
+    parts = [b"", b"PUT / HTTP/1.1\r\n", b"Host: a\r\nContent-Length: 3\r\n\r\n", b"ab", b"c"]
+    for part in parts:
+        client.sendall(part)
+        end = clock() + 0.05
+        while clock() < end:
+            site.turn(0.05)
+            looks.append(part)
+    assert statuses(site.receive(client, b"abc$")) == [200]
+    assert len(looks) < 50
+    client.sendall(get("/", "Connection: close"))
+    assert statuses(site.receive(client)) == [200]
+    site.until(lambda: len(site.map) == 1)
+
+
+def test_the_look_at_the_deadlines_is_never_a_busy_loop(site):
+    site.serve(lambda self: None, keep_alive_timeout=1e-9, response_timeout=1e-9)
+    client = site.dial()
+    began = time.monotonic()
+    site.until(lambda: site.handlers and site.handlers[0].socket.fileno() == -1)
+    assert time.monotonic() - began < 5
+    assert site.receive(client) == b""
+
+
+def test_the_client_has_the_time_to_close_from_when_it_can_have_seen_the_end(site):
+    size = 5_000_000
+    site.serve(lambda self: self.respond(200, b"x" * size), linger_timeout=0.05)
+    client = site.dial(get("/", "Connection: close"), receive_buffer=65536)
+    received = b""
+    while site.handlers == [] or site.handlers[0]._ac_is_sending():  # until the rest is in the kernel
+        site.turn(0)
+        with contextlib.suppress(BlockingIOError):
+            received += client.recv(65536)
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        site.turn()
+    client.sendall(b"\r\n")
+    received += site.receive(client)
+    assert received.endswith(b"x" * 100)
+    assert len(received) > size
+    site.until(lambda: len(site.map) == 1)
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_body_that_is_not_kept_may_be_of_any_size(site, is_chunked):
+    site.serve(lambda self: self.respond(200, b"kept %d" % len(self.body)), keep_body=False, max_body=10)
+    if is_chunked:
+        request = get("/", "Transfer-Encoding: chunked", method="PUT") + b"64\r\n" + b"x" * 100 + b"\r\n0\r\n\r\n"
+    else:
+        request = put(b"x" * 100) + b"x" * 100
+    received = site.ask(request, get("/", "Connection: close"))
+    assert statuses(received) == [200, 200]
+    assert received.count(b"kept 0") == 2
+
+
+# What is said
+
+
+def test_the_default_of_a_field_is_returned_as_it_is(site):
+    defaults = [[], ["a", "b"], 5]
+    found = []
+
+    def do_get(self):
+        found.extend(self.headers.get("x", default) for default in defaults)
+        self.respond(204)
+
+    site.serve(do_get)
+    site.ask(get("/", "Connection: close"))
+    assert all(one is other for one, other in zip(found, defaults, strict=True))
+
+
+def test_a_status_that_is_no_int_is_refused_whatever_came_before(site, caplog):
+    site.serve(lambda self: self.respond(200.0 if self.target == "/float" else 200, b"ok"))
+    assert statuses(site.ask(get(), get("/float"))) == [200, 500]
+    assert "status is a number (int), not 200.0" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("field", "status"),
+    [
+        ("Expect:", 200),
+        ("Expect: ,", 200),
+        ("Expect: other", 417),
+        ("Transfer-Encoding: gzip;level=1, chunked", 501),
+        ('Transfer-Encoding: a ; b = "x, chunked, y" , chunked', 501),
+        ("Transfer-Encoding: gzip;level, chunked", 400),
+        ("Transfer-Encoding: gzip;, chunked", 400),
+        ("Transfer-Encoding: chunked;a=b", 400),
+        ("Transfer-Encoding: chunked, gzip;a=b", 400),
+    ],
+)
+def test_fields_by_their_grammar(site, field, status):
+    site.serve(lambda self: self.respond(200, b"ok"))
+    assert statuses(site.ask(get("/", field, "Connection: close"))) == [status]
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_error_without_content_has_no_length_of_a_page(site, status):
+    site.serve(lambda self: self.send_error(status))
+    received = site.ask(get())
+    assert statuses(received) == [status]
+    assert b"Content-Length" not in received
+    assert received.endswith(b"\r\n\r\n")

@@ -25,7 +25,6 @@ from .response_writer import Progress
 
 __all__ = ["HTTPChannel"]
 
-_LONGEST_PERIOD = 60  # seconds between two looks at the deadlines
 _RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 # The members by names of the module, as each access to one of an Enum is a call on CPython before 3.12.
@@ -47,7 +46,6 @@ class HTTPChannel(Hooks, async_chat):
     # CPython is fast up to some thirty attributes of an object's dictionary, and the channel has many.
     __slots__ = (
         "__deadlines",
-        "__period",
         "__receives",
         "__timer",
         "_ac_connection",
@@ -69,11 +67,7 @@ class HTTPChannel(Hooks, async_chat):
         async_chat.__init__(self, sock, map)
         self.set_terminator(HEAD_END)
         self.__deadlines = Deadlines(monotonic())
-        limits = [self.head_timeout, self.body_timeout, self.keep_alive_timeout, self.write_timeout]
-        if self.response_timeout is not None:
-            limits.append(self.response_timeout)
-        self.__period = min(min(limits) / 4, _LONGEST_PERIOD)
-        self.__watch(self.__period)
+        self.__watch(Deadlines.period(_IDLE, self))
 
     # The state of the connection
 
@@ -111,7 +105,7 @@ class HTTPChannel(Hooks, async_chat):
             self.push_with_producer(Then(self.__drained))
         elif state is State.LINGERING:
             self.__deadlines.restart(monotonic(), self._ac_connection)
-            self.__watch(self.linger_timeout)
+            self.__watch(self.linger_timeout or 0)
         elif state is State.CLOSED:
             self.close()
 
@@ -244,4 +238,4 @@ class HTTPChannel(Hooks, async_chat):
             else:
                 self._ac_refuse_request(HTTPError(status, "the request took too long"))
         if connection.state is not State.CLOSED and not self.__timer:
-            self.__watch(self.__period)
+            self.__watch(Deadlines.period(connection.state, self))

@@ -16,10 +16,12 @@ __all__ = ["Exchange"]
 
 _MOST_COUNTED = 1 << 16  # bytes of responses that are not asked after, whether they have left
 
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
 # The members by names of the module, as each access to one of an Enum is a call on CPython before 3.12.
 _IDLE, _HEAD, _HANDLING = State.IDLE, State.HEAD, State.HANDLING
 _REQUEST, _ASK = Event.REQUEST, Event.CONTINUE
-_DONE = Progress.DONE
+_NOTHING, _BEGUN, _BODY, _, _DONE = Progress
 
 _receive = async_chat._ac_receive
 
@@ -91,6 +93,7 @@ class Exchange(HTTPChannel):
         try:
             if event is _REQUEST:
                 self.handle_head()
+                self.__finish_written()
                 if connection.state is not _HANDLING:
                     self.__begin_body()
                     return
@@ -105,7 +108,9 @@ class Exchange(HTTPChannel):
     def __begin_body(self) -> None:
         connection = self._ac_connection
         if connection.begin_body(self, self._ac_wants_body()) is _ASK:
-            if not self.handle_expect_100() and connection.writer.progress in UNSENT:
+            is_wanted = self.handle_expect_100()
+            self.__finish_written(is_refused=not is_wanted)
+            if not is_wanted and connection.writer.progress in UNSENT:
                 raise HTTPError(417, "the body is not wanted")
             connection.go_on(self)
 
@@ -114,15 +119,24 @@ class Exchange(HTTPChannel):
 
         An override that returns False has responded, or lets 417 be the response.
         """
-        self.push(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._ac_connection.unsent += len(_CONTINUE)
+        self.push(_CONTINUE)
         return True
 
     def __handle(self) -> None:
         connection = self._ac_connection
         result: Any = self.handle_request()
-        if result is not None and connection.state is _HANDLING and connection.writer.progress in UNSENT:
+        if result is not None and connection.state is _HANDLING and connection.writer.progress is _NOTHING:
             self.__refuse_result(result)
         if connection.writer.progress is not _DONE and connection.ends_with_request:
+            self.finish()
+
+    def __finish_written(self, is_refused: bool = False) -> None:
+        """Finish a response whose head was sent as http.server has it, or if the body *is_refused* that was begun."""
+        connection = self._ac_connection
+        writer = connection.writer
+        is_begun = writer.progress is _BODY or (is_refused and writer.progress is _BEGUN and writer.status >= 200)
+        if is_begun and connection.ends_with_request:
             self.finish()
 
     def __is_taken(self) -> bool:

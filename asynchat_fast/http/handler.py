@@ -23,6 +23,7 @@ _NOT_PARSED = object()
 _METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"])
 
 _NAMES = {method: sys.intern(f"do_{method}") for method in _METHODS}  # the type's cache of methods knows no others
+_NO_PAGE = frozenset([204, 205, 304])  # statuses without content; the length of a page would not be theirs
 _OPS = {method: Method(method) for method in _METHODS}
 
 
@@ -170,7 +171,8 @@ class http_request_handler(ServerNames):
         self.op = self.target = self.path = self.host = ""
         self.minor_version = 1
         self.headers = NO_FIELDS
-        self._ac_bad_line = data.lstrip(b"\r\n").partition(b"\r\n")[0].decode("latin-1")
+        line = data.lstrip(b"\r\n").partition(b"\r\n")[0]
+        self._ac_bad_line = line[: self.max_request_line].decode("latin-1")
         self._ac_connection.refuse(self.command)
 
     # Handling it
@@ -252,7 +254,8 @@ class http_request_handler(ServerNames):
             self.close()
             return
         self.close_connection = True
-        self.respond(code, self.error_page(int(code), message, explain), headers, pages.HTML)
+        page = "" if code in _NO_PAGE else self.error_page(int(code), message, explain)
+        self.respond(code, page, headers, pages.HTML)
 
     def error_page(self, code: int, message: str | None = None, explain: str | None = None) -> str:
         """Return the page (str) for an error; see ``send_error()``."""

@@ -20,7 +20,7 @@ Headers: TypeAlias = Mapping[str, Value] | Iterable[tuple[str, Value]]
 _LONG = 256  # characters of a value that is too long to be cached
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)  # 200.0 is equal to 200, and no status
 def status_line(status: int, reason: str | None) -> bytes:
     """Return the status line, with the usual reason if *reason* is None."""
     if not isinstance(status, int):
@@ -38,7 +38,7 @@ def status_line(status: int, reason: str | None) -> bytes:
     return line + b"\r\n"
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)  # 200.0 is equal to 200, and no status
 def beginning(status: int, reason: str | None, content_type: str, server: str) -> bytes:
     """Return the status line, and Content-Type and Server if they are not empty; *status* is from 200 on."""
     lines = [status_line(status, reason)]

@@ -35,7 +35,7 @@ class Progress(enum.Enum):
     NOTHING = "nothing was said"
     BEGUN = "there is a status, but no byte was sent"
     BODY = "the head was sent, and the handler writes the body"
-    STREAM = "the body is read from its source as the client takes it"
+    STREAM = "the rest of the body leaves, from its source or the queue, as the client takes it"
     DONE = "the response is complete"
 
 
@@ -254,7 +254,7 @@ class ResponseWriter:
             items.append(b"0\r\n\r\n")
         elif not self._bodyless and self._length is not None and self.written < self._length:
             self.closes = True  # the client must see that something is missing
-        self.progress = _DONE
+        self.progress = _DONE if self.written <= _QUEUED_MOST else _STREAM
         return items
 
     # The head
