@@ -225,6 +225,19 @@ def test_a_body_that_fails_after_its_beginning_is_cut_behind_the_responses_befor
     assert logged(site)[2] == ("200", "4")
 
 
+def test_a_client_that_is_sending_receives_what_left_before_a_body_failed(site):
+    site.serve(by_target)
+    client = site.dial(get("/1") + get("/half"))
+    site.until(lambda: len(site.lines) == 2)
+    for _ in range(5):
+        client.send(get("/3"))  # which a connection that is closed would answer by a reset
+        site.turn()
+    received = site.receive(client)
+    assert statuses(received) == [200, 200]
+    assert b"whole" in received
+    assert b"half" in received
+
+
 def test_responses_before_one_that_fails_leave_whatever_the_client_takes_at_once(site):
     large = b"x" * 200_000
 

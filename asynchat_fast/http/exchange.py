@@ -210,18 +210,30 @@ class Exchange(HTTPChannel):
         """Answer 500, if nothing of the response has left yet; else close after what was to be sent before."""
         self._ac_log_exception()
         items = queue_of(self).items
-        if len(items) < 2 or items[1] is not body:
-            self.close()
+        if len(items) < 2 or items[1] is not body:  # all before it has left
+            self.__cut()
             return
         head, connection = body.head, self._ac_connection
         is_unsent = not body.sent and len(items[0]) >= len(head)  # the head is the end of what waits, then
         while len(items) > 1:
             items.pop()
         if not is_unsent or connection.is_ending:
-            self.push_with_producer(Then(self.close))
+            self.push_with_producer(Then(self.__cut))
             return
         before = items.pop()[: -len(head)]
         if before:
             items.append(before)
         connection.writer.start_over()
         self._ac_refuse(500)
+
+    def __cut(self) -> None:
+        """End the connection, with which the client sees that the body is not complete."""
+        connection = self._ac_connection
+        writer = connection.writer
+        if writer.ends_by_closing or connection.is_ending:
+            self.close()
+            return
+        self._ac_log_response(writer.status, writer.sent)
+        connection.end()  # and not close(): the system would drop what has left if the client is sending
+        writer.stream_sent()
+        self._ac_follow()
