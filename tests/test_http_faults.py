@@ -252,6 +252,47 @@ def test_responses_before_one_that_fails_leave_whatever_the_client_takes_at_once
     assert len(site.lines) == 2
 
 
+def test_responses_before_one_that_a_handler_breaks_off_leave(site):
+    large = b"x" * 200_000
+
+    def do_get(self):
+        if self.target == "/bad":
+            self.write(b"part")
+            raise ValueError("a handler that fails")
+        self.respond(200, large)
+
+    site.serve(do_get)
+    client = site.dial(get("/1") + get("/2") + get("/bad") + get("/3"), receive_buffer=4096)
+    received = site.receive(client)
+    assert statuses(received) == [200, 200, 200]
+    assert received.count(b"x" * 1000) == 400
+    assert received.endswith(b"\r\n4\r\npart\r\n")
+    client.close()
+    site.until(lambda: len(site.lines) == 3)
+    assert logged(site)[2] == ("200", "4")
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("is_written", [False, True])
+def test_a_response_that_is_complete_leaves_whatever_its_handler_raises_then(site, version, is_written):
+    large = b"x" * 1_000_000
+
+    def do_get(self):
+        if is_written:
+            self.write(large)
+            self.finish()
+        else:
+            self.respond(200, large)
+        raise ValueError("a handler that fails")
+
+    site.serve(do_get)
+    received = site.ask(get(version=version), get())
+    assert statuses(received) == [200]
+    assert received.count(b"x" * 1000) == 1000
+    site.until(lambda: site.lines)
+    assert logged(site) == [("200", "1000000")]
+
+
 def test_a_file_that_fails_at_once_is_a_500_behind_the_responses_before_it(site):
     class broken(io.BytesIO):
         def read(self, size=-1):

@@ -176,6 +176,23 @@ class HTTPChannel(Hooks, async_chat):
         self._ac_connection.finish_soon()
         self._ac_follow()
 
+    def _ac_cut(self) -> None:
+        """End the connection amid a response, after what waits to be sent: the client sees what is missing."""
+        connection = self._ac_connection
+        writer = connection.writer
+        is_whole = writer.progress is _STREAM and writer.source is None
+        if connection.is_ending or writer.source is not None or (writer.ends_by_closing and not is_whole):
+            self.close()
+            return
+        connection.end()
+        self._ac_follow()
+        self.__discard_output()
+
+    def __discard_output(self) -> None:
+        # On the object, as a check in each push() would cost every response: what is written is discarded from now on.
+        self.push = _discard  # type: ignore[method-assign]
+        self.push_with_producer = close_source  # type: ignore[method-assign,assignment]
+
     def _ac_close_unconnected(self) -> None:
         """Close if the socket was given unconnected: the client was gone before accept(), and can be told nothing."""
         if self.socket is not None and not self.connecting and self._ac_connection.state is not State.CLOSED:
@@ -185,14 +202,12 @@ class HTTPChannel(Hooks, async_chat):
         """Close, drop what waits to be sent, and close what it was to be read from."""
         connection = self._ac_connection
         writer = connection.writer
-        is_cut = connection.state is not State.CLOSED and writer.progress in (Progress.BODY, _STREAM)
+        is_cut = writer.progress in (Progress.BODY, _STREAM)
         if is_cut and writer.ends_by_closing:  # the client would take the end for that of the body
             with contextlib.suppress(OSError, AttributeError):  # AttributeError: it has been detached
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)  # type: ignore[union-attr]
         connection.close()
-        # On the object, as a check in each push() would cost every response: what is written is discarded from now on.
-        self.push = _discard  # type: ignore[method-assign]
-        self.push_with_producer = close_source  # type: ignore[method-assign,assignment]
+        self.__discard_output()
         if self.__timer is not None:
             self.__timer.cancel()
         super().close()
@@ -202,7 +217,7 @@ class HTTPChannel(Hooks, async_chat):
         for item in [item for item in self.producer_fifo or () if not isinstance(item, BYTES)]:
             self.__close_source(partial(close_source, item))
         self.discard_buffers()
-        self.__close_source(writer.abandon)
+        self.__close_source(writer.stream_sent if is_cut else writer.abandon)
 
     def __close_source(self, close: Callable[[], object]) -> None:
         try:

@@ -251,7 +251,7 @@ class http_request_handler(ServerNames):
         without one.
         """
         if not self._ac_connection.writer.take_back():
-            self.close()
+            self._ac_cut()
             return
         self.close_connection = True
         page = "" if code in _NO_PAGE else self.error_page(int(code), message, explain)
