@@ -6,7 +6,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
 
-from ._framing cimport COUNT, HELD, INTERRUPTED, NEEDLE, SEARCH_NONE, InputBuffer, search_find, size_of, start_of
+from ._framing cimport COUNT, HELD, INTERRUPTED, NEEDLE, NEVER, SEARCH_NONE, InputBuffer, search_find, size_of, start_of
 
 from .events import UNSET, Interrupted  # which that module defines before it imports this one
 
@@ -16,6 +16,8 @@ cdef enum Phase:  # what the last event was, until the next one is pulled
     LAST_PART
     WHOLE
     COUNTED
+    EMPTY  # after ask(): a payload of nothing has ended
+    STOP  # and: nothing can be handed out
 
 cdef object unset = UNSET
 cdef object exhausted = object()
@@ -94,6 +96,46 @@ cdef class EventBuffer(InputBuffer):
     def unread(self, data):
         self._replace(data if type(data) is bytes else b"" + data, 0)
         self._resume = min(self._out, size_of(<PyObject *> self._data))  # what is out is dropped by its length
+
+    @cython.critical_section
+    def ask(self, terminator):
+        """Return what *terminator*, for this once in the place of the one that is set, lets out; None for nothing.
+
+        It counts as unread until ``settle()``, which tells what it was.  TypeError and ValueError
+        for what is no terminator.
+        """
+        cdef object known = self._terminator
+        cdef bytes needle = self._needle
+        cdef Py_ssize_t count = self._count
+        cdef int kind = self._kind & ~INTERRUPTED
+        self._kind = NEVER
+        try:
+            self._set(terminator)
+            event = self._next_event()
+        finally:
+            self._terminator, self._needle, self._count, self._kind = known, needle, count, kind
+            self._scanned = self._start
+        if event is None or event is exhausted:
+            self._phase = EMPTY if event is None else STOP
+            return None
+        if self._out_of > 0:
+            self._out_of = 0  # the caller counts down
+        return event
+
+    @cython.critical_section
+    def settle(self):
+        """Take what ``ask()`` has returned, and tell whether a payload ended with it.
+
+        None: it was a part of one.  False: likewise, and what waits is the beginning of a terminator.
+        """
+        cdef int phase = self._phase
+        self._phase = NOTHING
+        if phase != EMPTY and phase != STOP:
+            self._start = self._resume
+            self._carried = self._carried + self._out if self._out_of < 0 and phase <= LAST_PART else 0
+        if phase == LAST_PART or phase == STOP or self._start == size_of(<PyObject *> self._data):
+            self._replace(self._rest(), 0)  # keeps no more of the received object than waits
+        return None if phase == PART else phase != LAST_PART and phase != STOP
 
     def __next__(self):
         event = self._next_event()

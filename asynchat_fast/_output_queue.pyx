@@ -9,6 +9,7 @@ section.
 cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.object cimport PyObject
+from cpython.pythread cimport PyThread_get_thread_ident
 
 from collections import deque
 from sys import maxsize
@@ -26,7 +27,8 @@ cdef class OutputQueue:
     cdef public unsigned long long sends
     cdef public Py_ssize_t corked
     cdef Py_ssize_t _most
-    cdef char _inside, _owed, _joins, _known
+    cdef readonly unsigned long holder
+    cdef char _owed, _joins, _known
 
     @cython.critical_section
     def __len__(self):
@@ -83,15 +85,21 @@ cdef class OutputQueue:
 
     @cython.critical_section
     def put(self, data):
-        """Queue *data*, and return True, if it is bytes to be sent in one piece; else the caller has to look at it."""
-        if self.corked or self._known or type(data) is not bytes or not 0 < PyBytes_GET_SIZE(data) <= self._most:
+        """Queue *data*, and return True, if it is bytes to be sent in one piece; None: it waits for ``uncork()``.
+
+        False: not queued, as the caller has to look at it first.
+        """
+        if self._known or type(data) is not bytes or not 0 < PyBytes_GET_SIZE(data) <= self._most:
             return False
-        if self._deque is None:
-            if self._head is None:
-                self._head = data
-                return True
-            self._spill()
-        self._deque.append(data)
+        if self._deque is None and self._head is None:
+            self._head = data
+        else:
+            if self._deque is None:
+                self._spill()
+            self._deque.append(data)
+        if self.corked:
+            self.corked += 1
+            return None
         return True
 
     @cython.critical_section
@@ -117,7 +125,7 @@ cdef class OutputQueue:
             raise ValueError(f"with an ac_out_buffer_size of {size}, nothing could be sent")
         most = size if type(size) is int and size <= maxsize else int(min(size, maxsize))
         self._most = most
-        if self._inside:
+        if self.holder:
             self._owed = True
             return None
         head = self._head
@@ -126,7 +134,7 @@ cdef class OutputQueue:
                 self._owed = False
                 return None
             head = self._deque[0]
-        self._inside = True
+        self.holder = PyThread_get_thread_ident()
         self._owed = False
         if type(head) is bytes and 0 < PyBytes_GET_SIZE(head) <= most:
             if not self._joins or self._deque is None or len(self._deque) < 2:
@@ -154,7 +162,7 @@ cdef class OutputQueue:
                     del self._deque[0]
         if self._deque is not None and not self._known and not self._deque:
             self._deque = None
-        self._inside = False
+        self.holder = 0
         return bool(self._owed) or self._is_filled()
 
     @cython.critical_section

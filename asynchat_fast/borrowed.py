@@ -1,10 +1,9 @@
-"""asynchat's rules over plain attributes, for objects whose terminator or input the compiled core cannot hold.
+"""asynchat's rules over plain attributes, for objects whose input or terminator the core does not hold.
 
-These are channels that override ``get_terminator()``, or have ``terminator`` or ``ac_in_buffer`` as
-attributes of their own, and objects of other classes that borrow asynchat's methods.
+These are channels that have ``ac_in_buffer`` as an attribute of their own, objects of other classes
+that borrow asynchat's methods, and terminators that cannot be searched for.
 """
 
-from math import inf
 from typing import Any
 
 from .framing import find_prefix_at_end
@@ -36,8 +35,7 @@ def _collect(channel: Any, end: int, resume: int | None = None) -> None:
     """Hand out the input up to *end*, and drop it up to *resume*; while it is handed out it still stands there."""
     data = channel.ac_in_buffer
     if end:
-        wants_views = hasattr(type(channel), "_ac_options") and channel.collect_views
-        channel.collect_incoming_data(memoryview(data)[:end] if wants_views else bytes(data[:end]))
+        channel.collect_incoming_data(bytes(data[:end]))
     channel.ac_in_buffer = channel.ac_in_buffer[end if resume is None else resume :]
 
 
@@ -58,31 +56,13 @@ def _deliver_up_to(channel: Any, terminator: Any) -> bool:
     """Deliver what ends at *terminator*, or has come of it; tell whether to look further."""
     size = len(channel.ac_in_buffer)
     end = channel.ac_in_buffer.find(terminator)
-    whole = end >= 0
-    if not whole:
-        end = size - find_prefix_at_end(channel.ac_in_buffer, terminator)
-    resume = end + len(terminator) if whole else end
-    if _exceeds_limit(channel, end, whole):
-        channel.ac_in_buffer = channel.ac_in_buffer[resume:]
-    else:
-        _collect(channel, end, resume)
-        if whole:
-            channel.found_terminator()
-    return bool(whole or end == size)
-
-
-def _exceeds_limit(channel: Any, size: int, whole: bool) -> bool:
-    """Tell whether *size* bytes more of the payload at hand are to be dropped, as it has more than ``max_payload``."""
-    if not hasattr(type(channel), "_ac_carried") or not channel.max_payload:
-        return False
-    carried = channel._ac_carried + size
-    channel._ac_carried = 0 if whole else carried
-    if carried <= channel.max_payload:
-        return False
-    if carried < inf:  # the first time for this payload
-        channel._ac_carried = 0 if whole else inf
-        channel.handle_overlong_payload()
-    return True
+    if end >= 0:
+        _collect(channel, end, end + len(terminator))
+        channel.found_terminator()
+        return True
+    end = size - find_prefix_at_end(channel.ac_in_buffer, terminator)
+    _collect(channel, end)
+    return bool(end == size)
 
 
 def queue_of(channel: Any) -> OutputQueue:

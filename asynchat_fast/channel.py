@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ._asyncore import asyncore
-from .borrowed import queue_of
 from .conversation import Conversation
 from .eventloop import call_later
 from .eventloop.timers import Timer
+from .interest import unblock
 from .logged import logged_dispatcher
 from .pushing import send_held_back
 
@@ -66,9 +66,10 @@ class async_chat(Conversation, logged_dispatcher):
     def set_socket(self, sock: Any, map: dict[int, Any] | None = None) -> None:
         """Converse over *sock*, which is not blocking, and join *map*."""
         super().set_socket(sock, map)
+        unblock(self)
         self._ac_report()  # the map does not know yet whether the program has the queue
         self.__stop_idle_timer()
-        if self.idle_timeout:
+        if self.idle_timeout and isinstance(self.idle_timeout, (int, float)):  # and no method of a program's
             self.__watch_idleness()
 
     def __stop_idle_timer(self) -> None:
@@ -102,21 +103,22 @@ class async_chat(Conversation, logged_dispatcher):
 
     def _ac_report(self) -> None:
         try:
-            map = object.__getattribute__(self, "_map")  # a __getattr__() of the program's is not to be asked
+            # A __getattr__() of the program's is not to be asked.
+            map = object.__getattribute__(self, "_map")
+            queue = object.__getattribute__(self, "_ac_output")
         except AttributeError:
-            return  # the dispatcher has not been made yet
+            return  # the dispatcher or the queue has not been made yet, or the program has its own
         if hasattr(type(map), "touch") and self._fileno is not None:
-            queue_is_known = queue_of(self).known
-            (map.watch if queue_is_known else map.touch)(self._fileno)
+            (map.watch if queue.known else map.touch)(self._fileno)
 
     def _ac_read_pending(self) -> None:
         """Receive what a TLS socket holds of a record that was longer than ``ac_in_buffer_size``."""
-        pending = getattr(self.socket, "pending", None)
+        pending = getattr(type(self.socket), "pending", None)  # on the type: an object may make up any attribute
         if pending is None or self.__reads_pending:
             return
         self.__reads_pending = True  # the reads that follow would nest, one for each ac_in_buffer_size of the record
         try:
-            while self.connected and self.readable() and pending():
+            while self.connected and self.readable() and pending(self.socket):
                 self.handle_read()
         finally:
             self.__reads_pending = False

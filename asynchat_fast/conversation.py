@@ -50,46 +50,44 @@ class Conversation:
 
     collect_views = option(
         "collect_views",
-        False,
         """Whether ``collect_incoming_data()`` gets memoryviews of what was received (bool) rather than bytes.
 
-        Looked up when a terminator is set.  A view keeps all alive that was received with it.
+        That of a class is looked up when an object is made.  A view keeps all alive that was received with it.
         """,
     )
 
     max_payload = option(
         "max_payload",
-        None,
         """The most bytes of a payload that ends at a terminator of bytes (int); None or 0 is no limit.
 
-        Looked up when a terminator is set; see ``handle_overlong_payload()``.
+        That of a class is looked up when an object is made; see ``handle_overlong_payload()``.
         """,
         _check_max_payload,
     )
 
     coalesce_pushes = option(
         "coalesce_pushes",
-        False,
         """Whether what is pushed while input is handled leaves together at the end of that (bool), in few sends.""",
     )
 
     output_high_water = option(
         "output_high_water",
-        None,
         """The bytes that may wait to be sent before reading pauses until fewer do (int); None is no limit.""",
     )
 
-    _ac_options: dict[str, Any] | None = None  # those that the object has
+    _ac_collect_views = _ac_coalesce_pushes = False
+    _ac_max_payload: int | None = None
+    _ac_output_high_water: int | None = None
+    _ac_has_options = False  # of its own, which are in the place of these
     _ac_own_get_terminator: Any = None  # what the object has in the place of the method
     _ac_blocked: str | None = None  # of a TLS socket: what must happen first, "received" or "writable"
     _ac_paused = False
-    _ac_carried = 0.0  # bytes of the payload at hand that left in parts, where the terminator is asked for
 
     def __init__(self) -> None:
-        self._ac_prepare()
+        self._ac_prepared()  # once: programs call __init__() again, for another map, and the terminator stays
         self.ac_in_buffer = b""
         self.incoming: list[Any] = []
-        if type(self).producer_fifo is not _producer_fifo:
+        if type(self).producer_fifo is not _producer_fifo or self._ac_output:
             self.producer_fifo = deque()
 
     def _ac_prepare(self) -> None:
@@ -112,31 +110,35 @@ class Conversation:
     def _ac_use_options(self) -> None:
         """Act upon what the options are now."""
         cls = type(self)
-        self._ac_plain = self._ac_options is None and (
-            cls.max_payload is _max_payload
-            and cls.collect_views is _collect_views
-            and cls.coalesce_pushes is _coalesce_pushes
-            and not self._ac_is_asked()
-        )
-        if self.output_high_water is not None:
-            self._ac_unreadable = True
-        if self.coalesce_pushes:
-            queue_of(self).joins = True
-
-    def _ac_is_asked(self) -> bool:
-        """Tell whether the terminator must be asked for before each payload, as it or the input is not in our hands."""
-        cls = type(self)
-        return (
+        self._ac_asked = (  # the terminator must be asked for before each payload
             self._ac_own_get_terminator is not None
             or cls.get_terminator is not _get_terminator
             or cls.terminator is not _terminator
             or cls.ac_in_buffer is not _ac_in_buffer
         )
+        self._ac_holds_input = cls.ac_in_buffer is _ac_in_buffer
+        self._ac_plain = (
+            not self._ac_asked
+            and not self._ac_has_options
+            and cls.max_payload is _max_payload
+            and cls.collect_views is _collect_views
+            and cls.coalesce_pushes is _coalesce_pushes
+        )
+        if not self._ac_plain:
+            self._ac_give_options()
+        if self.output_high_water is not None:
+            self._ac_unreadable = True
+        if self.coalesce_pushes:
+            queue_of(self).joins = True
+
+    def _ac_give_options(self) -> None:
+        _check_max_payload(self.max_payload)
+        self._ac_input.set_options(self.max_payload or None, self.collect_views)
 
     def _ac_rebound(self) -> None:
         """Have the events end at once, as ``get_terminator()`` of this object is another now."""
         self._ac_prepared()
-        self._ac_plain = False
+        self._ac_use_options()
         self._ac_input.interrupt()
 
     def __copy__(self) -> Any:
@@ -179,8 +181,7 @@ class Conversation:
     def terminator(self, terminator: Any) -> None:
         self._ac_prepared()
         if not self._ac_plain:
-            _check_max_payload(self.max_payload)
-            self._ac_input.set_options(self.max_payload or None, self.collect_views)
+            self._ac_give_options()
         try:
             self._ac_input.terminator = terminator
         except (TypeError, ValueError):  # asynchat's are noticed when they are needed
@@ -249,6 +250,7 @@ class Conversation:
     push_with_producer = pushing.push_with_producer
     close_when_done = pushing.close_when_done
     initiate_send = pushing.initiate_send
+    handle_write = pushing.handle_write
 
     producer_fifo = property(
         pushing.fetch_fifo,
@@ -267,13 +269,13 @@ class Conversation:
 
     # What is waited for
 
-    handle_write = interest.handle_write
     pause_reading = interest.pause_reading
     readable = interest.readable
     resume_reading = interest.resume_reading
     writable = interest.writable
 
     _ac_block_sending = interest.block_sending
+    _ac_unblock = interest.unblock
     _ac_wait_to_send = interest.wait_to_send
 
     def _ac_report(self) -> None:
@@ -282,13 +284,8 @@ class Conversation:
     def _ac_read_pending(self) -> None:
         """Called after as much was received as was asked for, for transports that hold more."""
 
-    def _ac_is_sending(self) -> bool:
-        """Tell whether something waits to be sent."""
-        return bool(queue_of(self))
-
-    def _ac_sent(self) -> int:
-        """Return how often something was sent."""
-        return queue_of(self).sends
+    _ac_is_sending = pushing.is_sending
+    _ac_sent = pushing.sends
 
     def _ac_progress(self) -> Any:
         """Return what differs after bytes were received or sent."""

@@ -9,7 +9,7 @@ from typing import Any
 from . import pushing
 from .borrowed import deliver, queue_of
 from .events import Interrupted
-from .interest import block_receiving, unblock_sending
+from .interest import block_receiving
 from .transport import wants_write, would_block
 
 __all__ = ["handle_read", "receive"]
@@ -52,11 +52,11 @@ def receive(self: Any, data: Any) -> None:
     """Deliver *data* (bytes-like, or str with ``use_encoding``) to the callbacks, the long way round."""
     corked = self.coalesce_pushes and queue_of(self).cork()
     try:
-        if self._ac_is_asked():
-            deliver(self, data)
-            return
         if isinstance(data, str) and self.use_encoding:
             data = data.encode(self.encoding)
+        if self._ac_asked:
+            _deliver_asked(self, data)
+            return
         for event in self._ac_input.feed(data):
             if event is None:
                 self.found_terminator()
@@ -70,19 +70,44 @@ def receive(self: Any, data: Any) -> None:
     finally:
         if corked:
             pushing.uncork(self)
-        if self._ac_blocked == "received":
-            unblock_sending(self)
+
+
+def _deliver_asked(self: Any, data: Any) -> None:
+    """Deliver *data* (bytes-like) with ``get_terminator()`` asked before each payload, counting in ``terminator``."""
+    if not self._ac_holds_input:
+        deliver(self, data)
+        return
+    buffer = self._ac_input.feed(data)
+    while buffer:
+        terminator = self.get_terminator()
+        count = terminator if isinstance(terminator, int) else 0
+        before = getattr(self, "terminator", None) if count else None  # not always what get_terminator() returned
+        payload = buffer.ask(terminator)
+        if payload is not None:
+            self.collect_incoming_data(payload)
+        ended = buffer.settle()
+        if ended:
+            if count:
+                self.terminator = 0
+            self.found_terminator()
+        elif ended is False:
+            return
+        elif count and self.terminator == before:  # the callback has not set another
+            self.terminator = before - len(payload)
 
 
 def _go_on(self: Any) -> None:
     """Act upon an interruption of the events, and deliver what is left."""
     buffer = self._ac_input
-    if not buffer.overlong:
-        deliver(self, b"")
-        return
-    buffer.overlong = False
     try:
-        self.handle_overlong_payload()
+        if buffer.overlong:
+            buffer.overlong = False
+            self.handle_overlong_payload()
+        elif not self._ac_asked:
+            deliver(self, b"")  # the terminator cannot be searched for, or is not set
+        if self._ac_asked:
+            _deliver_asked(self, b"")
+            return
         for event in buffer:
             if event is None:
                 self.found_terminator()
@@ -98,8 +123,5 @@ def _go_on(self: Any) -> None:
 def _receive_failed(channel: Any, error: OSError) -> None:
     if not would_block(error):
         channel.handle_error()
-    elif hasattr(type(channel), "_ac_block_sending"):
-        if channel._ac_blocked == "received":
-            unblock_sending(channel)
-        if wants_write(error):
-            block_receiving(channel)
+    elif wants_write(error) and hasattr(type(channel), "_ac_block_sending"):
+        block_receiving(channel)

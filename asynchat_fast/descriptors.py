@@ -2,31 +2,30 @@
 
 import sys
 from collections.abc import Callable
+from operator import attrgetter
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 __all__ = ["RebindableMethod", "option"]
 
 
-def option(name: str, default: Any, doc: str, check: Callable[[Any], object] | None = None) -> Any:
-    """Return an attribute *name* that is *default* until the class or the object has another.
+def option(name: str, doc: str, check: Callable[[Any], object] | None = None) -> Any:
+    """Return an attribute *name*, whose value is that of ``_ac_`` + *name*, until the class or the object has another.
 
     A channel whose class or object has one leaves the short way through ``handle_read()`` and
     ``set_terminator()``, where looking for options would cost more than the rest.
     """
 
-    def fetch(self: Any) -> Any:
-        return (self._ac_options or {}).get(name, default)
-
     def assign(self: Any, value: Any) -> None:
         if check is not None:
             check(value)
-        self._ac_options = {**(self._ac_options or {}), name: value}
+        setattr(self, f"_ac_{name}", value)
+        self._ac_has_options = True
         self._ac_prepared()
         self._ac_use_options()
         self._ac_report()
 
-    return property(fetch, assign, doc=doc)
+    return property(attrgetter(f"_ac_{name}"), assign, doc=doc)
 
 
 class RebindableMethod:
@@ -41,6 +40,9 @@ class RebindableMethod:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self.__doc__ = function.__doc__
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.function, name)  # __code__ and the like, for those who take this for a function
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -59,6 +61,7 @@ class RebindableMethod:
         if channel._ac_own_get_terminator is None:
             raise AttributeError(self.name)
         channel._ac_own_get_terminator = None
+        channel._ac_rebound()
 
 
 def _is_running(function: Any) -> bool:

@@ -23,7 +23,7 @@ class Interrupted(Exception):
 
 
 # What the last event was, until the next one is pulled.
-_NOTHING, _PART, _LAST_PART, _WHOLE, _COUNTED = range(5)
+_NOTHING, _PART, _LAST_PART, _WHOLE, _COUNTED, _EMPTY, _STOP = range(7)  # the last two after ask() alone
 
 
 class PlainEventBuffer(PlainInputBuffer):
@@ -116,6 +116,41 @@ class PlainEventBuffer(PlainInputBuffer):
         self._out_of = self._count
         whole = 0 < self._count <= len(self)
         return self._hand_out(self._start + self._count if whole else len(self._data), _COUNTED if whole else _PART)
+
+    def ask(self, terminator: Any) -> Any:
+        """Return what *terminator*, for this once in the place of the one that is set, lets out; None for nothing.
+
+        It counts as unread until ``settle()``, which tells what it was.  TypeError and ValueError
+        for what is no terminator.
+        """
+        known = self._terminator, self._needle, self._count, self._held
+        self._interrupted = False
+        try:
+            PlainInputBuffer._set(self, terminator)
+            self._held = False
+            event = next(self, _STOP)
+        finally:
+            self._terminator, self._needle, self._count, self._held = known
+            self._scanned = self._start
+        if event is None or event is _STOP:
+            self._phase = _EMPTY if event is None else _STOP
+            return None
+        if self._out_of > 0:
+            self._out_of = 0  # the caller counts down
+        return event
+
+    def settle(self) -> bool | None:
+        """Take what ``ask()`` has returned, and tell whether a payload ended with it.
+
+        None: it was a part of one.  False: likewise, and what waits is the beginning of a terminator.
+        """
+        phase, self._phase = self._phase, _NOTHING
+        if phase not in (_EMPTY, _STOP):
+            self._start = self._resume
+            self._carried = self._carried + self._out if self._out_of < 0 and phase in (_PART, _LAST_PART) else 0
+        if not self or phase in (_LAST_PART, _STOP):
+            self._replace(self.unread)  # keeps no more of the received object than waits
+        return None if phase == _PART else phase not in (_LAST_PART, _STOP)
 
     def _next_of_needle(self) -> Any:
         end, whole = self._end()

@@ -4,6 +4,8 @@ Functions of any object, as ``pushing`` has them.  An idle channel costs one loo
 own in each: asyncore's loop asks every channel on every pass.
 """
 
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from .borrowed import queue_of
@@ -78,34 +80,42 @@ def resume_reading(self: Any) -> None:
     self._ac_report()
 
 
-# TLS sockets that cannot go on: ``_ac_blocked`` says what has to happen first, "received" or "writable".
+# TLS sockets that cannot go on: ``_ac_blocked`` says what has to happen first, "received" or "writable".  While it is
+# set, the object has an event handler of its own that ends it, whatever the program's handlers do.
 
 
 def block_sending(self: Any) -> None:
     """Send nothing before something was received."""
+    unblock(self)
     self._ac_blocked = "received"
-    self._ac_plain = False  # handle_read()'s short way would not unblock
-
-
-def unblock_sending(self: Any) -> None:
-    """Send again what waits, as something was received."""
-    self._ac_blocked = None
-    wait_to_send(self)
-    self.initiate_send()
+    self.handle_read_event = partial(_read_event, self)
 
 
 def block_receiving(self: Any) -> None:
     """Receive nothing before the transport is writable."""
+    unblock(self)
     self._ac_blocked = "writable"
     self._ac_unreadable = True
+    self.handle_write_event = partial(_write_event, self)
     wait_to_send(self)
 
 
-def handle_write(self: Any) -> None:
-    """Send what waits."""
-    blocked = getattr(self, "_ac_blocked", None) == "writable"
-    if blocked:
-        self._ac_blocked = None
+def unblock(self: Any) -> None:
+    """Have nothing to wait for first, as it has happened, or as the socket is another now."""
+    blocked, self._ac_blocked = self._ac_blocked, None
+    if blocked is not None:
+        with suppress(AttributeError):  # the program has removed it
+            delattr(self, "handle_read_event" if blocked == "received" else "handle_write_event")
+        wait_to_send(self)
+
+
+def _read_event(self: Any) -> None:
+    unblock(self)
+    self.handle_read_event()
     self.initiate_send()
-    if blocked:
-        self.handle_read()
+
+
+def _write_event(self: Any) -> None:
+    unblock(self)
+    self.handle_write_event()
+    self.handle_read()

@@ -5,7 +5,7 @@ that is not compiled; the last lines choose.  It knows no transport and calls no
 """
 
 from collections import deque
-from threading import RLock
+from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._compiled import is_wanted, report_missing
@@ -23,11 +23,12 @@ class PlainOutputQueue:
     meanwhile, on another thread or from within ``send()``, leaves the sending to the one inside.
     """
 
-    __slots__ = ("_deque", "_gate", "_most", "_owed", "corked", "joins", "known", "sends")
+    __slots__ = ("_deque", "_gate", "_most", "_owed", "corked", "holder", "joins", "known", "sends")
 
     def __init__(self) -> None:
         self._deque: Any = None  # made when it is needed, as an empty one takes 760 bytes of an idle channel
         self._gate: list[None] = [None]  # holds a token while nobody is inside; taking it is atomic
+        self.holder = 0  # the thread that is inside, by its identifier
         self._most = 0.0  # bytes that the last sender was allowed to send at once
         self._owed = False  # somebody has begun while another was inside
         self.joins = False  # several items of bytes leave as one
@@ -55,18 +56,25 @@ class PlainOutputQueue:
     def items(self, items: Any) -> None:
         self._deque = items
 
-    def put(self, data: object) -> bool:
-        """Queue *data*, and return True, if it is bytes to be sent in one piece; else the caller has to look at it."""
-        if self.corked or self.known or type(data) is not bytes or not 0 < len(data) <= self._most:
+    def put(self, data: object) -> bool | None:
+        """Queue *data*, and return True, if it is bytes to be sent in one piece; None: it waits for ``uncork()``.
+
+        False: not queued, as the caller has to look at it first.
+        """
+        if self.known or type(data) is not bytes or not 0 < len(data) <= self._most:
             return False
         with _exchanging:
             self.items.append(data)
+        if self.corked:
+            self.corked += 1
+            return None
         return True
 
     def extend(self, items: list[Any]) -> bool:
         """Queue *items* as they are, and return whether they may be sent now, or wait for ``uncork()``."""
         with _exchanging:
-            self.items.extend(items)
+            for item in items:  # a program's deque may count what is appended
+                self.items.append(item)
         if self.corked:
             self.corked += len(items)
         return not self.corked
@@ -87,8 +95,10 @@ class PlainOutputQueue:
             except IndexError:
                 return None
             self._owed = False
+            self.holder = get_ident()
             if self:
                 break
+            self.holder = 0
             self._gate.append(None)
             if not self._owed:
                 return None
@@ -114,7 +124,9 @@ class PlainOutputQueue:
         with _exchanging:
             if not self.known and not self._deque:
                 self._deque = None
-        self._gate.append(None)
+        self.holder = 0
+        if not self._gate:
+            self._gate.append(None)
         return self._owed or bool(self)
 
     def cork(self) -> bool:

@@ -52,6 +52,7 @@ def _send(channel: Any, queue: OutputQueue, data: Any) -> None:
     if sent:
         _replace_head(queue, head, head[sent:])
         queue.sends += 1
+        sent_something(channel)
 
 
 def send_failed(channel: Any, error: OSError) -> None:
@@ -60,6 +61,12 @@ def send_failed(channel: Any, error: OSError) -> None:
         channel.handle_error()
     elif wants_read(error) and hasattr(type(channel), "_ac_block_sending"):
         channel._ac_block_sending()
+
+
+def sent_something(channel: Any) -> None:
+    """Wait for nothing first, if a TLS socket could not send before and now it could."""
+    if getattr(channel, "_ac_blocked", None) == "received":
+        channel._ac_unblock()
 
 
 def note_that_something_waits(channel: Any) -> None:
@@ -88,6 +95,8 @@ def _next_bytes(channel: Any, queue: OutputQueue, size: int) -> Any:
                 return head[:size]
         elif isinstance(head, str):
             return head  # which send() refuses
+        elif not hasattr(head, "more"):
+            _replace_head(queue, head, _flat(memoryview(head)))  # an array or the like
         elif _ask(channel, queue, head):
             break
     return b""
@@ -126,12 +135,14 @@ def _send_file(channel: Any, queue: OutputQueue, producer: file_producer) -> boo
     return True
 
 
-def _replace_head(queue: OutputQueue, head: Any, *rest: Any) -> None:
+def _replace_head(queue: OutputQueue, head: Any, rest: Any = b"") -> None:
     """Put *rest* in the place of *head*, unless a callback has emptied the queue meanwhile."""
     items = queue.items
     if items and items[0] is head:
-        del items[0]
-        items.extendleft(each for each in reversed(rest) if each)
+        if rest:
+            items[0] = rest
+        else:
+            del items[0]
 
 
 def _join(queue: OutputQueue, size: int) -> bytes:

@@ -4,14 +4,29 @@ What is pushed waits in an OutputQueue, or in a deque ``producer_fifo`` of the o
 leaves by the object's ``send()``.
 """
 
+import sys
+from threading import get_ident
+from types import FrameType
 from typing import Any
 
 from .borrowed import queue_of
 from .output_queue import OutputQueue
-from .pulling import cut, note_that_something_waits, send_failed, send_head
+from .pulling import cut, note_that_something_waits, send_failed, send_head, sent_something
 from .transport import BYTES_LIKE
 
-__all__ = ["close_when_done", "fetch_fifo", "initiate_send", "push", "push_with_producer", "replace_fifo", "uncork"]
+__all__ = [
+    "close_when_done",
+    "fetch_fifo",
+    "handle_write",
+    "initiate_send",
+    "is_sending",
+    "push",
+    "push_with_producer",
+    "replace_fifo",
+    "send_held_back",
+    "sends",
+    "uncork",
+]
 
 
 def push(self: Any, data: Any) -> None:
@@ -23,13 +38,16 @@ def push(self: Any, data: Any) -> None:
         queue = self._ac_output
     except AttributeError:  # of a class that borrows the method, or has a queue of its own
         queue = queue_of(self)
-    if queue.put(data):
+    queued = queue.put(data)
+    if queued:
         try:
             self.initiate_send()
         except ValueError:
             if self.ac_out_buffer_size < 1 and queue and queue.items[-1] is data:
                 del queue.items[-1]  # the caller is told that it was not queued
             raise
+        return
+    if queued is None:
         return
     if not isinstance(data, BYTES_LIKE):
         raise TypeError(f"push() takes bytes, bytearray or memoryview, not {type(data).__name__}")
@@ -42,8 +60,12 @@ def push_with_producer(self: Any, producer: Any) -> None:
     ``more()`` returns bytes, another producer, or with ``use_encoding`` a str.  TypeError for an
     object without ``more()``.
     """
-    if not hasattr(producer, "more") and not isinstance(producer, BYTES_LIKE):
-        raise TypeError(f"a producer is an object with a method more(), not {type(producer).__name__}")
+    if not hasattr(producer, "more"):
+        try:
+            memoryview(producer)  # asynchat takes what can be sliced, too
+        except TypeError:
+            kind = type(producer).__name__
+            raise TypeError(f"a producer is an object with a method more(), not {kind}") from None
     _enqueue(self, queue_of(self), [producer])
 
 
@@ -81,16 +103,42 @@ def initiate_send(self: Any) -> None:
                 send_failed(self, error)
                 sent = 0
             more = queue.end(data, sent)
+            if more and sent:
+                sent_something(self)
         except BaseException:
             queue.end(None, 0)
             note_that_something_waits(self)
             raise
     elif data is None:
+        if queue.holder == get_ident() and not _is_sending_here(queue):
+            queue.end(None, 0)
+            self.initiate_send()
         return
     else:
         more = send_head(self, queue)
     if more:
         _send_more(self, queue)
+
+
+def _is_sending_here(queue: OutputQueue) -> bool:
+    """Tell whether a caller of this function's caller sends from *queue*, which this thread has entered.
+
+    If none does, an exception of a signal handler has ended it between two steps, and nobody would leave.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code in _SENDERS and frame.f_locals.get("queue") is queue:
+            return True
+        frame = frame.f_back
+    return False
+
+
+_SENDERS = {initiate_send.__code__, send_head.__code__}
+
+
+def handle_write(self: Any) -> None:
+    """Send what waits."""
+    self.initiate_send()
 
 
 def _send_more(self: Any, queue: OutputQueue) -> None:
@@ -134,3 +182,13 @@ def replace_fifo(self: Any, fifo: Any) -> None:
     queue = self._ac_output
     queue.items, queue.known, queue.corked = fifo, True, min(queue.corked, 1)
     self._ac_wait_to_send()
+
+
+def is_sending(self: Any) -> bool:
+    """Tell whether something waits to be sent."""
+    return bool(queue_of(self))
+
+
+def sends(self: Any) -> int:
+    """Return how often something was sent."""
+    return queue_of(self).sends

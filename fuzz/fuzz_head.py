@@ -1,6 +1,6 @@
-"""Fuzz the compiled head parser: it returns what the one of plain Python does, or raises the same error.
+"""Fuzz the compiled head parser: it returns the same as the one in plain Python, or raises the same error.
 
-And a head that is refused is refused as soon as what is wrong with it has come.
+A head is refused as soon as its first wrong byte has arrived.
 """
 
 import sys
@@ -17,8 +17,8 @@ PIECES = (
 )
 
 
-def octets(data):
-    """Return what resembles a head, more or less."""
+def any_head(data):
+    """Return bytes that resemble a head, more or less."""
     head = b""
     for _ in range(data.ConsumeIntInRange(0, 30)):
         if data.ConsumeBool():
@@ -44,7 +44,7 @@ def compare(name, *arguments):
 def test_one_input(raw):
     data = atheris.FuzzedDataProvider(raw)
     max_fields, max_line = data.PickValueInList([0, 1, 3, 100]), data.PickValueInList([70, 100, 8192])
-    head = octets(data)
+    head = any_head(data)
     result = compare("parse_head", head, max_fields, max_line)
     compare("parse_fields", head, max_fields)
     checked = size = 0
@@ -52,7 +52,7 @@ def test_one_input(raw):
         size = min(size + 1 + data.ConsumeIntInRange(0, 40), len(head))
         checked = compare("check_beginning", head[:size], checked, max_fields, max_line)
         if type(checked) is not int:
-            assert checked == result, "refused, but not for what is wrong with it"
+            assert checked == result, "refused early for another reason than the whole head"
             break
 
 

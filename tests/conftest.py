@@ -1,4 +1,4 @@
-"""What the tests share, offered as fixtures: both InputBuffers, ways to cut a stream, HTTP octet by octet."""
+"""Fixtures for all tests: both InputBuffers, ways to cut a stream, HTTP byte by byte."""
 
 import contextlib
 import importlib
@@ -32,7 +32,7 @@ settings.load_profile("short")
 # Without bytecode each of the hundreds of processes that tests start would compile the package anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-PATIENCE = 20  # seconds, for what takes milliseconds unless it hangs
+PATIENCE = 20  # seconds; a wait takes milliseconds unless something hangs
 
 
 def build_of(which, *modules):
@@ -55,7 +55,7 @@ def build_of(which, *modules):
 
 @pytest.fixture(params=["compiled", "plain"])
 def framing(request):
-    """What frames: the compiled classes, and those in plain Python."""
+    """The module of buffers: the compiled classes, and those in plain Python."""
     return build_of(request.param, "framing", "events")
 
 
@@ -88,7 +88,7 @@ class Recorder:
         self.logged = []
 
     @property
-    def octets_sent(self):
+    def bytes_sent(self):
         return b"".join(self.sent)
 
     def collect_incoming_data(self, data):
@@ -127,7 +127,7 @@ class Talk(Recorder, Conversation):
 
 
 class Channel(Recorder, asynchat_fast.async_chat):
-    """An async_chat whose recv() gives what the test wants it to, an exception included."""
+    """An async_chat whose recv() returns, or raises, the items that arrive() queues."""
 
     def __init__(self):
         Recorder.__init__(self)
@@ -136,19 +136,19 @@ class Channel(Recorder, asynchat_fast.async_chat):
         self.arriving = deque()
 
     def recv(self, size):
-        octets = self.arriving.popleft()
-        if isinstance(octets, BaseException):
-            raise octets
-        return octets
+        data = self.arriving.popleft()
+        if isinstance(data, BaseException):
+            raise data
+        return data
 
-    def arrive(self, octets):
-        self.arriving.append(octets)
+    def arrive(self, data):
+        self.arriving.append(data)
         self.handle_read()
 
 
 @pytest.fixture(params=[Talk, Channel], ids=["conversation", "async_chat"])
 def chat_class(request, both_buffers):
-    """Each way to chat on each InputBuffer: ``arrive(octets)`` delivers, see ``Recorder`` for what is kept."""
+    """Each way to chat on each InputBuffer: ``arrive(data)`` delivers; ``Recorder`` keeps the results."""
     return request.param
 
 
@@ -167,11 +167,11 @@ def in_two(stream):
         yield [stream[:at], stream[at:]]
 
 
-def octet_by_octet(stream):
+def byte_by_byte(stream):
     yield [stream[at : at + 1] for at in range(len(stream))]
 
 
-@pytest.fixture(params=[whole, in_two, octet_by_octet], ids=["whole", "in two", "octet by octet"])
+@pytest.fixture(params=[whole, in_two, byte_by_byte], ids=["whole", "in two", "byte by byte"])
 def cut(request):
     """A way to cut a stream: a function that yields lists of chunks."""
     return request.param
@@ -239,7 +239,7 @@ def run_python(tmp_path):
     return run
 
 
-# HTTP, octet by octet: a client that shares its thread with the server's loop, so that what arrives when is certain
+# HTTP, byte by byte: a client that shares its thread with the server's loop, so that the test decides when data arrive
 
 GOOD = b"GET /good HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -249,8 +249,8 @@ _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*(" + _VALUE + rb")[ 
 _ONCE = {b"content-length", b"content-type", b"date", b"transfer-encoding", b"server", b"location", b"etag"}
 
 
-class Answer:
-    """One answer: status (int), fields (pairs, names in lower case), body, trailers, and ``framing`` as it was told."""
+class Response:
+    """A response: status (int), fields (pairs, names in lower case), body, trailers, and the head's ``framing``."""
 
     def __init__(self, head):
         line, *lines = head.split(b"\r\n")
@@ -288,9 +288,9 @@ class Answer:
 
 
 @lru_cache
-def _date_of(octets):
-    date = datetime.strptime(octets.decode(), "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=timezone.utc)
-    assert format_datetime(date, usegmt=True).encode() == octets
+def _date_of(data):
+    date = datetime.strptime(data.decode(), "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=timezone.utc)
+    assert format_datetime(date, usegmt=True).encode() == data
     return date
 
 
@@ -320,12 +320,12 @@ class Wire:
         self.sock.close()
 
     def settle(self):
-        """Have the server see what it has got by now: a pass for the acceptor, one to read, one to answer."""
+        """Let the server handle all that has arrived: a pass for the acceptor, one to read, one to respond."""
         for _ in range(3):
             self.run_pass(0)
 
     def send(self, *chunks, settle=True):
-        """Send *chunks* (octets), each of which arrives by itself if they *settle*; stop if the server has closed."""
+        """Send *chunks* (bytes), each of which arrives by itself if they *settle*; stop if the server has closed."""
         for chunk in chunks:
             rest = memoryview(chunk)
             deadline = time.monotonic() + PATIENCE
@@ -347,15 +347,15 @@ class Wire:
         self.settle()
 
     def receive_some(self):
-        """Receive what there is, the end included; tell whether there was something."""
+        """Receive all that has arrived, the end included; tell whether there was something."""
         try:
-            octets = self.sock.recv(1 << 16)
+            data = self.sock.recv(1 << 16)
         except BlockingIOError:
             return False
         except ConnectionResetError:
-            octets = b""
-        self.buffer += octets
-        self.has_ended = self.has_ended or not octets
+            data = b""
+        self.buffer += data
+        self.has_ended = self.has_ended or not data
         return True
 
     def receive_until(self, condition):
@@ -376,33 +376,33 @@ class Wire:
         self.receive_until(lambda: terminator in self.buffer)
         return self._take(self.buffer.index(terminator) + len(terminator))[: -len(terminator)]
 
-    def answer(self, method="GET", version=b"1.1"):
-        """Return the Answer that comes next, to a request by *method* in HTTP *version*, read most strictly."""
-        answer = Answer(self.take_line(b"\r\n\r\n"))
-        length, coding = answer.get("content-length"), answer.get("transfer-encoding")
-        assert length is None or re.fullmatch(rb"0|[1-9][0-9]*", length), answer
-        assert coding in (None, b"chunked"), answer
-        assert coding is None or (length is None and version == b"1.1"), answer
-        answer.framing = length if coding is None else coding
-        if answer.status < 200:
-            assert answer.framing is None, answer
-            return answer
-        answer.check_date()
-        if answer.status == 204:
-            assert answer.framing is None, answer
-        elif method == "HEAD" or answer.status == 304:
+    def response(self, method="GET", version=b"1.1"):
+        """Return the Response that comes next, to a request by *method* in HTTP *version*, read most strictly."""
+        response = Response(self.take_line(b"\r\n\r\n"))
+        length, coding = response.get("content-length"), response.get("transfer-encoding")
+        assert length is None or re.fullmatch(rb"0|[1-9][0-9]*", length), response
+        assert coding in (None, b"chunked"), response
+        assert coding is None or (length is None and version == b"1.1"), response
+        response.framing = length if coding is None else coding
+        if response.status < 200:
+            assert response.framing is None, response
+            return response
+        response.check_date()
+        if response.status == 204:
+            assert response.framing is None, response
+        elif method == "HEAD" or response.status == 304:
             pass
         elif coding:
-            answer.body = self._take_chunks(answer)
+            response.body = self._take_chunks(response)
         elif length:
-            answer.body = self._take(int(length))
+            response.body = self._take(int(length))
         else:
-            assert answer.closes or version == b"1.0", f"how long is it? {answer}"
-            assert b"keep-alive" not in answer.connection, answer
-            answer.body = self._take_rest()
-        return answer
+            assert response.closes or version == b"1.0", f"how long is it? {response}"
+            assert b"keep-alive" not in response.connection, response
+            response.body = self._take_rest()
+        return response
 
-    def _take_chunks(self, answer):
+    def _take_chunks(self, response):
         chunks = [b""]
         while True:
             line = self.take_line()
@@ -412,7 +412,7 @@ class Wire:
                 break
             chunks.append(self._take(size))
             assert self._take(2) == b"\r\n", "the chunk is longer than was said"
-        answer.trailers = _read_fields(iter(self.take_line, b""))
+        response.trailers = _read_fields(iter(self.take_line, b""))
         return b"".join(chunks)
 
     def _take_rest(self):
@@ -421,8 +421,8 @@ class Wire:
         self.buffer.clear()
         return rest
 
-    def answers(self, *methods):
-        return [self.answer(method) for method in methods]
+    def responses(self, *methods):
+        return [self.response(method) for method in methods]
 
     def ended(self):
         """Assert that the server closes now, and sends nothing before."""
@@ -430,7 +430,7 @@ class Wire:
         assert not self.buffer, f"after all: {bytes(self.buffer)!r}"
 
     def anything_comes(self):
-        """Wait for octets, and tell whether there are before the end."""
+        """Wait for bytes, and tell whether there are before the end."""
         self.receive_until(lambda: self.has_ended or self.buffer)
         return bool(self.buffer)
 
@@ -444,8 +444,8 @@ class Wire:
     def in_step(self):
         """Assert that the connection serves the next request."""
         self.send(GOOD)
-        answer = self.answer()
-        assert (answer.status, b"/good" in answer.body) == (200, True), answer
+        response = self.response()
+        assert (response.status, b"/good" in response.body) == (200, True), response
         self.nothing_comes()
 
 
@@ -530,7 +530,7 @@ class Delivery:
         yield "behind a good request", GOOD, b"", [stream]
         yield "before a good request", b"", GOOD, [stream]
         if self.bytewise:
-            yield "byte by byte", b"", b"", next(octet_by_octet(stream))
+            yield "byte by byte", b"", b"", next(byte_by_byte(stream))
         if self.halves:
             for chunks in in_two(stream):
                 yield f"cut at {len(chunks[0])}", b"", b"", chunks
@@ -542,29 +542,29 @@ class Delivery:
             wire = connect() if len(chunks) == 1 else connect.in_process()
             wire.send(*chunks) if len(chunks) > 1 else wire.send(before + stream + after)
             if before:
-                answer = wire.answer()
-                assert (answer.status, b"/good" in answer.body) == (200, True), (self.way, answer)
+                response = wire.response()
+                assert (response.status, b"/good" in response.body) == (200, True), (self.way, response)
             yield wire, after
             wire.close()
 
     def refused(self, connect, stream, statuses, method="GET"):
-        """Assert that *stream* gets one answer, of one of *statuses*, and that nothing after it does."""
+        """Assert that *stream* gets one response, of one of *statuses*, and that nothing after it does."""
         for wire, _ in self.wires(connect, stream):
-            answer = wire.answer(method)
-            assert answer.status in statuses, (self.way, answer)
-            assert answer.closes, (self.way, answer)
-            assert len(answer.body) < 2000, self.way
+            response = wire.response(method)
+            assert response.status in statuses, (self.way, response)
+            assert response.closes, (self.way, response)
+            assert len(response.body) < 2000, self.way
             wire.ended()
 
-    def answered(self, connect, stream, *methods, version=b"1.1"):
-        """Yield the answers to *stream*, having seen that what follows them is answered, too, or else closed."""
+    def responses(self, connect, stream, *methods, version=b"1.1"):
+        """Yield the responses to *stream*; the request after them gets one, too, or the connection ends."""
         for wire, after in self.wires(connect, stream):
-            answers = [wire.answer(method, version) for method in methods or ("GET",)]
-            yield answers if methods[1:] else answers[0]
-            last = answers[-1]
+            responses = [wire.response(method, version) for method in methods or ("GET",)]
+            yield responses if methods[1:] else responses[0]
+            last = responses[-1]
             if b"keep-alive" in last.connection if version == b"1.0" else not last.closes:
                 if after:
-                    wire.answer()
+                    wire.response()
                 wire.in_step()
             else:
                 wire.ended()

@@ -1,4 +1,4 @@
-"""``asynchat-fast --benchmark``: it measures what it says, and says what it measured."""
+"""``asynchat-fast --benchmark``: it runs the cases that it names, and prints a figure for each."""
 
 import os
 import re
@@ -104,7 +104,7 @@ def test_the_summary_names_what_is_slower():
 
 
 @pytest.mark.parametrize("arguments", [["--benchmark", "more"], ["--loop", "--benchmark"]])
-def test_what_does_not_go_together(arguments):
+def test_options_that_exclude_each_other(arguments):
     command = [sys.executable, "-m", "asynchat_fast", *arguments]
     process = subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
     assert process.returncode == 2

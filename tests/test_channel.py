@@ -134,7 +134,7 @@ def test_receiving_within_an_attribute_named_receive_is_the_programs(channel_cla
     assert chat.payloads == [b"one"]
 
 
-def test_at_the_end_what_is_left_over_is_still_processed(pair, map):
+def test_at_the_end_the_rest_of_the_input_is_still_processed(pair, map):
     class Last(Lines):
         def handle_close(self):
             self.set_terminator(None)
@@ -152,7 +152,7 @@ def test_at_the_end_what_is_left_over_is_still_processed(pair, map):
     assert map == {}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows resets otherwise")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows resets connections in other cases")
 def test_a_reset_connection_is_closed(map, loop_until):
     with socket.create_server(("127.0.0.1", 0)) as server:
         theirs = socket.create_connection(server.getsockname())
@@ -258,8 +258,8 @@ def test_more_than_the_socket_takes_at_once(pair, map, loop_until):
 
     def all_has_come():
         try:
-            while octets := theirs.recv(1 << 20):
-                received.extend(octets)
+            while piece := theirs.recv(1 << 20):
+                received.extend(piece)
         except BlockingIOError:
             return False
         return True
@@ -320,16 +320,16 @@ def test_an_error_when_sending_goes_to_handle_error_and_closes(pair, map):
             raise OSError(errno.EIO, "the reason")
 
     channel = Broken(pair[0], map)
-    channel.push(b"octets")
+    channel.push(b"pieces")
     assert [kind for kind, _ in channel.logged] == ["error"]
     assert "the reason" in channel.logged[0][1]
     assert map == {}
-    assert list(channel.producer_fifo) == [b"octets"]
+    assert list(channel.producer_fifo) == [b"pieces"]
 
 
 @pytest.mark.parametrize("error", [ssl.SSLWantReadError(), ssl.SSLWantWriteError()])
 def test_a_handshake_that_goes_on_does_not_close(pair, map, error):
-    """What a TLS socket wants is neither an error nor the end."""
+    """A would-block error of a TLS socket is neither an error of the channel nor the end."""
 
     class Wanting(Lines):
         wants = (error, error)
@@ -358,8 +358,8 @@ def test_a_handshake_that_goes_on_does_not_close(pair, map, error):
     assert channel.logged == []
 
 
-def test_what_is_pushed_after_close_is_kept_and_sent_once_the_channel_is_connected_anew(pair, map):
-    """As asynchat keeps it: clients that reconnect queue what they have to say while they are away."""
+def test_data_pushed_after_close_are_kept_and_sent_once_the_channel_is_connected_anew(pair, map):
+    """asynchat keeps it, too: clients queue data while they are disconnected."""
     channel = Lines(pair[0], map)
     channel.close()
     channel.push(b"bytes, ")
@@ -377,7 +377,7 @@ def test_what_is_pushed_after_close_is_kept_and_sent_once_the_channel_is_connect
         assert theirs.recv(99) == b"bytes, a producer"
 
 
-def test_what_is_pushed_after_close_can_be_discarded(pair, map):
+def test_data_pushed_after_close_can_be_discarded(pair, map):
     channel = Lines(pair[0], map)
     channel.close()
     channel.push(b"bytes")
@@ -452,8 +452,8 @@ class TestCoalescing:
         assert pair[1].recv(100) == b"<1><2><3>"
 
     @pytest.mark.parametrize("size", [65536, 9, 7, 3])
-    def test_sends_what_is_held_back_before_closing(self, pair, map, size):
-        """As much as would have been sent without it."""
+    def test_sends_held_back_data_before_closing(self, pair, map, size):
+        """As much is sent as without ``coalesce_pushes``."""
         received = []
         for coalesce in (True, False):
             ours, theirs = socket.socketpair()
@@ -490,9 +490,9 @@ def test_attributes_assigned_on_the_class_hold_for_all_channels(channel_class, m
     monkeypatch.setattr(async_chat, "ac_in_buffer_size", 1234)
     monkeypatch.setattr(async_chat, "ac_out_buffer_size", 3)
     chat.handle_read()
-    chat.push(b"octets")
+    chat.push(b"pieces")
     assert asked == [1234]
-    assert chat.sent == [b"oct"]
+    assert chat.sent == [b"pie"]
 
 
 def test_methods_may_be_patched_on_the_class(pair, map, monkeypatch):
@@ -509,9 +509,9 @@ def test_methods_may_be_patched_on_the_class(pair, map, monkeypatch):
 
     monkeypatch.setattr(async_chat, "__init__", patched_init)
     monkeypatch.setattr(async_chat, "push", patched_push)
-    Lines(pair[0], map).push(b"octets")
-    assert calls == ["__init__", b"octets"]
-    assert pair[1].recv(100) == b"OCTETS"
+    Lines(pair[0], map).push(b"pieces")
+    assert calls == ["__init__", b"pieces"]
+    assert pair[1].recv(100) == b"PIECES"
 
 
 @pytest.mark.parametrize(
@@ -635,9 +635,9 @@ def test_a_channel_that_is_an_http_request_handler(pair, map, order):
     channel = Handler(pair[0])
     channel.handle_read()
     channel.handle_write()
-    answer = read_all(pair[1])
-    assert answer.startswith(b"HTTP/1.0 200 OK\r\n")
-    assert answer.endswith(b"\r\n\r\n/pathexample")
+    response = read_all(pair[1])
+    assert response.startswith(b"HTTP/1.0 200 OK\r\n")
+    assert response.endswith(b"\r\n\r\n/pathexample")
 
 
 @pytest.mark.skipif(not hasattr(asyncore, "file_dispatcher"), reason="asyncore has no file_dispatcher on this platform")
@@ -662,27 +662,27 @@ def test_a_channel_on_a_file(map, loop_until, place):
 
 
 def test_a_mixin_before_it_decides_how_to_receive_and_send(pair, map, loop_until):
-    """As the TLS mixins of FTP and SMTP servers do."""
+    """The TLS mixins of FTP and SMTP servers override recv() and send() like this."""
 
     class Ciphering(asyncore.dispatcher):
         def recv(self, size):
-            return bytes(octet ^ 1 for octet in super().recv(size))
+            return bytes(byte ^ 1 for byte in super().recv(size))
 
         def send(self, data):
-            return super().send(bytes(octet ^ 1 for octet in data))
+            return super().send(bytes(byte ^ 1 for byte in data))
 
     class Ciphered(Ciphering, Echo):
         pass
 
     channel = Ciphered(pair[0], map)
-    pair[1].sendall(bytes(octet ^ 1 for octet in b"secret\r\nquit\r\n"))
+    pair[1].sendall(bytes(byte ^ 1 for byte in b"secret\r\nquit\r\n"))
     loop_until(lambda: not map)
     assert channel.lines == [b"secret", b"quit"]
-    assert bytes(octet ^ 1 for octet in read_all(pair[1])) == b"secret\r\nquit\r\n"
+    assert bytes(byte ^ 1 for byte in read_all(pair[1])) == b"secret\r\nquit\r\n"
 
 
 def test_the_socket_need_not_be_one(map):
-    """Its recv() and send() are all that is used, and recv() once a read: it may have side effects."""
+    """A channel uses only recv() and send(), and recv() once a read, as it may have side effects."""
 
     class Wrapper:
         chunks = (b"one\r\ntw", b"o\r\n", b"")
@@ -740,7 +740,7 @@ def test_methods_as_class_attributes_and_aliases_of_a_subclass(pair, map):
 
 
 class Borrower:
-    """No async_chat, though it has some of its methods."""
+    """A class that borrows methods of async_chat without being one."""
 
     collect_incoming_data = _collect_incoming_data = async_chat._collect_incoming_data
     _get_data = async_chat._get_data
@@ -772,8 +772,8 @@ def test_methods_borrowed_by_another_class(pair):
     assert receiver._get_data() == b"onetwo"
     assert receiver.incoming == []
     receiver.socket = pair[0]
-    pair[1].sendall(b"octets")
-    assert receiver.recv(100) == b"octets"
+    pair[1].sendall(b"pieces")
+    assert receiver.recv(100) == b"pieces"
     pair[1].close()
     assert receiver.recv(100) == b""
     assert receiver.closed
@@ -807,8 +807,8 @@ class Reader(Borrower):
             raise self.arriving
         return self.arriving
 
-    def arrive(self, octets):
-        self.arriving = octets
+    def arrive(self, data):
+        self.arriving = data
         self.handle_read()
 
     def found_terminator(self):
@@ -889,9 +889,9 @@ class TestBorrowedHandleRead:
                 super().collect_incoming_data(data)
 
         reader = Failing(b"\r\n")
-        for octets in (b"one\r\n", b"two"):
+        for chunk in (b"one\r\n", b"two"):
             with pytest.raises(LookupError):
-                reader.arrive(octets)
+                reader.arrive(chunk)
         assert reader.ac_in_buffer == b"one\r\ntwo"
         reader.fails = False
         reader.arrive(b"\r\n")
@@ -906,7 +906,7 @@ class TestBorrowedHandleRead:
         with pytest.raises(LookupError):
             reader.arrive(LookupError("not an OSError"))
 
-    def test_encodes_text_for_who_asks(self):
+    def test_encodes_text_if_use_encoding_is_set(self):
         reader = Reader(b"\r\n")
         reader.use_encoding = 1
         reader.encoding = "latin-1"
@@ -951,12 +951,12 @@ def test_a_shallow_copy_converses_over_the_same_socket(pair, map):
     assert pair[1].recv(100) == b"reply"
 
 
-def test_what_waits_to_be_sent_can_be_pickled(pair, map):
+def test_data_that_wait_to_be_sent_can_be_pickled(pair, map):
     channel = Lines(map=map)
-    channel.push(b"octets")
-    channel.push_with_producer(simple_producer(b"more octets", 4))
+    channel.push(b"pieces")
+    channel.push_with_producer(simple_producer(b"more pieces", 4))
     other = Lines(pair[0], map)
     other.producer_fifo = pickle.loads(pickle.dumps(channel.producer_fifo))
     while other.producer_fifo:
         other.initiate_send()
-    assert pair[1].recv(100) == b"octetsmore octets"
+    assert pair[1].recv(100) == b"piecesmore pieces"

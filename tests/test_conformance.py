@@ -59,7 +59,7 @@ def descendants(cls):
 
 
 def run_here(suite, how):
-    """Run *suite* in this process; print as JSON what passed, what did not, and what asynchat_fast served."""
+    """Run *suite* in this process; print as JSON which tests passed, which did not, and the objects served."""
     report, sys.stdout = sys.stdout, sys.stderr
     if how != AS_IT_IS:
         swap_in(loop=how == WITH_LOOP)

@@ -45,7 +45,7 @@ def arrive_all(chat, chunks):
         (memoryview(b"\r\n"), b"one\r\ntwo\r", [b"one"], b"two", b"\r"),
     ],
 )
-def test_payloads_end_at_octets(chat_class, cut, terminator, stream, payloads, rest, kept):
+def test_payloads_end_at_bytes(chat_class, cut, terminator, stream, payloads, rest, kept):
     for chunks in cut(stream):
         chat = chat_class()
         chat.set_terminator(terminator)
@@ -58,7 +58,7 @@ def test_payloads_end_at_octets(chat_class, cut, terminator, stream, payloads, r
 
 @pytest.mark.parametrize("terminator", [None, 0, b"", "", bytearray()])
 def test_a_false_terminator_collects_everything(chat_class, cut, terminator):
-    """Not even 0 is found: parsers of chunks test for it themselves."""
+    """A terminator of 0 is not found either: parsers of chunks test for 0 themselves."""
     for chunks in cut(b"any\r\nthing"):
         chat = chat_class()
         chat.set_terminator(terminator)
@@ -99,7 +99,7 @@ def test_after_a_number_was_found_all_is_collected_until_the_next_terminator(cha
     assert chat.terminator == 0
 
 
-def test_false_octets_collect_everything_after_a_number_too(chat):
+def test_false_bytes_collect_everything_after_a_number_too(chat):
     chat.set_terminator(2)
     chat.arrive(b"ab")
     chat.set_terminator(5)
@@ -124,7 +124,7 @@ def test_a_negative_number_is_refused(chat, number):
 
 
 @pytest.mark.parametrize("terminator", ["\r\n", 2.5, [13, 10]])
-def test_what_cannot_end_a_payload_is_a_type_error_that_leaves_the_terminator_as_it_was(chat, terminator):
+def test_an_invalid_terminator_is_a_type_error_that_leaves_the_old_one(chat, terminator):
     chat.set_terminator(b";")
     with pytest.raises(TypeError, match="terminator must be bytes, int or None"):
         chat.set_terminator(terminator)
@@ -140,30 +140,30 @@ def test_text_is_encoded_where_the_class_asks_for_it(chat_class):
     chat = Text()
     chat.set_terminator("§")
     assert chat.terminator == "§".encode()
-    chat.arrive("text§octets".encode())
+    chat.arrive("text§pieces".encode())
     chat.arrive("text§")
-    assert chat.payloads == [b"text", b"octetstext"]
+    assert chat.payloads == [b"text", b"piecestext"]
 
 
 def test_received_text_is_a_type_error_otherwise(chat):
     with pytest.raises(TypeError):
         chat.arrive("text")
-    chat.arrive(b"octets\r\n")
-    assert chat.payloads == [b"octets"]
+    chat.arrive(b"pieces\r\n")
+    assert chat.payloads == [b"pieces"]
 
 
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, type("Octets", (bytes,), {})])
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, type("BytesSubclass", (bytes,), {})])
 @pytest.mark.parametrize("terminator", [b"\r\n", 3, None])
-def test_what_is_collected_is_exactly_bytes_and_stays(chat, kind, terminator):
+def test_collected_data_are_exactly_bytes_and_stay(chat, kind, terminator):
     chat.set_terminator(terminator)
-    reused = bytearray(b"octets\r\nmore")
+    reused = bytearray(b"pieces\r\nmore")
     received = reused if kind is bytearray else kind(reused)
     chat.arrive(received)
     reused[:] = bytes(len(reused))
     reused_before = kind is memoryview
     chat.arrive(b"!")
     assert {type(data) for data in chat.collected} == {bytes}
-    assert reused_before or b"".join(chat.collected).replace(b"\r\n", b"") == b"octetsmore!"
+    assert reused_before or b"".join(chat.collected).replace(b"\r\n", b"") == b"piecesmore!"
 
 
 def test_the_terminator_does_not_exist_until_it_is_set(chat_class):
@@ -172,12 +172,12 @@ def test_the_terminator_does_not_exist_until_it_is_set(chat_class):
     with pytest.raises(AttributeError, match="terminator"):
         chat.get_terminator()
     with pytest.raises(AttributeError, match="terminator"):
-        chat.arrive(b"octets")
-    assert chat.ac_in_buffer == b"octets"
+        chat.arrive(b"pieces")
+    assert chat.ac_in_buffer == b"pieces"
     chat.terminator = b";"
     assert chat.get_terminator() == b";"
     chat.arrive(b";")
-    assert chat.payloads == [b"octets"]
+    assert chat.payloads == [b"pieces"]
     del chat.terminator
     assert not hasattr(chat, "terminator")
     with pytest.raises(AttributeError, match="terminator"):
@@ -327,7 +327,7 @@ def test_get_terminator_rebound_within_a_callback_holds_at_once(chat, callback):
 
 
 def test_get_terminator_replaced_on_the_class_holds_for_objects_made_later(chat_class, monkeypatch):
-    """To notice it sooner would take looking at the class for each payload, whether it was changed or not."""
+    """Existing objects keep theirs: looking at the class for each payload would slow all programs."""
     monkeypatch.setattr(chat_class, "get_terminator", lambda self: b";")
     chat = chat_class()
     chat.set_terminator(b"\r\n")
@@ -348,7 +348,7 @@ def test_get_terminator_that_raises_loses_nothing(chat):
     assert chat.payloads == [b"1", b"2"]
 
 
-def test_a_numeric_answer_of_get_terminator_counts_the_attribute_down(chat_class):
+def test_a_number_from_get_terminator_counts_the_attribute_down(chat_class):
     class Counting(chat_class):
         def get_terminator(self):
             return self.terminator
@@ -400,9 +400,9 @@ def test_the_callbacks_must_be_defined(chat_class):
         deliver()
 
 
-def test_a_terminator_set_when_one_is_found_holds_from_the_next_octet_on(chat_class, cut):
+def test_a_terminator_set_when_one_is_found_holds_from_the_next_byte_on(chat_class, cut):
     class Chunked(chat_class):
-        """Numbers of octets, each followed by as many."""
+        """Numbers of bytes, each followed by as many."""
 
         def found_terminator(self):
             super().found_terminator()
@@ -444,8 +444,8 @@ def test_a_terminator_set_when_collecting_holds_from_the_next_payload_on(chat_cl
 
 
 @pytest.mark.parametrize("following", [None, 1, b"x"])
-def test_what_may_be_a_terminator_waits_though_another_is_set_when_collecting(chat_class, following):
-    """It goes by the new one with the next octets, as in asynchat."""
+def test_the_beginning_of_a_terminator_waits_though_another_is_set_when_collecting(chat_class, following):
+    """The next bytes are searched for the new terminator, as in asynchat."""
 
     class Program(chat_class):
         def collect_incoming_data(self, data):
@@ -477,7 +477,7 @@ def test_a_number_changed_when_collecting_is_not_counted_down(chat_class, follow
     assert chat.trace == [b"abc"]
 
 
-def test_a_number_changed_when_collecting_its_last_octets_is_found_all_the_same(chat_class):
+def test_a_number_changed_when_collecting_its_last_bytes_is_found_all_the_same(chat_class):
     class Program(chat_class):
         def collect_incoming_data(self, data):
             super().collect_incoming_data(data)
@@ -508,7 +508,7 @@ def test_the_buffer_as_callbacks_see_it(chat_class):
     chat.arrive(b"one\r\ntwo\r\nabcdef\r")
     after = [b"two\r\nabcdef\r", b"abcdef\r", b"def\r"]
     assert seen == [b"one\r\n" + after[0], after[0], after[0], after[1], after[1], after[2], after[2]]
-    assert {type(octets) for octets in seen} == {bytes}
+    assert {type(each) for each in seen} == {bytes}
     assert chat.ac_in_buffer == b""
 
 
@@ -517,7 +517,7 @@ def test_the_buffer_as_callbacks_see_it(chat_class):
 )
 @pytest.mark.parametrize("callback", ["collect_incoming_data", "found_terminator"])
 def test_input_discarded_within_a_callback_is_not_delivered(chat, callback, clear):
-    """As STARTTLS needs it: what was sent in clear before the handshake must not pass for encrypted."""
+    """STARTTLS needs it: data sent in clear before the handshake must not pass for encrypted."""
     original = getattr(chat, callback)
 
     def discard(*args):
@@ -573,7 +573,7 @@ def test_the_buffer_rewritten_when_a_terminator_is_found(chat):
 
 
 def test_the_buffer_rewritten_when_collecting(chat):
-    """What is being collected still is in it, and is dropped from what is written."""
+    """The buffer still begins with the data being collected; they are dropped from the value written."""
     original = chat.collect_incoming_data
 
     def collect(data):
@@ -598,7 +598,7 @@ def test_the_buffer_rewritten_between_reads(chat):
     assert chat.payloads == [b"one", b"two"]
 
 
-def test_a_buffer_that_was_never_octets_is_empty(chat):
+def test_a_buffer_that_was_never_bytes_is_empty(chat):
     for nothing in ("", None, bytearray()):
         chat.ac_in_buffer = nothing
         chat.arrive(b"1\r\n")
@@ -606,7 +606,7 @@ def test_a_buffer_that_was_never_octets_is_empty(chat):
 
 
 def test_receiving_again_when_a_terminator_is_found(chat):
-    """What arrives within is after what waits."""
+    """Data received within the callback come after the data that wait."""
     original = chat.found_terminator
 
     def found():
@@ -709,7 +709,7 @@ def test_an_error_when_collecting_later_parts(chat):
     assert chat.payloads == [b"one", b"two", b"three"]
 
 
-def test_an_error_after_rewriting_the_buffer_leaves_what_was_written(chat):
+def test_an_error_after_rewriting_the_buffer_leaves_the_new_value(chat):
     def fail(data):
         chat.ac_in_buffer = b"rewritten\r\nrest"
         raise LookupError("not now")
@@ -723,7 +723,7 @@ def test_an_error_after_rewriting_the_buffer_leaves_what_was_written(chat):
     assert chat.trace == [b"rewritten", "found", b"rest"]
 
 
-def test_a_closed_channel_still_delivers_what_it_has_received(chat):
+def test_a_closed_channel_still_delivers_received_data(chat):
     original = chat.found_terminator
 
     def found():
@@ -736,18 +736,18 @@ def test_a_closed_channel_still_delivers_what_it_has_received(chat):
     assert chat.trace == [b"1", "found", "closed", b"2", "found", b"3"]
 
 
-# What is given away, and what is kept
+# Objects given away, and objects kept
 
 
 @pytest.mark.parametrize("terminator", [None, 0, 6, 7, b"\r\n"])
 def test_a_chunk_that_is_one_payload_is_handed_over_itself(chat, terminator):
     chat.set_terminator(terminator)
-    octets = b"".join([b"oct", b"ets"])
-    chat.arrive(octets)
-    assert chat.collected[0] is octets
+    data = b"".join([b"pie", b"ces"])
+    chat.arrive(data)
+    assert chat.collected[0] is data
     chat.set_terminator(terminator)
-    chat.arrive(octets)
-    assert chat.collected[1] is octets
+    chat.arrive(data)
+    assert chat.collected[1] is data
 
 
 @counts_references
@@ -774,14 +774,14 @@ class TestViews:
     def test_are_cut_from_the_very_object_received(self, viewing_class, terminator):
         chat = viewing_class()
         chat.set_terminator(terminator)
-        octets = b"one\r\ntwo\r\n3"
-        chat.arrive(octets)
+        data = b"one\r\ntwo\r\n3"
+        chat.arrive(data)
         assert chat.collected
         for view in chat.collected:
             assert type(view) is memoryview
-            assert view.obj is octets
+            assert view.obj is data
 
-    def test_are_of_immutable_octets_and_stay(self, viewing_class, cut):
+    def test_are_of_immutable_bytes_and_stay(self, viewing_class, cut):
         for chunks in cut(b"one\r\ntwo\r\n\r\nthree"):
             chat = viewing_class()
             chat.set_terminator(b"\r\n")
@@ -871,7 +871,7 @@ def test_a_payload_above_the_limit_closes(limited, cut, rest):
 
 
 @pytest.mark.parametrize("asking", [False, True])
-def test_who_goes_on_gets_the_next_payload(limited, cut, asking):
+def test_a_handler_that_goes_on_gets_the_next_payload(limited, cut, asking):
     class Tolerant(limited):
         def handle_overlong_payload(self):
             self.trace.append("overlong")
@@ -905,17 +905,17 @@ def test_the_limit_is_looked_up_with_each_terminator(limited):
 
 
 @pytest.mark.parametrize("terminator", [None, 20])
-def test_payloads_that_do_not_end_at_octets_have_no_limit(limited, cut, terminator):
-    for chunks in cut(b"more than five octets"):
+def test_payloads_that_do_not_end_at_bytes_have_no_limit(limited, cut, terminator):
+    for chunks in cut(b"more than five pieces"):
         chat = limited()
         chat.set_terminator(terminator)
         arrive_all(chat, chunks)
-        assert b"".join(chat.collected) == b"more than five octets"
+        assert b"".join(chat.collected) == b"more than five pieces"
         assert chat.logged == []
 
 
 def test_an_overlong_payload_may_end_otherwise(limited):
-    """The handler may change the terminator: from there on the rest is what that says."""
+    """The handler may change the terminator, which then decides about the rest."""
 
     class Changing(limited):
         def handle_overlong_payload(self):
@@ -941,7 +941,7 @@ def test_a_handler_of_overlong_payloads_that_raises_is_not_called_again(limited)
     assert chat.payloads == [b"ab"]
 
 
-def test_what_is_collected_again_after_an_error_counts_once_for_the_limit(limited):
+def test_data_collected_again_after_an_error_count_once_for_the_limit(limited):
     chat = limited()
     chat.set_terminator(b"\r\n")
     original = chat.collect_incoming_data
@@ -983,7 +983,7 @@ def test_sizes_are_plain_attributes(chat):
     chat.ac_out_buffer_size = 4.5
     chat.push(b"0123456")
     chat.initiate_send()
-    assert chat.octets_sent == b"0123456"
+    assert chat.bytes_sent == b"0123456"
 
 
 def test_incoming_may_be_replaced(chat):
@@ -1035,15 +1035,15 @@ def test_a_subclass_without_init_may_receive_only_or_send_only(chat_class):
 
     sender = Program()
     sender.producer_fifo = deque()
-    sender.push(b"octets")
-    assert sender.sent == [b"octets"]
+    sender.push(b"pieces")
+    assert sender.sent == [b"pieces"]
     receiver = Program()
     receiver.arriving = deque()
-    receiver.ac_in_buffer = b"o"
+    receiver.ac_in_buffer = b"p"
     receiver.incoming = []
     receiver.terminator = b"\n"
-    receiver.arrive(b"ctets\n")
-    assert receiver.payloads == [b"octets"]
+    receiver.arrive(b"ieces\n")
+    assert receiver.payloads == [b"pieces"]
 
 
 def test_a_shallow_copy_shares_all_but_the_buffer(chat):
@@ -1087,20 +1087,20 @@ def test_channels_can_be_weakly_referenced_and_collected_in_cycles(chat_class):
 # Output
 
 
-@pytest.mark.parametrize("data", [b"octets", bytearray(b"octets"), memoryview(b"octets")])
-def test_octets_are_pushed_as_they_are(chat, data):
+@pytest.mark.parametrize("data", [b"pieces", bytearray(b"pieces"), memoryview(b"pieces")])
+def test_bytes_are_pushed_as_they_are(chat, data):
     chat.connected = False
     chat.push(data)
-    assert list(chat.producer_fifo) == [b"octets"]
+    assert list(chat.producer_fifo) == [b"pieces"]
     if not isinstance(data, memoryview):
         assert chat.producer_fifo[0] is data
     chat.connected = True
     chat.initiate_send()
-    assert chat.sent == [b"octets"]
+    assert chat.sent == [b"pieces"]
 
 
-@pytest.mark.parametrize("data", ["text", None, 7, [b"octets"], object()])
-def test_what_is_not_octets_cannot_be_pushed(chat, data):
+@pytest.mark.parametrize("data", ["text", None, 7, [b"pieces"], object()])
+def test_objects_that_are_not_bytes_cannot_be_pushed(chat, data):
     with pytest.raises(TypeError, match=type(data).__name__):
         chat.push(data)
     assert not chat.producer_fifo
@@ -1150,7 +1150,7 @@ def iter_producer(*pieces):
 
 @pytest.fixture
 def slow_class(chat_class):
-    """A chat whose transport does what ``takes`` says, if anything: take that many octets, or raise that."""
+    """A chat whose transport takes as many bytes as the next item of ``takes``, or raises it."""
 
     class Slow(chat_class):
         def __init__(self):
@@ -1182,7 +1182,7 @@ def test_each_initiate_send_sends_at_most_once_and_keeps_the_rest(slow_class):
     assert list(chat.producer_fifo) == [b"2345", b"6789"]
     chat.initiate_send()
     chat.initiate_send()
-    assert chat.octets_sent == b"abcd0123456789"
+    assert chat.bytes_sent == b"abcd0123456789"
     assert not chat.producer_fifo
 
 
@@ -1199,32 +1199,32 @@ def test_an_error_of_the_transport_goes_to_handle_error_and_nothing_is_lost(slow
     chat = slow_class()
     error = OSError("broken")
     chat.takes = [error]
-    chat.push(b"octets")
+    chat.push(b"pieces")
     assert chat.errors == [error]
-    assert list(chat.producer_fifo) == [b"octets"]
+    assert list(chat.producer_fifo) == [b"pieces"]
     chat.initiate_send()
-    assert chat.sent == [b"octets"]
+    assert chat.sent == [b"pieces"]
 
 
 @pytest.mark.parametrize("error", [BlockingIOError(), ssl.SSLWantReadError(), ssl.SSLWantWriteError()])
 def test_a_transport_that_would_block_is_no_error(slow_class, error):
     chat = slow_class()
     chat.takes = [error]
-    chat.push(b"octets")
+    chat.push(b"pieces")
     assert chat.errors == []
-    assert list(chat.producer_fifo) == [b"octets"]
+    assert list(chat.producer_fifo) == [b"pieces"]
     assert chat.connected
     chat.initiate_send()
-    assert chat.sent == [b"octets"]
+    assert chat.sent == [b"pieces"]
 
 
 def test_another_error_when_sending_propagates_and_can_be_survived(slow_class):
     chat = slow_class()
     chat.takes = [LookupError("no transport")]
     with pytest.raises(LookupError):
-        chat.push(b"octets")
+        chat.push(b"pieces")
     chat.initiate_send()
-    assert chat.sent == [b"octets"]
+    assert chat.sent == [b"pieces"]
 
 
 class TestProducers:
@@ -1234,9 +1234,9 @@ class TestProducers:
         chat.takes = [0]
         chat.push(b"one")
         chat.push_with_producer(producer)
-        assert (chat.octets_sent, producer.calls) == (b"one", 0)
+        assert (chat.bytes_sent, producer.calls) == (b"one", 0)
         chat.initiate_send()
-        assert (chat.octets_sent, producer.calls) == (b"onetwo", 1)
+        assert (chat.bytes_sent, producer.calls) == (b"onetwo", 1)
 
     def test_that_are_exhausted_give_way_to_the_next_in_the_same_call(self, chat):
         chat.connected = False
@@ -1256,13 +1256,13 @@ class TestProducers:
         chat.push(b"next")
         assert chat.sent == [b"next"]
 
-    @pytest.mark.parametrize("piece", [b"octets", bytearray(b"octets"), memoryview(b"octets")])
-    def test_may_return_any_octets_longer_than_the_output_size_too(self, chat, piece):
+    @pytest.mark.parametrize("piece", [b"pieces", bytearray(b"pieces"), memoryview(b"pieces")])
+    def test_may_return_any_bytes_longer_than_the_output_size_too(self, chat, piece):
         chat.ac_out_buffer_size = 4
         chat.push_with_producer(iter_producer(piece, piece))
         for _ in range(4):
             chat.initiate_send()
-        assert chat.sent == [b"octe", b"ts", b"octe", b"ts"]
+        assert chat.sent == [b"piec", b"es", b"piec", b"es"]
 
     def test_may_return_text_with_an_encoding(self, slow_class):
         class Text(slow_class):
@@ -1275,8 +1275,8 @@ class TestProducers:
         chat.push_with_producer(iter_producer("ééé§§", "ab"))
         for _ in range(6):
             chat.initiate_send()
-        assert chat.octets_sent == "ééé§§ab".encode()
-        assert all(len(octets) <= 5 for octets in chat.sent)
+        assert chat.bytes_sent == "ééé§§ab".encode()
+        assert all(len(data) <= 5 for data in chat.sent)
         assert not chat.producer_fifo
 
     def test_may_return_producers(self, chat):
@@ -1288,14 +1288,14 @@ class TestProducers:
         assert chat.sent == [b"0", b"1", b"2", b"3", b"4"]
 
     def test_that_are_false_are_not_taken_for_nothing(self, chat):
-        """asynchat deletes what is behind a producer whose length has become 0."""
+        """asynchat deletes the item behind a producer whose length has become 0."""
 
         class Counted(list):
             def more(self):
                 return self.pop(0) if self else b""
 
             def __getitem__(self, item):
-                raise TypeError("not octets")
+                raise TypeError("not bytes")
 
         class False_:
             def __init__(self):
@@ -1336,7 +1336,7 @@ class TestProducers:
         assert chat.sent == [b"1", b"2"]
 
     def test_may_push_when_they_are_asked(self, chat):
-        """What is pushed within is behind what is produced; asynchat mixes or loses it."""
+        """Data pushed within more() leave after the data it returns; asynchat mixes or loses them."""
 
         class Pushing:
             pieces = (b"1", b"2")
@@ -1350,9 +1350,9 @@ class TestProducers:
         chat.push_with_producer(Pushing())
         while chat.producer_fifo:
             chat.initiate_send()
-        assert chat.octets_sent == b"12<2><1><0>"
+        assert chat.bytes_sent == b"12<2><1><0>"
 
-    def test_may_discard_what_waits(self, chat):
+    def test_may_discard_waiting_data(self, chat):
         class Discarding:
             def more(self):
                 chat.discard_buffers()
@@ -1378,15 +1378,15 @@ class TestClosingWhenDone:
         assert chat.trace == ["closed"]
         assert not chat.producer_fifo
 
-    def test_waits_for_what_is_queued(self, slow_class):
+    def test_waits_for_queued_data(self, slow_class):
         chat = slow_class()
         chat.takes = [0, 3, 0]
-        chat.push(b"octets")
+        chat.push(b"pieces")
         chat.push_with_producer(iter_producer(b"more"))
         chat.close_when_done()
         while not chat.trace:
             chat.initiate_send()
-        assert chat.octets_sent == b"octetsmore"
+        assert chat.bytes_sent == b"piecesmore"
         assert chat.trace == ["closed"]
 
     def test_calls_the_handle_close_of_the_moment(self, chat):
@@ -1397,14 +1397,14 @@ class TestClosingWhenDone:
 
     def test_waits_for_the_connection(self, chat):
         chat.connected = False
-        chat.push(b"octets")
+        chat.push(b"pieces")
         chat.close_when_done()
         chat.initiate_send()
         assert (chat.sent, chat.trace) == ([], [])
         chat.connected = True
         chat.initiate_send()
         chat.initiate_send()
-        assert (chat.sent, chat.trace) == ([b"octets"], ["closed"])
+        assert (chat.sent, chat.trace) == ([b"pieces"], ["closed"])
 
 
 def test_push_sends_by_the_initiate_send_of_the_moment(chat):
@@ -1449,7 +1449,7 @@ def test_discarding_empties_everything_in_place(chat):
 def test_it_is_readable_always_and_writable_with_a_queue(chat):
     assert chat.readable()
     assert not chat.writable()
-    chat.producer_fifo.append(b"octets")
+    chat.producer_fifo.append(b"pieces")
     assert chat.readable()
     assert chat.writable()
     chat.producer_fifo.clear()
@@ -1487,10 +1487,10 @@ WIDE = memoryview(bytes(range(48)))
         WIDE.cast("c"),
         WIDE.cast("H")[:0],
     ],
-    ids=["2 octets", "2-D", "2-D of 4 octets", "every other of 8 octets", "reversed", "strided", "chars", "empty"],
+    ids=["2 bytes", "2-D", "2-D of 4 bytes", "every other of 8 bytes", "reversed", "strided", "chars", "empty"],
 )
-def test_memoryviews_of_any_arrangement_are_sent_octet_by_octet(slow_class, view):
-    """asynchat counts items where octets were sent."""
+def test_memoryviews_of_any_arrangement_are_sent_byte_by_byte(slow_class, view):
+    """asynchat counts items of the view in place of bytes."""
     for size in (65536, 7, 1):
         for queue in (slow_class.push, lambda chat, view: chat.push_with_producer(iter_producer(view))):
             chat = slow_class()
@@ -1500,7 +1500,7 @@ def test_memoryviews_of_any_arrangement_are_sent_octet_by_octet(slow_class, view
             chat.push(b"!")
             for _ in range(view.nbytes + 5):
                 chat.initiate_send()
-            assert chat.octets_sent == view.tobytes() + b"!"
+            assert chat.bytes_sent == view.tobytes() + b"!"
             assert not chat.producer_fifo
 
 
@@ -1510,7 +1510,7 @@ def test_an_output_size_below_one_is_an_error_that_queues_and_loses_nothing(chat
     chat.push(b"waits")
     chat.ac_out_buffer_size = size
     chat.connected = True
-    for action in (lambda: chat.push(b"octets"), lambda: chat.push(b"o"), chat.initiate_send):
+    for action in (lambda: chat.push(b"pieces"), lambda: chat.push(b"o"), chat.initiate_send):
         with pytest.raises(ValueError, match="ac_out_buffer_size"):
             action()
         assert list(chat.producer_fifo) == [b"waits"]
@@ -1519,7 +1519,7 @@ def test_an_output_size_below_one_is_an_error_that_queues_and_loses_nothing(chat
     chat.initiate_send()
     chat.push(b"ok")
     chat.initiate_send()
-    assert chat.octets_sent == b"waitsok"
+    assert chat.bytes_sent == b"waitsok"
 
 
 # One sender at a time
@@ -1552,7 +1552,7 @@ def test_pushing_within_a_send_that_takes_a_part(slow_class):
     chat.push(b"<one>")
     while chat.producer_fifo:
         chat.initiate_send()
-    assert chat.octets_sent == b"<one><two>"
+    assert chat.bytes_sent == b"<one><two>"
 
 
 def test_discarding_within_send(chat_class):
@@ -1571,7 +1571,7 @@ def test_discarding_within_send(chat_class):
 
 
 def test_another_thread_leaves_the_sending_to_the_one_that_is_at_it(chat_class):
-    """Its push returns while the other's send() is going on, and is sent by that one."""
+    """push() returns while another thread is within send(), and that thread sends the data."""
 
     class Meeting(chat_class):
         def send(self, data):
@@ -1599,7 +1599,7 @@ def eager_switching():
 
 @pytest.mark.usefixtures("eager_switching")
 def test_threads_that_push_at_once(slow_class):
-    """All is sent, once; each push in one piece; those of one thread in their order."""
+    """All data are sent once, each push in one piece, those of one thread in their order."""
     pushes, threads = 150, 6
 
     class Slow(slow_class):
@@ -1616,11 +1616,11 @@ def test_threads_that_push_at_once(slow_class):
     def push_all(name):
         barrier.wait()
         for number in range(pushes):
-            octets = b"<%d %d %b>" % (name, number, b"." * (number % 29))
+            message = b"<%d %d %b>" % (name, number, b"." * (number % 29))
             if number % 7:
-                chat.push(octets)
+                chat.push(message)
             else:
-                chat.push_with_producer(iter_producer(octets))
+                chat.push_with_producer(iter_producer(message))
 
     workers = [threading.Thread(target=push_all, args=[name]) for name in range(threads)]
     for worker in workers:
@@ -1630,10 +1630,10 @@ def test_threads_that_push_at_once(slow_class):
         assert not worker.is_alive()
     while chat.producer_fifo:
         chat.initiate_send()
-    assert chat.octets_sent.startswith(b"<")
-    assert chat.octets_sent.endswith(b">")
+    assert chat.bytes_sent.startswith(b"<")
+    assert chat.bytes_sent.endswith(b">")
     order = {name: [] for name in range(threads)}
-    for message in chat.octets_sent[1:-1].split(b"><"):
+    for message in chat.bytes_sent[1:-1].split(b"><"):
         name, number, dots = message.split(b" ")
         assert dots == b"." * (int(number) % 29)
         order[int(name)].append(int(number))
@@ -1644,7 +1644,7 @@ def test_threads_that_push_at_once(slow_class):
 
 
 class Replies:
-    """Mixed into a chat: answers each payload, as some answer of its own if there is one."""
+    """Mixed into a chat: replies to each payload, by a reply of its own if there is one."""
 
     coalesce_pushes = True
 
@@ -1685,11 +1685,11 @@ class TestCoalescing:
         coalescing.arrive(b"4\n5\n")
         assert coalescing.sent == [b"<1><2><3>", b"<4><5>"]
 
-    def test_sends_what_is_pushed_elsewhere_at_once(self, coalescing):
+    def test_sends_data_pushed_elsewhere_at_once(self, coalescing):
         coalescing.push(b"1")
         assert coalescing.sent == [b"1"]
 
-    def test_joins_octets_of_all_kinds_up_to_the_output_size(self, coalescing):
+    def test_joins_bytes_of_all_kinds_up_to_the_output_size(self, coalescing):
         coalescing.ac_out_buffer_size = 8
         coalescing.connected = False
         for data in (b"abc", bytearray(b"de"), memoryview(b"fg"), b"hij", b"0123456789", iter_producer(b"kl"), b"mn"):
@@ -1698,9 +1698,9 @@ class TestCoalescing:
         coalescing.connected = True
         while coalescing.producer_fifo:
             coalescing.initiate_send()
-        assert coalescing.octets_sent == b"abcdefghij0123456789klmn"
+        assert coalescing.bytes_sent == b"abcdefghij0123456789klmn"
         assert coalescing.sent[0] == b"abcdefg"
-        assert all(len(octets) <= 8 for octets in coalescing.sent)
+        assert all(len(data) <= 8 for data in coalescing.sent)
         assert coalescing.trace == ["closed"]
 
     def test_loses_nothing_when_the_transport_takes_a_part(self, coalescing):
@@ -1709,9 +1709,9 @@ class TestCoalescing:
         coalescing.arrive(b"4\n")
         while coalescing.producer_fifo:
             coalescing.initiate_send()
-        assert coalescing.octets_sent == b"<1><2><3><4>"
+        assert coalescing.bytes_sent == b"<1><2><3><4>"
 
-    def test_sends_what_was_pushed_before_a_callback_raised(self, coalescing):
+    def test_sends_data_pushed_before_a_callback_raised(self, coalescing):
         original = coalescing.found_terminator
 
         def found():
@@ -1740,10 +1740,10 @@ class TestCoalescing:
         coalescing.found_terminator = found
         coalescing.arrive(b"1\n")
         coalescing.arrive(b"3\n")
-        assert coalescing.octets_sent == b"<1><2>back<3>"
+        assert coalescing.bytes_sent == b"<1><2>back<3>"
         assert not coalescing.producer_fifo
 
-    def test_leaves_nothing_unsent_when_what_is_handled_within_has_no_reply(self, coalescing):
+    def test_leaves_nothing_unsent_when_input_handled_within_has_no_reply(self, coalescing):
         original = coalescing.found_terminator
 
         def found():
@@ -1752,7 +1752,7 @@ class TestCoalescing:
 
         coalescing.found_terminator = found
         coalescing.arrive(b"1\n")
-        assert coalescing.octets_sent == b"<1>"
+        assert coalescing.bytes_sent == b"<1>"
 
     def test_sends_by_the_initiate_send_of_the_moment(self, coalescing):
         calls = []
@@ -1777,7 +1777,7 @@ class TestCoalescing:
         assert coalescing.sent == [b"<1><quit>"]
         assert coalescing.trace[-1] == "closed"
 
-    def test_discards_what_is_discarded(self, coalescing):
+    def test_discards_held_back_data_with_the_buffers(self, coalescing):
         original = coalescing.found_terminator
 
         def found():
@@ -1789,7 +1789,7 @@ class TestCoalescing:
         assert (coalescing.sent, coalescing.payloads) == ([], [b"1"])
 
     @pytest.mark.parametrize("replacement", [None, deque(), "the same"])
-    def test_sends_what_is_pushed_after_the_queue_was_emptied(self, coalescing, replacement):
+    def test_sends_data_pushed_after_the_queue_was_emptied(self, coalescing, replacement):
         coalescing.producer_fifo.extend([b"a", b"b", b"c"])
 
         def found():
@@ -1804,17 +1804,17 @@ class TestCoalescing:
         assert coalescing.sent == [b"<1>"]
 
     @pytest.mark.parametrize("length", [1, 9, 4096, 4097, 20000])
-    def test_cuts_what_is_held_back(self, coalescing, length):
+    def test_cuts_held_back_data(self, coalescing, length):
         coalescing.ac_out_buffer_size = 4000
         pushed = bytes(range(256)) * 100
         coalescing.found_terminator = lambda: coalescing.push(pushed[:length])
         coalescing.arrive(b"1\n2\n")
         while coalescing.producer_fifo:
             coalescing.initiate_send()
-        assert coalescing.octets_sent == 2 * pushed[:length]
-        assert all(len(octets) <= 4000 for octets in coalescing.sent)
+        assert coalescing.bytes_sent == 2 * pushed[:length]
+        assert all(len(data) <= 4000 for data in coalescing.sent)
 
-    def test_sends_text_among_what_is_held_back(self, coalescing):
+    def test_sends_text_among_held_back_data(self, coalescing):
         coalescing.use_encoding = True
         coalescing.found_terminator = lambda: [
             coalescing.push(b"1"),
@@ -1824,7 +1824,7 @@ class TestCoalescing:
         coalescing.arrive(b"1\n")
         while coalescing.producer_fifo:
             coalescing.initiate_send()
-        assert coalescing.octets_sent == b"1text2"
+        assert coalescing.bytes_sent == b"1text2"
 
 
 def test_reading_pauses_while_too_much_waits(slow_class):
@@ -1857,3 +1857,16 @@ def test_reading_never_pauses_without_a_high_water_mark(chat):
     chat.connected = False
     chat.push(bytes(1 << 22))
     assert chat.readable()
+
+
+def test_a_repeated_init_leaves_the_terminator_and_makes_all_else_anew(chat_class):
+    """Programs call it again to move a channel to another map."""
+    chat = chat_class()
+    chat.connected = False
+    chat.set_terminator(b";")
+    chat.push(b"waits")
+    chat.arrive(b"rest")
+    chat.ac_in_buffer = b"more"
+    chat_class.__init__(chat)
+    assert (chat.get_terminator(), chat.ac_in_buffer, chat.incoming) == (b";", b"", [])
+    assert list(chat.producer_fifo) == []

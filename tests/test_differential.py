@@ -1,8 +1,7 @@
 """async_chat beside the interpreter's own asynchat, or pyasynchat: random scripts, equal traces.
 
-A script says what arrives, how the socket behaves, and what each callback does.  What a program
-can see of it must be the same, but for what asynchat gets wrong; each such case is left out by a
-line of its own, marked "Not compared".
+A script decides which data arrive, how the socket behaves, and the actions of each callback.  A program must see the
+same on both, but for faults of asynchat; each such case is left out by a line of its own, marked "Not compared".
 """
 
 import itertools
@@ -36,7 +35,7 @@ class Producer:
 
 
 class Socket:
-    """What arrives is in *chunks*; *takes* is what each send takes of what it is given, then all."""
+    """Receives *chunks*; each send takes as many bytes as the next item of *takes*, then all."""
 
     def __init__(self, chunks, takes):
         self.chunks = deque(chunks)
@@ -50,19 +49,19 @@ class Socket:
         return chunk[:size]
 
     def send(self, data):
-        octets = bytes(memoryview(data))  # TypeError for str, as a socket's
-        take = self.takes.popleft() if self.takes else len(octets)
+        whole = bytes(memoryview(data))  # TypeError for str, as a socket's
+        take = self.takes.popleft() if self.takes else len(whole)
         if isinstance(take, Exception):
             raise take
-        self.sent += octets[:take]
-        return len(octets[:take])
+        self.sent += whole[:take]
+        return len(whole[:take])
 
     def close(self):
         pass
 
 
 def scripted(base):
-    """Return a subclass of *base*, an async_chat, that does what a script says and keeps a trace of it all."""
+    """Return a subclass of *base*, an async_chat, that runs a script and keeps a trace."""
 
     class Scripted(base):
         def __init__(self, script):
@@ -146,8 +145,8 @@ def scripted(base):
             match action:
                 case None:
                     pass
-                case ("push", octets):
-                    self.push(octets)
+                case ("push", payload):
+                    self.push(payload)
                 case ("produce", pieces):
                     self.push_with_producer(Producer(self.trace, pieces))
                 case ("append", item):
@@ -171,29 +170,29 @@ def scripted(base):
                 case ("raise", kind):
                     raise kind
                 # Not compared: a number changed while it is collected; asynchat goes on counting with the new one.
-                case ("terminator", _) | "delete terminator" | "answer no more" if counts:
+                case ("terminator", _) | "delete terminator" | "end override" if counts:
                     pass
                 case ("terminator", new):
                     self.set_terminator(new)
                 case "delete terminator":
                     if hasattr(self, "terminator"):
                         del self.terminator
-                case ("answer", new):
-                    self.get_terminator = Answer(self.trace, new)
+                case ("override", new):
+                    self.get_terminator = OwnTerminator(self.trace, new)
                     self.rebound = True
-                case "answer no more":
+                case "end override":
                     if self.rebound:
                         del self.get_terminator
                         self.rebound = False
                         # Not compared: an attribute counted down below 0 meanwhile; asynchat cuts from the end.
                         self.set_terminator(None)
-                # Not compared: reading within collect_incoming_data(), where asynchat delivers the same for ever.
+                # Not compared: reading within collect_incoming_data(), where asynchat repeats itself without end.
                 case "read again" if not collecting:
                     self.handle_read()
-                case ("rewrite", how, octets):
+                case ("rewrite", how, payload):
                     before = self.ac_in_buffer
-                    after = {"set": octets, "append": before + octets, "cut": before[: len(octets)]}[how]
-                    # Not compared: input written when collecting what no terminator was found for; asynchat drops it.
+                    after = {"set": payload, "append": before + payload, "cut": before[: len(payload)]}[how]
+                    # Not compared: input written while data without a terminator are collected; asynchat drops it.
                     if not collecting or matches(terminator, data, before):
                         self.ac_in_buffer = after
                 case ("rebind", callback):
@@ -214,7 +213,7 @@ def scripted(base):
     return Scripted
 
 
-class Answer:
+class OwnTerminator:
     """A get_terminator() of an object's own, which tells how often it is asked."""
 
     def __init__(self, trace, terminator):
@@ -227,7 +226,7 @@ class Answer:
 
 
 class Rebound:
-    """A callback of an object's own that does what its class's does."""
+    """A callback bound to an object, which calls that of its class."""
 
     def __init__(self, chat, callback):
         self.chat = chat
@@ -254,13 +253,13 @@ def matches(terminator, data, buffer):
 
 
 class Choices:
-    """A script, chosen by octets: each decides something, and where there are none left it is the simplest thing."""
+    """A script, chosen by bytes: each decides something, and where there are none left it is the simplest thing."""
 
-    def __init__(self, octets):
-        self.octets = iter(octets)
+    def __init__(self, data):
+        self.data = iter(data)
 
     def below(self, number):
-        return next(self.octets, 0) % number
+        return next(self.data, 0) % number
 
     def among(self, *options):
         return options[self.below(len(options))]
@@ -269,7 +268,7 @@ class Choices:
         return [make() for _ in range(self.below(most + 1))]
 
     def stream(self, least, most):
-        """Octets that hit the terminators, their beginnings and their ends."""
+        """Bytes that hit the terminators, their beginnings and their ends."""
         number = least + self.below(most - least + 1)
         return b"".join(self.among(b"a", b";", b"\r\n", b"\r", b"\n", b"ab", b"aa", b"b") for _ in range(number))
 
@@ -317,7 +316,7 @@ class Choices:
             case 3:
                 return "rewrite", self.among("set", "append", "cut"), self.stream(0, 5)
             case 4:
-                return self.among(("answer", self.terminator()), "answer no more")
+                return self.among(("override", self.terminator()), "end override")
             case 5:
                 return self.among(("rebind", "collect_incoming_data"), ("rebind", "found_terminator"), "bind again")
             case 6:
@@ -338,7 +337,7 @@ class Choices:
     def chunk(self):
         return self.among(*[self.stream(1, 12)] * 5, b"", NOT_NOW, BROKEN, RESET)
 
-    # Not compared: a send() that raises what only TLS sockets raise.
+    # Not compared: a send() that raises errors of TLS sockets.
     def take(self):
         return self.among(0, 1, 3, 6, 9, NOT_NOW, BROKEN, RESET)
 
@@ -371,7 +370,7 @@ def with_a_terminator_of_the_class(chat):
 
 
 def borrowing_handle_read(chat):
-    """Return no async_chat, but a class that has borrowed what receives; sending is not compared."""
+    """Return no async_chat, but a class that has borrowed the receiving methods; sending is not compared."""
 
     class Borrowing(asynchat_fast.asyncore.dispatcher):
         encoding = "latin-1"
@@ -390,7 +389,7 @@ def borrowing_handle_read(chat):
             self.incoming.clear()
 
         def ignore(self, *args):
-            """Not borrowed."""
+            """Ignore the event: this method is not borrowed."""
 
         handle_write = push = push_with_producer = close_when_done = ignore
 

@@ -1,4 +1,4 @@
-"""Every block of code in README.md, docs/ and the other pages does what it says, and they can be built.
+"""Every block of code in README.md, docs/ and the other pages runs as the text says, and the pages can be built.
 
 A Python block is a program: it is run in a process of its own, in one directory with the named blocks of its
 page.  One that listens is talked to by the function in CLIENTS that has its name; any other is to end well, and to
@@ -30,9 +30,9 @@ if not (ROOT / "docs").is_dir():
     pytest.skip("these tests are not in a source tree, so there is no documentation", allow_module_level=True)
 
 PAGES = [page for folder in (ROOT, ROOT / "docs", ROOT / "examples") for page in sorted(folder.glob("*.md"))]
-PATIENCE = 30  # seconds, for what takes milliseconds unless it hangs
+PATIENCE = 30  # seconds; a wait takes milliseconds unless something hangs
 
-# Runs a block: what it would bind to a port goes to one that is free, and which that is gets printed.
+# Runs a block: binds a free port in place of each that the block names, and prints its number.
 RUNNER = """
 import json, os, runpy, socket, sys
 
@@ -101,7 +101,7 @@ def output_after(block):
 
 
 class Program:
-    """A block that runs, in *directory*; what it prints is read as it comes."""
+    """A block that runs, in *directory*; its output is read as it comes."""
 
     def __init__(self, block, directory):
         self.directory = directory
@@ -157,7 +157,7 @@ class Program:
         return True
 
     def end(self):
-        """Wait for its end, and return the exit status and what was printed."""
+        """Wait for its end, and return the exit status and the output."""
         while self.next_line() is not None:
             pass
         return self.process.wait(PATIENCE), "".join(self.printed)
@@ -257,7 +257,7 @@ CLIENTS = {}
 
 QUIET_AT_CTRL_C = {"README", "index"}  # pages whose servers are the first that readers run
 
-# What makes a block do sooner what it does.
+# Makes a block act sooner.
 HASTENED = {("loop", "pinged.py"): ("idle_timeout = 2", "idle_timeout = 1")}
 
 
@@ -436,17 +436,17 @@ def ask_for_sums(program):
             assert fetch(web, *refused[:3], **dict(*refused[3:]))[0] == 400
 
 
-@client_of("http", "answer.py")
-def take_answers(program):
+@client_of("http", "responses.py")
+def take_responses(program):
     with http(program, 8000) as web:
-        assert fetch(web, "GET", "/source") == (200, (program.directory / "answer.py").read_bytes())
+        assert fetch(web, "GET", "/source") == (200, (program.directory / "responses.py").read_bytes())
         assert fetch(web, "GET", "/numbers") == (200, b"".join(b"%d\n" % number for number in range(100_000)))
         assert fetch(web, "GET", "/old")[0] == 301
         assert b"There are numbers" in fetch(web, "GET", "/nothing")[1]
 
 
 @client_of("http", "later.py")
-def wait_for_answers(program):
+def wait_for_responses(program):
     with http(program, 8000) as web:
         assert fetch(web, "GET", "/it") == (200, b"/it took its time\n")
         assert fetch(web, "GET", "/drip") == (200, b"drop\n" * 3)
@@ -463,7 +463,7 @@ def upload(program):
 @client_of("http", "websocket.py")
 def talk_over_websocket(program):
     with program.connect(8000) as sock, sock.makefile("rb") as file:
-        key = "dGhlIHNhbXBsZSBub25jZQ=="  # of RFC 6455, section 1.3, as is what is accepted
+        key = "dGhlIHNhbXBsZSBub25jZQ=="  # of RFC 6455, section 1.3, as is the accepted value
         fields = (
             f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
         )
@@ -512,7 +512,7 @@ def be_logged(program):
 def be_the_last(program):
     with http(program, 8000) as idle, http(program, 8000) as web:
         idle.connect()
-        assert fetch(web, "POST", "/") == (200, b"the last answer\n")
+        assert fetch(web, "POST", "/") == (200, b"the last response\n")
         assert idle.sock.recv(1) == b""
     assert program.end() == (0, "done\n")
 

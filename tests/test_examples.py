@@ -23,7 +23,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 if not EXAMPLES.is_dir():
     pytest.skip("these tests are not in a source tree, so there are no examples", allow_module_level=True)
 
-PATIENCE = 30  # seconds, for what takes milliseconds unless it hangs
+PATIENCE = 30  # seconds; a wait takes milliseconds unless something hangs
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(asynchat_fast.__file__).parents[1]), "PYTHONUTF8": "1"}
 
 
@@ -33,7 +33,7 @@ def heed_ctrl_c():
 
 
 class Example:
-    """An example that runs; ``next_line()`` is what it prints."""
+    """A running example; ``next_line()`` reads its output."""
 
     def __init__(self, name, *arguments):
         self.process = subprocess.Popen(
@@ -115,7 +115,7 @@ class Lines:
         """Tell whether the server closes, and sends nothing before."""
         try:
             return not self.file.read(1)
-        except ConnectionResetError:  # what was sent to it was not read any more
+        except ConnectionResetError:  # the data sent to it were not read any more
             return True
 
 
@@ -240,7 +240,7 @@ def test_mail_is_shown():
         assert lines[-4:] == ["one", ".two", "..three", "\\x1bfour"]
         assert client.has_extn("size")
         client.sendmail("ann@example.org", ["bob@example.org", "eve@example.org"], b"")
-        assert shown(example) == [""]  # smtplib ends what has no line with one
+        assert shown(example) == [""]  # smtplib ends a message without a line by an empty one
         assert client.verify("bob")[0] == 252
         assert client.noop()[0] == 250
 
@@ -351,7 +351,7 @@ def test_client_of_a_strange_server(sent, status, printed):
         thread.join(PATIENCE)
 
 
-def test_client_shows_what_has_come_when_it_stops_waiting():
+def test_client_shows_received_data_when_it_stops_waiting():
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
         client = pool.submit(run_client, server.getsockname()[1], "--wait", "0.2", ["hello"])
         with server.accept()[0] as sock:

@@ -1,4 +1,4 @@
-"""file_producer: the octets, the order and the ways they take, and what happens when the file changes meanwhile."""
+"""file_producer: the bytes, the order and the ways they take, and files that change meanwhile."""
 
 import contextlib
 import errno
@@ -20,15 +20,15 @@ import pytest
 
 from asynchat_fast import FileChanged, SocketMap, async_chat, asyncore, chat_server, file_producer, loop
 
-PATIENCE = 20  # seconds, for what takes milliseconds unless it hangs
+PATIENCE = 20  # seconds; a wait takes milliseconds unless something hangs
 
-CONTENT = bytes(range(256)) * 1200  # several times what is read or sent at once
+CONTENT = bytes(range(256)) * 1200  # several times the size of one read or send
 
 
 def has_sendfile():
     ours, theirs = socket.socketpair()
     with ours, theirs, tempfile.TemporaryFile() as file:
-        file.write(b"octets")
+        file.write(b"pieces")
         file.flush()
         try:
             return os.sendfile(ours.fileno(), file.fileno(), 0, 6) == 6
@@ -47,7 +47,7 @@ def map():
 
 
 class Chat(async_chat):
-    """Keeps what it logs."""
+    """Keeps its log messages."""
 
     def __init__(self, sock=None, map=None):
         super().__init__(sock, map)
@@ -99,21 +99,21 @@ def run_until(map):
 
 @pytest.fixture
 def receive(pair, run_until):
-    """A function that runs loop() and returns what arrives until the end, read in pieces of *size*."""
+    """A function that runs loop() and returns all data until the end, read in pieces of *size*."""
 
     def run(size=65536):
-        octets = bytearray()
+        data = bytearray()
 
         def ended():
             try:
                 arrived = pair[1].recv(size)
             except BlockingIOError:
                 return False
-            octets.extend(arrived)
+            data.extend(arrived)
             return not arrived
 
         run_until(ended)
-        return bytes(octets)
+        return bytes(data)
 
     return run
 
@@ -174,7 +174,7 @@ def seekable(request, path):
         yield file
 
 
-# The octets
+# The bytes
 
 
 def test_all_of_a_file(chat, receive, file):
@@ -185,7 +185,7 @@ def test_all_of_a_file(chat, receive, file):
 
 
 @pytest.mark.parametrize("count", [0, 1, 70_000, len(CONTENT)])
-def test_the_first_octets(chat, receive, file, count):
+def test_the_first_bytes(chat, receive, file, count):
     chat.push_with_producer(file_producer(file, count=count))
     chat.close_when_done()
     assert receive() == CONTENT[:count]
@@ -198,28 +198,28 @@ def test_the_first_octets(chat, receive, file, count):
         *itertools.product([len(CONTENT), len(CONTENT) + 1], [None, 0]),
     ],
 )
-def test_octets_from_an_offset_on(chat, receive, seekable, offset, count):
+def test_bytes_from_an_offset_on(chat, receive, seekable, offset, count):
     chat.push_with_producer(file_producer(seekable, offset, count))
     chat.close_when_done()
     assert receive() == CONTENT[offset:][:count]
 
 
-def test_octets_from_where_the_file_stands(chat, receive, file):
+def test_bytes_from_where_the_file_stands(chat, receive, file):
     assert file.read(1000) == CONTENT[:1000]
     chat.push_with_producer(file_producer(file, count=100_000))
     chat.close_when_done()
     assert receive() == CONTENT[1000:101_000]
 
 
-def test_what_was_written_just_before(chat, receive):
+def test_data_written_just_before(chat, receive):
     with tempfile.TemporaryFile() as file:
-        file.write(b"a few octets")
+        file.write(b"a few pieces")
         chat.push_with_producer(file_producer(file, 0))
         chat.close_when_done()
-        assert receive() == b"a few octets"
+        assert receive() == b"a few pieces"
 
 
-def test_a_file_without_octets(chat, receive, file, path):
+def test_a_file_without_bytes(chat, receive, file, path):
     path.write_bytes(b"")
     with path.open("rb") as empty:
         chat.push_with_producer(file_producer(empty))
@@ -236,11 +236,11 @@ def test_a_large_file(chat, receive, tmp_path):
         file.write(CONTENT)
         chat.push_with_producer(file_producer(file, 1_000_000))
         chat.close_when_done()
-        octets = receive(1 << 20)
-    assert len(octets) == 39_000_000
-    assert octets[29_000_000:][: len(CONTENT)] == CONTENT
-    assert not octets[:29_000_000].strip(b"\0")
-    assert not octets[29_000_000 + len(CONTENT) :].strip(b"\0")
+        data = receive(1 << 20)
+    assert len(data) == 39_000_000
+    assert data[29_000_000:][: len(CONTENT)] == CONTENT
+    assert not data[:29_000_000].strip(b"\0")
+    assert not data[29_000_000 + len(CONTENT) :].strip(b"\0")
 
 
 def test_a_slow_reader(chat, receive, pair, file):
@@ -250,8 +250,8 @@ def test_a_slow_reader(chat, receive, pair, file):
     assert receive(1777) == CONTENT
 
 
-def test_what_a_compressed_file_contains(chat, receive, tmp_path):
-    """Such a file has a fileno(), too, but that is of other octets."""
+def test_the_content_of_a_compressed_file(chat, receive, tmp_path):
+    """A GzipFile has a fileno(), too, but it reads the compressed bytes."""
     with gzip.open(tmp_path / "file.gz", "wb") as file:
         file.write(CONTENT)
     with gzip.open(tmp_path / "file.gz") as file:
@@ -286,7 +286,7 @@ def test_other_sizes_of_pieces(file):
 
 @pytest.mark.skipif(os.name == "nt", reason="on Windows, pipes always wait")
 def test_a_pipe_that_does_not_wait():
-    """That nothing is in it is not its end."""
+    """An empty pipe is not at its end."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     os.write(writing, b"beginning")
@@ -322,18 +322,18 @@ def test_before_and_after(chat, receive, file):
 
 
 def test_before_and_after_together(chat, receive, path, pair):
-    """With ``coalesce_pushes``, too."""
+    """Files and pushes keep their order with ``coalesce_pushes``, too."""
     chat.coalesce_pushes = True
 
-    def answer():
-        for octets in b"be", b"fore ":
-            chat.push(octets)
+    def reply():
+        for data in b"be", b"fore ":
+            chat.push(data)
         chat.push_with_producer(file_producer(path.open("rb")))
-        for octets in b" af", b"ter":
-            chat.push(octets)
+        for data in b" af", b"ter":
+            chat.push(data)
         chat.close_when_done()
 
-    chat.found_terminator = answer
+    chat.found_terminator = reply
     pair[1].sendall(b"please\n")
     assert receive() == b"before " + CONTENT + b" after"
 
@@ -347,7 +347,7 @@ def test_files_in_turns(chat, receive, path):
 
 
 def test_pushes_of_other_threads(chat, receive, tmp_path):
-    """What each thread pushes stays whole, and in its order."""
+    """The pushes of each thread stay whole, and in their order."""
     letters = b"abcd"
     for letter in letters:
         (tmp_path / chr(letter)).write_bytes(bytes([letter]) * 50_000)
@@ -368,12 +368,12 @@ def test_pushes_of_other_threads(chat, receive, tmp_path):
         thread.start()
     closing = threading.Thread(target=finish)
     closing.start()
-    octets = receive(1 << 20)
+    data = receive(1 << 20)
     closing.join()
-    assert len(octets) == len(letters) * (20 * 50_000 + 10 * len(b"<x0>") + 10 * len(b"<x10>"))
+    assert len(data) == len(letters) * (20 * 50_000 + 10 * len(b"<x0>") + 10 * len(b"<x10>"))
     for letter in letters:
-        assert octets.count(bytes([letter]) * 50_000) == 20
-        positions = [octets.index(b"<%c%d>" % (letter, number)) for number in range(20)]
+        assert data.count(bytes([letter]) * 50_000) == 20
+        positions = [data.index(b"<%c%d>" % (letter, number)) for number in range(20)]
         assert positions == sorted(positions)
 
 
@@ -385,7 +385,7 @@ def test_one_file_sent_twice(chat, receive, seekable):
 
 
 def test_one_file_sent_to_two_at_once(seekable, map, run_until):
-    """Reading for one does not move the other."""
+    """Reading for one channel does not move the position of the other."""
     with contextlib.ExitStack() as stack:
         received = []
         for cls in Reading, Chat:
@@ -398,15 +398,15 @@ def test_one_file_sent_to_two_at_once(seekable, map, run_until):
             received.append((theirs, bytearray()))
 
         def all_arrived():
-            for sock, octets in received:
+            for sock, data in received:
                 with contextlib.suppress(BlockingIOError):
-                    octets += sock.recv(1500)
+                    data += sock.recv(1500)
             return not map
 
         run_until(all_arrived)
-        for sock, octets in received:
-            octets += b"".join(iter(lambda sock=sock: sock.recv(65536), b""))
-    assert [octets for _, octets in received] == [CONTENT, CONTENT]
+        for sock, data in received:
+            data += b"".join(iter(lambda sock=sock: sock.recv(65536), b""))
+    assert [data for _, data in received] == [CONTENT, CONTENT]
 
 
 def test_one_send_at_most(new_chat, pair, path, monkeypatch, calls_of_sendfile):
@@ -426,14 +426,14 @@ def test_one_send_at_most(new_chat, pair, path, monkeypatch, calls_of_sendfile):
     chat.push_with_producer(file_producer(io.BytesIO(CONTENT)))
     chat.push(b"after")
     chat.connected = True
-    octets = b""
+    received = b""
     while chat.producer_fifo:
         before = len(sends) + len(calls_of_sendfile)
         chat.initiate_send()
         assert len(sends) + len(calls_of_sendfile) <= before + 1
         with contextlib.suppress(BlockingIOError):
-            octets += pair[1].recv(1 << 20)
-    assert octets == b"before" + CONTENT * 2 + b"after"
+            received += pair[1].recv(1 << 20)
+    assert received == b"before" + CONTENT * 2 + b"after"
     assert sends
     assert calls_of_sendfile
 
@@ -457,23 +457,23 @@ def test_sendfile_serves_the_connections_of_a_server(map, run_until, path, calls
             self.close_when_done()
 
     server = chat_server(("127.0.0.1", 0), Sender, map=map)
-    octets = bytearray()
+    data = bytearray()
     with socket.create_connection(server.addr) as client:
 
         def ended():
             if not select.select([client], [], [], 0)[0]:
                 return False
             arrived = client.recv(65536)
-            octets.extend(arrived)
+            data.extend(arrived)
             return not arrived
 
         run_until(ended)
-    assert octets == CONTENT
+    assert data == CONTENT
     assert calls_of_sendfile
 
 
 class Sent:
-    """Counts what goes through send()."""
+    """Counts the bytes that go through send()."""
 
     sent = 0
 
@@ -570,13 +570,13 @@ def test_a_tls_socket_is_not_passed_by(map, path, certificate, calls_of_sendfile
     trusting.check_hostname = False
     ours, theirs = socket.socketpair()
     theirs.settimeout(PATIENCE)
-    octets = bytearray()
+    data = bytearray()
 
     def fetch():
         # The server closes without TLS's goodbye, which OpenSSL may take for an error.
         with contextlib.suppress(BrokenPipeError), trusting.wrap_socket(theirs) as client:
             for arrived in iter(lambda: client.recv(65536), b""):
-                octets.extend(arrived)
+                data.extend(arrived)
 
     client = threading.Thread(target=fetch)
     client.start()
@@ -590,7 +590,7 @@ def test_a_tls_socket_is_not_passed_by(map, path, certificate, calls_of_sendfile
     while map and time.monotonic() < deadline:
         loop(0.01, map=map, count=1)
     client.join()
-    assert octets == b"before " + CONTENT + b" after"
+    assert data == b"before " + CONTENT + b" after"
     assert not calls_of_sendfile
 
 
@@ -688,7 +688,7 @@ def grow(path):
 
 
 def rewrite(path):
-    # The end only: what sendfile() has taken, the system may read from the file as late as it sends it.
+    # Only the end is compared: the system may read data that sendfile() has taken as late as it sends them.
     with path.open("r+b") as file:
         file.seek(-1000, os.SEEK_END)
         file.write(b"x" * 1000)
@@ -705,9 +705,9 @@ def test_a_change_closes_the_channel(chat, pair, map, receive, run_until, path, 
     chat.push(b" after")
     run_until(lambda: select.select([pair[1]], [], [], 0)[0] and not select.select([], [pair[0]], [], 0)[1])
     change(path)
-    octets = receive()
-    assert len(octets) < len(CONTENT)
-    assert (b"before " + CONTENT).startswith(octets)
+    data = receive()
+    assert len(data) < len(CONTENT)
+    assert (b"before " + CONTENT).startswith(data)
     assert not map
     (line,) = chat.logged
     assert line.startswith("closing ")
@@ -715,7 +715,7 @@ def test_a_change_closes_the_channel(chat, pair, map, receive, run_until, path, 
     assert "changed" in line
 
 
-def test_a_change_before_the_first_octet(chat, map, receive, path):
+def test_a_change_before_the_first_byte(chat, map, receive, path):
     producer = file_producer(path.open("rb"))
     truncate(path)
     chat.push_with_producer(producer)
@@ -748,7 +748,7 @@ def test_another_file_in_its_place_is_none(chat, receive, tmp_path, path):
     assert receive() == CONTENT
 
 
-def test_fewer_octets_than_promised(chat, map, receive, seekable):
+def test_fewer_bytes_than_promised(chat, map, receive, seekable):
     chat.push_with_producer(file_producer(seekable, 1000, len(CONTENT)))
     chat.push(b"after")
     assert receive() == CONTENT[1000:]
@@ -756,7 +756,7 @@ def test_fewer_octets_than_promised(chat, map, receive, seekable):
     assert "1000 bytes too early" in chat.logged[0]
 
 
-def test_fewer_octets_in_a_pipe_than_promised(chat, receive, path):
+def test_fewer_bytes_in_a_pipe_than_promised(chat, receive, path):
     chat.push_with_producer(file_producer(KINDS["pipe"](path), count=len(CONTENT) + 3))
     assert receive() == CONTENT
     assert "3 bytes too early" in chat.logged[0]
@@ -781,7 +781,7 @@ def test_a_file_that_is_cut_between_the_look_and_the_call(new_chat, map, receive
 
 @pytest.mark.parametrize("reused", [False, True])
 def test_a_file_that_is_closed_meanwhile(chat, pair, map, receive, run_until, path, reused):
-    """Its descriptor may be of another file by then."""
+    """The number of the closed descriptor may belong to another file by then."""
     other = path.with_name("other")
     other.write_bytes(CONTENT[::-1])
     shutil.copystat(path, other)
@@ -793,9 +793,9 @@ def test_a_file_that_is_closed_meanwhile(chat, pair, map, receive, run_until, pa
     file.close()
     with other.open("rb") if reused else contextlib.nullcontext() as another:
         assert not reused or another.fileno() == number
-        octets = receive()
-    assert len(octets) < len(CONTENT)
-    assert CONTENT.startswith(octets)
+        data = receive()
+    assert len(data) < len(CONTENT)
+    assert CONTENT.startswith(data)
     assert not map
     assert chat.logged
 
@@ -824,7 +824,7 @@ def test_left_open_if_asked_to(chat, run_until, file):
     assert not file.closed
 
 
-def test_closed_when_nobody_wants_the_rest(chat, pair, file):
+def test_closed_when_the_peer_does_not_want_the_rest(chat, pair, file):
     pair[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     chat.push_with_producer(file_producer(file))
     chat.discard_buffers()

@@ -166,7 +166,7 @@ def test_a_terminator_set_between_payloads_holds_from_the_next_byte_on(framing, 
         assert taken == [b"size 6", b"\r\n\r\n;;", b":", b"last\r"]
 
 
-def test_a_terminator_may_begin_in_what_was_searched_for_another(framing):
+def test_a_terminator_may_begin_in_data_searched_for_another(framing):
     buffer = framing.InputBuffer(b"\r\n.\r\n")
     buffer.feed(b"a;b\r\n.\r")
     assert next(buffer, None) is None
@@ -202,7 +202,7 @@ def test_it_iterates_over_itself(framing):
     assert list(buffer) == [b"4"]  # exhausted only for as long as nothing comes
 
 
-def test_what_is_unread_may_be_looked_at_and_replaced(framing):
+def test_unread_data_may_be_looked_at_and_replaced(framing):
     buffer = framing.InputBuffer(b"\n")
     buffer.feed(b"1\n2\n3")
     assert (buffer.unread, len(buffer), bool(buffer)) == (b"1\n2\n3", 5, True)
@@ -244,7 +244,7 @@ def test_any_bytes_like_object_is_fed_and_bytes_come_out(framing):
 
 
 @pytest.mark.parametrize("fed", ["text", None, 7])
-def test_what_is_not_bytes_is_not_fed(framing, fed):
+def test_only_bytes_can_be_fed(framing, fed):
     buffer = framing.InputBuffer(b"\n")
     buffer.feed(b"1\n2")
     with pytest.raises(TypeError):
@@ -265,7 +265,7 @@ NO_TERMINATORS = [
 
 
 @pytest.mark.parametrize(("terminator", "error"), NO_TERMINATORS)
-def test_what_cannot_end_a_payload_is_an_error_at_once_that_changes_nothing(framing, terminator, error):
+def test_an_invalid_terminator_is_an_error_at_once_that_changes_nothing(framing, terminator, error):
     with pytest.raises(error):
         framing.InputBuffer(terminator)
     buffer = framing.InputBuffer(b"\r\n", 3, True)
@@ -320,7 +320,7 @@ def test_nothing_received_is_held_once_it_is_taken(framing, terminator, views):
         pass
     assert next(buffer, None) is None
     if buffer:
-        buffer.feed(b"")  # what is left of it is now a copy
+        buffer.feed(b"")  # the rest of the data is now a copy
     assert sys.getrefcount(chunk) == unheld
 
 
@@ -355,7 +355,7 @@ class TestViews:
         assert views == [b"one", b"two"]
         assert {type(view.obj) for view in views} == {bytes}
 
-    def test_outlive_what_comes_later(self, framing):
+    def test_outlive_later_data(self, framing):
         buffer = framing.InputBuffer(b"\r\n", views=True)
         buffer.feed(b"one\r\ntwo\r")
         views = [*buffer, buffer.take_partial()]
@@ -376,7 +376,7 @@ class TestViews:
 
 
 def pull_limited(buffer, chunks):
-    """Return the payloads of *chunks*, with "overlong" in the place of each that is, and what was left of them."""
+    """Return the payloads of *chunks*, with "overlong" in the place of each that is, and the rest of them."""
     taken, parts = [], []
     for chunk in chunks:
         buffer.feed(chunk)
@@ -458,7 +458,7 @@ def test_an_overlong_payload_is_skipped_until_no_terminator_is_awaited(framing):
 
 
 def test_inside_an_asyncio_protocol():
-    """As its documentation says: without asyncore."""
+    """InputBuffer works without asyncore, as its documentation says."""
 
     class Lines(asyncio.Protocol):
         def __init__(self, done):
@@ -517,7 +517,7 @@ class Program:
 
     @property
     def payloads(self):
-        """The payloads that have ended, and what has come of the one after them."""
+        """The payloads that have ended, and the beginning of the one after them."""
         *payloads, rest = self.trace_by_end()
         return [b"".join(payload) for payload in payloads], b"".join(rest)
 
@@ -586,7 +586,7 @@ class TestEvents:
                 left -= size
             assert left == 0
 
-    def test_what_is_out_is_unread_until_the_next_one_is_pulled(self, framing):
+    def test_data_handed_out_are_unread_until_the_next_event_is_pulled(self, framing):
         buffer = framing.EventBuffer()
         buffer.terminator = b"\r\n"
         events = buffer.feed(b"one\r\n\r\ntw")
@@ -600,7 +600,7 @@ class TestEvents:
         assert (next(events), buffer.unread) == (b"o\r\n", b"o\r\n.")
         assert (next(events), buffer.unread) == (None, b".")
 
-    def test_only_what_may_begin_a_terminator_stays_unread(self, framing, cut):
+    def test_only_the_beginning_of_a_terminator_stays_unread(self, framing, cut):
         for chunks in cut(b"one\r\n.\r.\r\n.\r\ntwo\r\n."):
             program = Program(framing, b"\r\n.\r\n")
             for chunk in chunks:
@@ -638,7 +638,7 @@ class TestEvents:
 
     @pytest.mark.parametrize("clear_in", ["collect", "found"])
     @pytest.mark.parametrize("terminator", [b"\r\n", 5, None])
-    def test_what_is_discarded_in_a_callback_is_not_delivered(self, framing, clear_in, terminator):
+    def test_data_discarded_in_a_callback_are_not_delivered(self, framing, clear_in, terminator):
         if terminator is None and clear_in == "found":
             pytest.skip("nothing is found without a terminator")
         program = Program(framing, terminator)
@@ -650,7 +650,7 @@ class TestEvents:
         program.receive(b"next")
         assert program.trace[-1] == b"next"
 
-    def test_what_is_written_at_an_end_is_delivered(self, framing, cut):
+    def test_data_written_at_an_end_are_delivered(self, framing, cut):
         for chunks in cut(b"one\r\ntwo\r\n"):
             program = Program(framing, b"\r\n")
 
@@ -662,7 +662,7 @@ class TestEvents:
             program.receive(*chunks)
             assert program.payloads == ([b"one", b"new", b"two"], b"")
 
-    def test_what_is_written_when_collecting_is_cut_by_what_was_collected(self, framing):
+    def test_data_written_when_collecting_are_cut_by_the_collected_data(self, framing):
         program = Program(framing, b"\r\n")
 
         def collect(data):
@@ -682,7 +682,7 @@ class TestEvents:
             program.receive(*chunks)
             assert program.payloads == ([b"4", b"\r\n\r\n", b"", b"rest", b""], b",")
 
-    def test_a_terminator_set_when_collecting_holds_after_what_was_collected(self, framing):
+    def test_a_terminator_set_when_collecting_holds_after_the_collected_data(self, framing):
         program = Program(framing, b"\r\n")
         program.collect = lambda data: setattr(program.buffer, "terminator", b";")
         program.receive(b"one\r\ntwo;thr")  # whole: its end comes first
@@ -692,7 +692,7 @@ class TestEvents:
         program.receive(b"one", b"\r\n;two")  # a part: it goes on with the other terminator
         assert program.payloads == ([b"one\r\n"], b"two")
 
-    def test_what_may_begin_a_terminator_waits_though_another_is_set(self, framing):
+    def test_the_beginning_of_a_terminator_waits_though_another_is_set(self, framing):
         program = Program(framing, b"\r\n")
         program.collect = lambda data: setattr(program.buffer, "terminator", None)
         program.receive(b"one\r")
@@ -766,7 +766,7 @@ class TestEvents:
                         data = b""
             assert program.trace == undisturbed.trace
 
-    def test_an_error_after_a_write_leaves_what_was_written(self, framing):
+    def test_an_error_after_a_write_leaves_the_new_value(self, framing):
         program = Program(framing, b"\n")
 
         def collect(data):
@@ -799,7 +799,7 @@ class TestEvents:
 
     @pytest.mark.parametrize("terminator", [b"\n", 3, None])
     def test_receiving_when_collecting_loses_nothing_behind_it(self, framing, terminator):
-        """What is out is dropped by its length, once the next event is pulled."""
+        """Data handed out are dropped by their length, once the next event is pulled."""
         program = Program(framing, terminator)
         program.receive(b"")
         events = program.buffer.feed(b"one")
@@ -812,7 +812,7 @@ class TestEvents:
         )
 
     @pytest.mark.parametrize(("terminator", "error"), [*NO_TERMINATORS, ("", TypeError)])
-    def test_what_cannot_end_a_payload_is_an_error_that_changes_nothing(self, framing, terminator, error):
+    def test_an_invalid_terminator_is_an_error_that_changes_nothing(self, framing, terminator, error):
         program = Program(framing, 5)
         program.receive(b"012")
         with pytest.raises(error):
@@ -823,7 +823,7 @@ class TestEvents:
 
     @pytest.mark.parametrize("wrong", ["text", None, 7])
     @pytest.mark.parametrize("terminator", [b"\n", 3, None])
-    def test_what_is_not_bytes_changes_nothing(self, framing, wrong, terminator):
+    def test_feeding_other_types_changes_nothing(self, framing, wrong, terminator):
         undisturbed, program = Program(framing, terminator), Program(framing, terminator)
 
         def collect(data):
@@ -944,7 +944,7 @@ class TestEvents:
             program.receive(*chunks)
             assert program.payloads == ([b"next"], b"")
 
-    def test_what_is_collected_again_counts_once_for_the_limit(self, framing):
+    def test_data_collected_again_count_once_for_the_limit(self, framing):
         program = Program(framing, b"\n", 5, False)
 
         def fail(data):
@@ -966,8 +966,8 @@ class TestEvents:
             assert program.trace == chunks
 
     @pytest.mark.parametrize("terminator", [100, None])
-    def test_what_came_before_a_terminator_of_bytes_was_set_does_not_count_for_the_limit(self, framing, terminator):
-        """As an InputBuffer does not count it, nor a channel whose get_terminator() is overridden."""
+    def test_data_from_before_a_terminator_of_bytes_do_not_count_for_the_limit(self, framing, terminator):
+        """Neither an InputBuffer counts those bytes, nor a channel whose get_terminator() is overridden."""
         program = Program(framing, terminator, 5, False)
         program.collect = lambda data: setattr(program.buffer, "terminator", b"\n")
         program.receive(b"more than five bytes", b"12345\n")
@@ -1033,7 +1033,7 @@ event_steps = st.lists(
 
 
 def follow(buffer, step, *args):
-    """Take one step; return all that can be seen of it."""
+    """Take one step; return all its visible results."""
     taken = []
     try:
         if step in ("next", "all"):
@@ -1065,7 +1065,7 @@ def compiled():
 @given(terminators, limits, st.booleans(), steps)
 @example(b"\r\n", None, False, [("feed", b"\r" * 200 + b"\r\n\r"), ("all",)])
 def test_both_do_the_same(compiled, terminator, limit, views, steps):
-    """The plain one is the specification of the compiled one."""
+    """The plain buffer is the specification of the compiled one."""
     one = compiled.InputBuffer(terminator, limit, views)
     other = PlainInputBuffer(terminator, limit, views)
     for step in steps:

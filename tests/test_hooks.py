@@ -1,4 +1,4 @@
-"""What programs hang into a channel: attributes and methods of theirs, TLS sockets, borrowed methods, a log."""
+"""Hooks of programs in a channel: their attributes and methods, TLS sockets, borrowed methods, a log."""
 
 import contextlib
 import inspect
@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import threading
 import time
+from array import array
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,11 +22,11 @@ import pytest
 import asynchat_fast
 from asynchat_fast import InputBuffer, SocketMap, async_chat, asyncore, call_later, file_producer, simple_producer
 
-PATIENCE = 20  # seconds, for what takes milliseconds unless it hangs
+PATIENCE = 20  # seconds; a wait takes milliseconds unless something hangs
 
 
 class Lines(async_chat):
-    """A channel of lines, which keeps them, its errors and what it says."""
+    """A channel of lines, which keeps them, its errors and its log messages."""
 
     def __init__(self, sock=None, map=None):
         async_chat.__init__(self, sock, map)
@@ -86,7 +87,7 @@ def stands_still(run_pass):
 
 
 def received(sock):
-    """Return what has come, none if nothing has."""
+    """Return the data that have arrived, ``b""`` if there are none."""
     sock.setblocking(False)
     with contextlib.suppress(BlockingIOError):
         return sock.recv(1 << 16)
@@ -94,7 +95,7 @@ def received(sock):
 
 
 class TestAttributesOfTheProgram:
-    """Names are looked up on the class, so that no ``__getattr__()`` runs that never ran before."""
+    """The package looks its names up on the class, so that it never calls a program's ``__getattr__()``."""
 
     def test_a_getattr_is_asked_for_nothing_of_ours(self, pair, map, run_until):
         ours, theirs = pair
@@ -227,7 +228,7 @@ class TestAttributesOfTheProgram:
 
 
 class TestPushingWhileAway:
-    """What is pushed while there is no connection is kept, and sent once there is one."""
+    """Data pushed while there is no connection are kept, and sent once there is one."""
 
     PUSHED = b"one", bytearray(b"two"), b"3" * 10
 
@@ -387,7 +388,7 @@ def receive_exactly(sock, count):
 
 
 class TestTLS:
-    def test_a_silent_peer_costs_nothing_and_gets_what_waits_after_its_handshake(
+    def test_a_silent_peer_costs_nothing_and_gets_waiting_data_after_its_handshake(
         self, secured, tls_class, map, stands_still, run_until
     ):
         ours, _, connect = secured
@@ -487,7 +488,7 @@ class TestTLS:
 
 
 class Wanting(Lines):
-    """A channel whose recv() and send() raise what is in ``wants`` before they do anything."""
+    """A channel whose recv() and send() raise the errors in ``wants`` before they do anything."""
 
     def __init__(self, *args):
         Lines.__init__(self, *args)
@@ -602,7 +603,7 @@ class TestMethodsThatStandForFunctions:
 
     @pytest.mark.parametrize("name", METHODS)
     @pytest.mark.parametrize("to", ["super", "class", "method"])
-    def test_may_be_rebound_by_what_calls_them(self, pair, map, run_until, name, to):
+    def test_may_be_rebound_by_their_callers(self, pair, map, run_until, name, to):
         ours, theirs = pair
         channel = Lines(ours, map)
         theirs.sendall(b"first\n")
@@ -628,7 +629,7 @@ class TestMethodsThatStandForFunctions:
         assert calls == []
 
     @pytest.mark.parametrize("name", METHODS)
-    def test_may_be_overridden_by_what_calls_super(self, pair, map, run_until, name):
+    def test_may_be_overridden_by_methods_that_call_super(self, pair, map, run_until, name):
         ours, theirs = pair
         calls = []
 
@@ -684,7 +685,7 @@ class TestMethodsThatStandForFunctions:
 
 
 class Borrowed:
-    """No async_chat, but a class that has borrowed what sends, with what asynchat needs for that and no more."""
+    """No async_chat, but a class that has borrowed the sending methods, with only the attributes they need."""
 
     ac_out_buffer_size = 4
     push = async_chat.push
@@ -761,7 +762,7 @@ class TestBorrowedSending:
         assert borrower.sent == [b"one", b"two"]
 
     @pytest.mark.parametrize("data", ["text", None, 5])
-    def test_refuses_what_cannot_be_sent(self, data):
+    def test_refuses_data_that_cannot_be_sent(self, data):
         borrower = Borrowed()
         with pytest.raises(TypeError):
             borrower.push(data)
@@ -820,7 +821,7 @@ class TestCoalescing:
 
     @pytest.mark.parametrize("head", [[b"head"], [b"he", b"ad"], [b"head" * 2000]])
     @pytest.mark.parametrize("body", [b"body", b"body" * 5000, b""])
-    def test_the_first_piece_of_a_producer_leaves_with_what_was_pushed_before(self, pair, map, run_until, head, body):
+    def test_the_first_piece_of_a_producer_leaves_with_data_pushed_before(self, pair, map, run_until, head, body):
         ours, theirs = pair
         channel = Replying(ours, map)
         channel.replies = [*head, simple_producer(body, 4096)]
@@ -903,7 +904,7 @@ class TestErrorsAtOnce:
     @pytest.mark.parametrize(
         "producer", ["x", None, 5, io.StringIO("x"), [b"x"]], ids=["str", "None", "int", "text file", "list"]
     )
-    def test_what_is_no_producer_is_refused(self, pair, map, producer):
+    def test_an_object_that_is_no_producer_is_refused(self, pair, map, producer):
         channel = Lines(pair[0], map)
         with pytest.raises(TypeError, match=re.escape(type(producer).__name__)):
             channel.push_with_producer(producer)
@@ -918,7 +919,7 @@ class TestErrorsAtOnce:
             file_producer(io.StringIO("text"))
 
     @pytest.mark.parametrize("terminator", ["\r\n", 1.5, [1]], ids=lambda each: type(each).__name__)
-    def test_what_cannot_be_a_terminator_is_refused_and_leaves_the_old_one(self, pair, map, terminator):
+    def test_an_invalid_terminator_is_refused_and_leaves_the_old_one(self, pair, map, terminator):
         channel = Lines(pair[0], map)
         with pytest.raises(TypeError, match="terminator must be bytes, int or None"):
             channel.set_terminator(terminator)
@@ -1040,3 +1041,126 @@ class TestTheLog:
         assert "more than 3 bytes" in told
         assert ("ERROR" if named else "error: ") in told
         assert bool(out) is not named
+
+
+class TestWhatATLSSocketWaitsFor:
+    """It ends with the event, whatever handlers of the program's see that."""
+
+    def test_a_handshake_of_the_programs_lets_the_greeting_leave(self, pair, map, run_until):
+        class Shaking(Wanting):
+            def handle_read(self):
+                if self.wants:
+                    self.wants.clear()
+                    self.socket.recv(2)  # do_handshake(), in short
+                else:
+                    Wanting.handle_read(self)
+
+        ours, theirs = pair
+        channel = Shaking(ours, map)
+        channel.wants.append(ssl.SSLWantReadError(2, "the handshake"))
+        channel.push(b"220\r\n")
+        channel.wants.append(ssl.SSLWantReadError(2, "the handshake"))
+        theirs.sendall(b"hs")
+        run_until(lambda: not channel.producer_fifo)
+        assert theirs.recv(99) == b"220\r\n"
+
+    def test_a_send_that_succeeds_ends_it(self, pair, map, run_until):
+        ours, theirs = pair
+        channel = Wanting(ours, map)
+        channel.wants.append(ssl.SSLWantReadError(2, "the handshake"))
+        channel.push(b"x" * 3_000_000)
+        with ThreadPoolExecutor(1) as reader:
+            got = reader.submit(lambda: sum(iter(lambda: len(theirs.recv(1 << 16)), 0)))
+            channel.initiate_send()
+            run_until(lambda: not channel.writable())
+            channel.close()
+            assert got.result(PATIENCE) == 3_000_000
+
+    def test_another_socket_does_not_wait(self, pair, map, run_until):
+        ours, _ = pair
+        channel = Wanting(ours, map)
+        channel.wants.append(ssl.SSLWantReadError(2, "the handshake"))
+        channel.push(b"kept\n")
+        channel.close()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            ours.setblocking(False)
+            channel.set_socket(ours, map)
+            channel.connected = True
+            run_until(lambda: not channel.writable())
+            assert theirs.recv(99) == b"kept\n"
+
+    def test_an_overridden_handle_write_does_not_keep_it_deaf(self, pair, map, run_until):
+        class Writing(Wanting):
+            def handle_write(self):
+                self.initiate_send()
+
+        ours, theirs = pair
+        channel = Writing(ours, map)
+        channel.wants.append(ssl.SSLWantWriteError(3, "renegotiation"))
+        theirs.sendall(b"line\n")
+        run_until(lambda: channel.lines)
+        assert channel.lines == [b"line"]
+
+
+class TestOddPrograms:
+    def test_the_attributes_may_be_set_after_the_dispatcher_is_made(self, pair, map, run_until):
+        class Late(async_chat):
+            def __init__(self, sock, map):
+                asyncore.dispatcher.__init__(self, sock, map)
+                self.ac_in_buffer, self.incoming, self.producer_fifo = b"", [], deque()
+                self.set_terminator(b"\n")
+                self.lines = []
+
+            collect_incoming_data = async_chat._collect_incoming_data
+            found_terminator = Lines.found_terminator
+
+        ours, theirs = pair
+        channel = Late(ours, map)
+        theirs.sendall(b"one\n")
+        run_until(lambda: channel.lines)
+        channel.push(b"two\n")
+        assert (channel.lines, theirs.recv(99)) == ([b"one"], b"two\n")
+
+    def test_pending_is_asked_of_the_type_of_a_socket_alone(self):
+        made_up = mock.MagicMock()
+        made_up.recv.return_value = b"x" * 65536
+        channel = Lines(made_up, {})
+        channel.handle_read()
+        assert made_up.recv.call_count == 1
+
+    @pytest.mark.parametrize("queue", [[], deque()], ids=["list", "deque"])
+    def test_a_queue_of_the_programs_need_not_be_a_deque(self, pair, map, queue):
+        ours, theirs = pair
+        channel = Lines(ours, map)
+        channel.producer_fifo = queue
+        for data in (b"abc", bytearray(b"defg"), memoryview(b"hi")):
+            channel.push(data)
+        channel.close_when_done()
+        channel.initiate_send()
+        assert theirs.recv(99) == b"abcdefghi"
+
+    def test_arrays_are_sent_as_producers_are(self, pair, map):
+        ours, theirs = pair
+        channel = Lines(ours, map)
+        channel.push_with_producer(array("H", [0x4141, 0x4242]))
+        assert theirs.recv(99) == b"AABB"
+
+    def test_a_socket_need_not_know_its_descriptor(self, pair, map, run_until):
+        class Link:
+            def recv(self, size):
+                return pair[0].recv(size)
+
+        channel = Lines(None, map)
+        channel.socket, channel.connected, channel._fileno = Link(), True, pair[0].fileno()
+        channel.add_channel()
+        pair[1].sendall(b"one\ntwo\n")
+        run_until(lambda: channel.lines == [b"one", b"two"])
+        channel.del_channel()
+
+    def test_a_method_named_idle_timeout_is_the_programs(self, pair, map):
+        class Program(Lines):
+            def idle_timeout(self):
+                raise AssertionError
+
+        assert Program(pair[0], map).connected

@@ -1,4 +1,4 @@
-"""The access log: its lines, and that a log that fails costs nobody a response."""
+"""The access log: its lines, and that a log that fails costs no client its response."""
 
 import io
 import json
@@ -22,7 +22,7 @@ HOSTILE = 'GET /"\\\x1b[31m\r\nX \x9b\xff HTTP/1.1'
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
-def test_what_a_client_sends_begins_no_line_and_moves_no_cursor(name):
+def test_text_from_a_client_begins_no_line_and_moves_no_cursor(name):
     line = FORMATS[name](request(HOSTILE, user_agent='a"\n\x1b', referer="\r"), 400, 0)
     for escape in ("\x1b[31m", "\x9b", "\r", "\n", '\x1b"'):
         assert escape not in line
@@ -91,16 +91,16 @@ def test_a_log_that_fails_costs_no_response(kind, serve_http, capsys):
     for _ in range(2):
         wire = connect()
         wire.send(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert [answer.body for answer in wire.answers("GET", "GET")] == [b"/1", b"/2"]
+        assert [response.body for response in wire.responses("GET", "GET")] == [b"/1", b"/2"]
         wire.send(b"GET /3 HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert wire.answer().body == b"/3"
+        assert wire.response().body == b"/3"
         wire.sock.close()
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert "the access log cannot be written" in said[0]
 
 
-def test_stderr_may_be_what_fails(monkeypatch):
+def test_stderr_may_fail_itself(monkeypatch):
     failing = Failing(BrokenPipeError(32, "Broken pipe"))
     stderr = SimpleNamespace(write=failing, flush=failing)
     monkeypatch.setattr("sys.stderr", stderr)
@@ -123,6 +123,6 @@ def test_a_log_that_works_again_is_written_to():
     assert lines == ["kept"]
 
 
-def test_what_is_no_log_is_refused():
+def test_an_object_that_is_no_log_is_refused():
     with pytest.raises(TypeError, match="cannot be logged to"):
         log_writer(42)

@@ -21,12 +21,12 @@ CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Peer:
-    """Cuts what it is fed as a channel does, has a Connection read it, and answers as a handler would."""
+    """Cuts data as a channel does, has a Connection read them, and responds as a handler would."""
 
-    def __init__(self, settings=None, answers=True):
+    def __init__(self, settings=None, responses=True):
         self.settings = settings or Settings()
         self.connection = Connection()
-        self.answers = answers
+        self.responses = responses
         self.buffer = InputBuffer()
         self.collected = b""
         self.bodies = []
@@ -62,7 +62,7 @@ class Peer:
                 connection.go_on(self.settings)
         elif event is not None:
             self.bodies.append(connection.reader.body if connection.reader.length else b"")
-            if self.answers:
+            if self.responses:
                 self.respond()
 
     def respond(self, status=200, body=b"ok", headers=()):
@@ -84,7 +84,7 @@ def refusal(stream):
 
 
 def test_a_request_without_a_body():
-    peer = Peer(answers=False)
+    peer = Peer(responses=False)
     assert peer.connection.state is State.IDLE
     peer.feed(GET[:10])
     assert peer.connection.state is State.HEAD
@@ -133,7 +133,7 @@ def test_to_expect_the_same_twice_is_to_expect_it(value):
 
 def test_an_early_response_closes_where_the_body_is_not_worth_reading():
     for stream, state in [(POST, State.BODY), (POST.replace(b"5", b"999999"), State.BODY), (CHUNKED, State.BODY)]:
-        peer = Peer(answers=False)
+        peer = Peer(responses=False)
         connection = peer.connection
         event = connection.receive(stream[:-4], peer.settings)
         assert (event, connection.state) == (Event.REQUEST, state)
@@ -141,8 +141,8 @@ def test_an_early_response_closes_where_the_body_is_not_worth_reading():
         assert connection.state is (State.DISCARDING if stream is POST else State.CLOSING)
 
 
-def test_what_comes_while_a_response_is_due_is_kept():
-    peer = Peer(answers=False)
+def test_input_is_kept_while_a_response_is_due():
+    peer = Peer(responses=False)
     peer.feed(GET + GET)
     assert peer.connection.state is State.HANDLING
     assert b"".join(peer.connection.ahead) == GET
@@ -172,7 +172,7 @@ def test_an_end_within_a_request_is_400(stream):
 
 
 def test_the_last_request():
-    peer = Peer(answers=False)
+    peer = Peer(responses=False)
     peer.feed(GET)
     peer.connection.finish_soon()
     (response,) = peer.respond()
@@ -184,7 +184,7 @@ def test_the_last_request():
 
 
 def test_a_client_that_takes_nothing_is_not_asked_for_more():
-    peer = Peer(answers=False)
+    peer = Peer(responses=False)
     for _ in range(100):
         peer.feed(GET)
         peer.respond(200, bytes(10_000))
@@ -238,7 +238,7 @@ def test_a_chunk_line_that_is_wrong_leads_to_no_other_request(wrong, digits):
 
 @given(size, extensions, st.data())
 def test_one_character_more_is_read_by_the_grammar_too(size, extensions, data):
-    """Whatever is not accepted is refused, and what is refused early is never accepted later."""
+    """A stream is accepted or refused, and one that is refused early is never accepted later."""
     line = size + extensions
     at = data.draw(st.integers(0, len(line)))
     mutated = (line[:at] + data.draw(st.sampled_from(' ;="\\\t\x00\r\n(\xe9a')) + line[at:]).encode("latin-1")
@@ -256,12 +256,12 @@ def test_a_fragment_is_no_part_of_a_target(target):
     assert refusal(b"GET %b" % target) == 400  # at once
 
 
-# Responses, by what their requests ask for
+# Responses, by their requests
 
 
 def response(request, status, body=b"content", headers=()):
-    """Return the head of a response to *request*, what follows it, and the state after it."""
-    peer = Peer(answers=False)
+    """Return the head of a response to *request*, the bytes after it, and the state after them."""
+    peer = Peer(responses=False)
     peer.feed(request)
     sent = b"".join(bytes(item) if not hasattr(item, "more") else b"".join(iter(item.more, b"")) for item in
                     peer.respond(status, body, headers))  # fmt: skip
@@ -305,7 +305,7 @@ def test_the_framing_of_responses(method, status, version):
 
 def test_no_interim_response_goes_to_http_1_0():
     for version, expected in [(b"1.0", []), (b"1.1", [b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"])]:
-        peer = Peer(answers=False)
+        peer = Peer(responses=False)
         peer.feed(GET.replace(b"1.1", version))
         writer = peer.connection.writer
         writer.start(103, None)
@@ -330,7 +330,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("named", "arguments"), WRONG.items(), ids=WRONG)
 def test_an_argument_of_a_wrong_type_is_named(named, arguments):
-    peer = Peer(answers=False)
+    peer = Peer(responses=False)
     peer.feed(GET)
     with pytest.raises(TypeError, match=named):
         peer.respond(*arguments)
@@ -354,7 +354,7 @@ class Clock:
         self.deadlines = Deadlines(0.0)
 
     def passes(self, seconds, outgoing=(), is_read=True, received=0):
-        """Return the first status there is within so many *seconds*; *outgoing* is what waits in each of them."""
+        """Return the first status there is within so many *seconds*; *outgoing* waits in each of them."""
         outgoing = iter(outgoing or itertools.repeat(None))
         for _ in range(seconds):
             self.now += 1
@@ -366,8 +366,8 @@ class Clock:
         return None
 
 
-def clock(stream, answers=True):
-    peer = Peer(Short(), answers)
+def clock(stream, responses=True):
+    peer = Peer(Short(), responses)
     peer.feed(stream)
     return Clock(peer)
 
@@ -382,21 +382,21 @@ LATE = {
 }
 
 
-@pytest.mark.parametrize(("stream", "answers", "status"), LATE.values(), ids=LATE)
-def test_who_is_late_is_told_and_nobody_before(stream, answers, status):
-    late = clock(stream, answers)
+@pytest.mark.parametrize(("stream", "responses", "status"), LATE.values(), ids=LATE)
+def test_a_late_client_gets_408_and_none_before(stream, responses, status):
+    late = clock(stream, responses)
     assert late.passes(10) is None
     assert late.passes(2) == status
 
 
 def test_no_limit_for_the_response():
-    slow = clock(GET, answers=False)
+    slow = clock(GET, responses=False)
     slow.peer.settings.response_timeout = None
     assert slow.passes(1000) is None
 
 
 def test_a_response_that_was_begun_may_take_its_time():
-    slow = clock(GET, answers=False)
+    slow = clock(GET, responses=False)
     slow.peer.connection.send(slow.peer.connection.writer.write, b"x", slow.peer.settings)
     assert slow.passes(1000) is None
 
@@ -408,7 +408,7 @@ def test_to_stay_is_counted_from_when_the_response_has_left():
     assert client.passes(3) == CLOSE
 
 
-def test_who_takes_something_makes_progress_and_who_takes_nothing_is_let_go():
+def test_a_client_that_takes_something_makes_progress_and_one_that_takes_nothing_is_closed():
     assert clock(GET).passes(200, outgoing=(count // 9 for count in itertools.count(1))) is None
     stalled = clock(GET)
     assert stalled.passes(10, outgoing=itertools.repeat(5)) is None
@@ -423,7 +423,7 @@ def test_a_body_at_the_rate_that_is_due_is_never_late_and_credit_is_bounded():
     assert fast.passes(12) == 408
 
 
-def test_nobody_is_late_while_nothing_is_read():
+def test_no_client_is_late_while_nothing_is_read():
     paused = clock(POST + b"h")
     assert paused.passes(100, is_read=False) is None
     assert paused.passes(12) == 408

@@ -67,7 +67,7 @@ def test_two_digits_are_of_a_year_at_most_fifty_years_ahead():
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 784111777, 951782400, 1582934400, 4102444800, 253402300799])
-def test_what_is_written_is_read(seconds):
+def test_a_written_date_is_read(seconds):
     text = format_date(seconds)
     assert parse_date(text) == seconds
     assert text == formatdate(seconds, usegmt=True)

@@ -1,4 +1,4 @@
-"""``file_handler``: what leads to a file and what does not, and what an answer with one says."""
+"""``file_handler``: which paths lead to a file and which do not, and the fields of its response."""
 
 import base64
 import errno
@@ -61,18 +61,18 @@ def connect(serve_http, site):
 
 @pytest.fixture
 def get(connect):
-    """A function that returns the answer to one request."""
+    """A function that returns the response to one request."""
 
     def get(path, *fields, method="GET", **attributes):
         wire = connect(**attributes)
         wire.send(request(path, *fields, method=method))
-        answer = wire.answer(method)
-        if answer.closes:
+        response = wire.response(method)
+        if response.closes:
             wire.ended()
         else:
             wire.nothing_comes()
         wire.sock.close()
-        return answer
+        return response
 
     return get
 
@@ -104,13 +104,13 @@ def names_in(page):
 
 
 def test_a_file_with_all_that_is_said_of_it(get):
-    answer = get("/text.txt?query=ignored")
-    assert (answer.status, answer.body) == (200, TEXT)
-    assert answer.get("content-type") == b"text/plain; charset=utf-8"
-    assert answer.get("last-modified") == formatdate(WRITTEN, usegmt=True).encode()
-    assert re.fullmatch(rb'"[0-9a-f-]+"', answer.get("etag"))
-    assert answer.get("accept-ranges") == b"bytes"
-    assert answer.get("x-content-type-options") == b"nosniff"
+    response = get("/text.txt?query=ignored")
+    assert (response.status, response.body) == (200, TEXT)
+    assert response.get("content-type") == b"text/plain; charset=utf-8"
+    assert response.get("last-modified") == formatdate(WRITTEN, usegmt=True).encode()
+    assert re.fullmatch(rb'"[0-9a-f-]+"', response.get("etag"))
+    assert response.get("accept-ranges") == b"bytes"
+    assert response.get("x-content-type-options") == b"nosniff"
 
 
 @pytest.mark.parametrize(
@@ -123,17 +123,17 @@ def test_files_of_any_size_arrive_whole_and_the_connection_stays(site, connect, 
     wire = connect()
     for _ in range(3):
         wire.send(request(path))
-        answer = wire.answer()
-        assert answer.framing == b"%d" % size
-        assert answer.body == content
+        response = wire.response()
+        assert response.framing == b"%d" % size
+        assert response.body == content
     wire.send(request(path) * 3)
-    assert [answer.body == content for answer in wire.answers("GET", "GET", "GET")] == [True] * 3
+    assert [response.body == content for response in wire.responses("GET", "GET", "GET")] == [True] * 3
 
 
 @pytest.mark.parametrize(
     "path", ["/text.txt", "/large.bin", "/empty", "/folder/", "/folder", "/nothing", "/with%20index/"]
 )
-def test_head_says_what_get_says(get, path):
+def test_head_has_the_fields_of_get(get, path):
     by_get, by_head = get(path), get(path, method="HEAD")
     assert by_head.status == by_get.status
     assert by_head.body == b""
@@ -144,10 +144,10 @@ def test_head_says_what_get_says(get, path):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_other_methods_are_not_allowed(get, site, method):
-    answer = get("/text.txt", ("Content-Length", 0), method=method)
-    assert answer.status == 405
-    assert answer.get("allow") == b"GET, HEAD, OPTIONS"
-    assert f"This address does not take {method}.".encode() in answer.body
+    response = get("/text.txt", ("Content-Length", 0), method=method)
+    assert response.status == 405
+    assert response.get("allow") == b"GET, HEAD, OPTIONS"
+    assert f"This address does not take {method}.".encode() in response.body
     assert (site / "text.txt").read_bytes() == TEXT
 
 
@@ -182,7 +182,7 @@ def test_types(get, site, name, kind):
 
 
 def test_a_file_that_changes_while_it_is_sent_ends_the_connection(site, connect):
-    size = 64 << 20  # more than what is on its way can be
+    size = 64 << 20  # more than can be on its way
     with open(site / "huge", "wb") as file:
         file.truncate(size)
     wire = connect()
@@ -190,10 +190,10 @@ def test_a_file_that_changes_while_it_is_sent_ends_the_connection(site, connect)
     with open(site / "huge", "r+b") as file:
         file.truncate(10)
     with pytest.raises(AssertionError, match="has ended"):
-        wire.answer()
+        wire.response()
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="there is no telling what is open")
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc to count open descriptors")
 def test_no_descriptor_stays_open(site, connect, http_map, link):
     link("out", "../secret.txt")
     with open(site / "huge", "wb") as file:
@@ -206,11 +206,11 @@ def test_no_descriptor_stays_open(site, connect, http_map, link):
     wire = connect()
     for path in ("/text.txt", "/large.bin", "/folder/", "/out", "/nothing", "/empty"):
         wire.send(request(path))
-        wire.answer()
+        wire.response()
         wire.send(request(path, ("If-None-Match", "*"), ("Range", "bytes=999999999-")))
-        wire.answer()
+        wire.response()
         wire.send(request(path, ("Range", "bytes=999999999-")))
-        wire.answer()
+        wire.response()
         assert opened() == []
     wire.send(request("/huge"))
     assert len(opened()) == 1
@@ -230,9 +230,9 @@ def test_a_file_that_only_grows_while_it_is_sent_is_sent_as_promised(site, conne
     wire.send(request("/busy.log"))
     with open(site / "busy.log", "ab") as file:
         file.write(b"one more line")
-    answer = wire.answer()
-    assert answer.framing == b"%d" % size
-    assert len(answer.body) == size
+    response = wire.response()
+    assert response.framing == b"%d" % size
+    assert len(response.body) == size
     wire.nothing_comes()
 
 
@@ -243,7 +243,7 @@ def test_the_log_names_a_file_that_was_cut(site, connect, caplog):
     wire.send(request("/huge"))
     os.truncate(site / "huge", 10)
     with pytest.raises(AssertionError, match="has ended"):
-        wire.answer()
+        wire.response()
     assert str(site / "huge") in caplog.text
 
 
@@ -252,7 +252,7 @@ def test_the_log_names_a_file_that_was_cut(site, connect, caplog):
 
 @pytest.fixture
 def compressed(site):
-    """A page with compressed ones beside it, whose content says what they are."""
+    """A page with compressed ones beside it, each with its own content."""
     for suffix in ("", ".gz", ".br", ".zst"):
         (site / f"page.html{suffix}").write_bytes(b"0123456789" + suffix.encode())
     return site
@@ -274,14 +274,14 @@ def compressed(site):
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_the_compressed_file_is_sent_to_those_that_take_it(get, compressed, accepted, coding, method):
     fields = [] if accepted is None else [("Accept-Encoding", accepted)]
-    answer = get("/page.html", *fields, method=method)
+    response = get("/page.html", *fields, method=method)
     suffix = {None: b"", "gzip": b".gz", "br": b".br", "zstd": b".zst"}[coding]
-    assert answer.status == 200
-    assert answer.get("content-encoding") == (coding.encode() if coding else None)
-    assert answer.get("content-type") == b"text/html"
-    assert answer.get("vary") == b"Accept-Encoding"
-    assert answer.framing == b"%d" % (10 + len(suffix))
-    assert answer.body == (b"0123456789" + suffix if method == "GET" else b"")
+    assert response.status == 200
+    assert response.get("content-encoding") == (coding.encode() if coding else None)
+    assert response.get("content-type") == b"text/html"
+    assert response.get("vary") == b"Accept-Encoding"
+    assert response.framing == b"%d" % (10 + len(suffix))
+    assert response.body == (b"0123456789" + suffix if method == "GET" else b"")
 
 
 def test_each_coding_has_a_validator_of_its_own(get, compressed):
@@ -294,44 +294,44 @@ def test_each_coding_has_a_validator_of_its_own(get, compressed):
     assert len(set(tags.values())) == 4
     for coding, tag in tags.items():
         for other, etag in tags.items():
-            answer = get("/page.html", ("Accept-Encoding", coding), ("If-None-Match", etag))
-            assert answer.status == (304 if coding == other else 200)
-            assert answer.get("vary") == b"Accept-Encoding"
-            assert answer.get("etag").decode() == tag
+            response = get("/page.html", ("Accept-Encoding", coding), ("If-None-Match", etag))
+            assert response.status == (304 if coding == other else 200)
+            assert response.get("vary") == b"Accept-Encoding"
+            assert response.get("etag").decode() == tag
 
 
-def test_ranges_are_of_what_is_sent(get, compressed):
-    answer = get("/page.html", ("Accept-Encoding", "gzip"), ("Range", "bytes=8-"))
-    assert (answer.status, answer.body) == (206, b"89.gz")
-    assert answer.get("content-range") == b"bytes 8-12/13"
-    assert answer.get("content-encoding") == b"gzip"
+def test_ranges_are_of_the_compressed_file(get, compressed):
+    response = get("/page.html", ("Accept-Encoding", "gzip"), ("Range", "bytes=8-"))
+    assert (response.status, response.body) == (206, b"89.gz")
+    assert response.get("content-range") == b"bytes 8-12/13"
+    assert response.get("content-encoding") == b"gzip"
 
 
 def test_a_compressed_index_page_stands_for_its_folder(get, site):
     (site / "with index" / "index.html.gz").write_bytes(b"gz")
-    answer = get("/with%20index/", ("Accept-Encoding", "gzip"))
-    assert (answer.body, answer.get("content-encoding")) == (b"gz", b"gzip")
+    response = get("/with%20index/", ("Accept-Encoding", "gzip"))
+    assert (response.body, response.get("content-encoding")) == (b"gz", b"gzip")
 
 
 def test_a_compressed_file_alone_is_a_file_like_others(get, site):
     (site / "alone.js.gz").write_bytes(b"gz")
     assert get("/alone.js", ("Accept-Encoding", "gzip")).status == 404
-    answer = get("/alone.js.gz", ("Accept-Encoding", "gzip"))
-    assert (answer.get("content-type"), answer.get("content-encoding")) == (b"application/gzip", None)
+    response = get("/alone.js.gz", ("Accept-Encoding", "gzip"))
+    assert (response.get("content-type"), response.get("content-encoding")) == (b"application/gzip", None)
     assert get("/text.txt", ("Accept-Encoding", "gzip")).get("vary") is None
 
 
 def test_a_compressed_file_that_may_not_be_served_is_passed_over(get, site, link):
     link("text.txt.gz", "../secret.txt")
     (site / "text.txt.br").mkdir()
-    answer = get("/text.txt", ("Accept-Encoding", "gzip, br"))
-    assert (answer.status, answer.body, answer.get("content-encoding")) == (200, TEXT, None)
+    response = get("/text.txt", ("Accept-Encoding", "gzip, br"))
+    assert (response.status, response.body, response.get("content-encoding")) == (200, TEXT, None)
 
 
 def test_svgz_is_an_image_that_is_compressed(get, site):
     (site / "image.svgz").write_bytes(b"gz")
-    answer = get("/image.svgz")
-    assert (answer.get("content-type"), answer.get("content-encoding")) == (b"image/svg+xml", b"gzip")
+    response = get("/image.svgz")
+    assert (response.get("content-type"), response.get("content-encoding")) == (b"image/svg+xml", b"gzip")
 
 
 # Options
@@ -376,12 +376,12 @@ HTML = ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
 )
 def test_a_single_page_stands_for_pages_that_are_not_there(get, site, path, fields, status):
     (site / "index.html").write_bytes(b"the page")
-    answer = get(path, *fields, single_page=True)
-    assert answer.status == status
-    assert (answer.body == b"the page") == (status == 200)
+    response = get(path, *fields, single_page=True)
+    assert response.status == status
+    assert (response.body == b"the page") == (status == 200)
     if status == 200:
-        assert answer.get("content-type") == b"text/html"
-        assert answer.get("vary") == b"Accept"
+        assert response.get("content-type") == b"text/html"
+        assert response.get("vary") == b"Accept"
     assert get(path, *fields).status == 404
 
 
@@ -394,36 +394,36 @@ def test_a_single_page_leaves_files_and_folders_alone(get, site):
     assert get("/users", HTML, single_page=True).status == 404
 
 
-def test_a_page_of_ones_own_for_what_is_not_there(get, site, caplog):
+def test_a_page_of_ones_own_for_missing_files(get, site, caplog):
     (site / "404.xhtml").write_bytes(b"<p>gone fishing")
     for method, body in (("GET", b"<p>gone fishing"), ("HEAD", b"")):
-        answer = get("/nothing", not_found_page=site / "404.xhtml", method=method)
-        assert (answer.status, answer.body, answer.framing) == (404, body, b"15")
-        assert answer.get("content-type") == b"application/xhtml+xml"
+        response = get("/nothing", not_found_page=site / "404.xhtml", method=method)
+        assert (response.status, response.body, response.framing) == (404, body, b"15")
+        assert response.get("content-type") == b"application/xhtml+xml"
     assert get("/folder/", not_found_page=site / "404.xhtml", list_directories=False).body != b"<p>gone fishing"
     assert get("/text.txt", not_found_page=site / "404.xhtml").body == TEXT
-    answer = get("/nothing", not_found_page=site / "missing.html")
-    assert (answer.status, answer.get("content-type")) == (404, b"text/html; charset=utf-8")
+    response = get("/nothing", not_found_page=site / "missing.html")
+    assert (response.status, response.get("content-type")) == (404, b"text/html; charset=utf-8")
     assert "missing.html" in caplog.text
 
 
 @pytest.mark.parametrize("path", ["/text.txt", "/folder/", "/folder", "/nothing", "/large.bin", "/empty"])
 def test_fields_of_ones_own_are_in_each_response(get, path):
     own = (("Cache-Control", "no-store"), ("X-A", "1"), ("X-A", "2"), ("x-content-type-options", "own"))
-    answer = get(path, extra_headers=own)
-    assert [value for name, value in answer.fields if name == b"x-a"] == [b"1", b"2"]
-    assert answer.get("cache-control") == b"no-store"
-    assert [value for name, value in answer.fields if name == b"x-content-type-options"] == [b"own"]
+    response = get(path, extra_headers=own)
+    assert [value for name, value in response.fields if name == b"x-a"] == [b"1", b"2"]
+    assert response.get("cache-control") == b"no-store"
+    assert [value for name, value in response.fields if name == b"x-content-type-options"] == [b"own"]
     etag = get("/text.txt").get("etag").decode()
     assert get("/text.txt", ("If-None-Match", etag), extra_headers=own).get("cache-control") == b"no-store"
 
 
 def test_fields_of_ones_own_replace_others_but_vary(get, compressed):
     own = (("Vary", "Cookie"), ("Content-Type", "text/x-own"), ("Server", "own"))
-    answer = get("/page.html", extra_headers=own)
-    assert [value for name, value in answer.fields if name == b"content-type"] == [b"text/x-own"]
-    assert [value for name, value in answer.fields if name == b"server"] == [b"own"]
-    assert sorted(value for name, value in answer.fields if name == b"vary") == [b"Accept-Encoding", b"Cookie"]
+    response = get("/page.html", extra_headers=own)
+    assert [value for name, value in response.fields if name == b"content-type"] == [b"text/x-own"]
+    assert [value for name, value in response.fields if name == b"server"] == [b"own"]
+    assert sorted(value for name, value in response.fields if name == b"vary") == [b"Accept-Encoding", b"Cookie"]
 
 
 def basic(text):
@@ -454,12 +454,12 @@ def test_credentials(connect, caplog, value, status):
     fields = [] if value is None else [("Authorization", value)]
     for method in ("GET", "HEAD", "OPTIONS"):
         wire.send(request("/text.txt", *fields, method=method))
-        answer = wire.answer(method)
-        assert answer.status == status
-        assert not answer.closes
+        response = wire.response(method)
+        assert response.status == status
+        assert not response.closes
         if status == 401:
-            assert answer.get("www-authenticate").startswith(b"Basic realm=")
-            assert TEXT not in answer.body
+            assert response.get("www-authenticate").startswith(b"Basic realm=")
+            assert TEXT not in response.body
     assert "wörd" not in caplog.text
     assert base64.b64encode("me:pass:wörd".encode()).decode() not in caplog.text
 
@@ -468,9 +468,9 @@ def test_credentials(connect, caplog, value, status):
 
 
 def test_a_folder_without_its_slash_is_redirected_to_it(get):
-    answer = get("/folder?a=1&b=/%2f")
-    assert answer.status == 301
-    assert answer.get("location") == b"/folder/?a=1&b=/%2f"
+    response = get("/folder?a=1&b=/%2f")
+    assert response.status == 301
+    assert response.get("location") == b"/folder/?a=1&b=/%2f"
 
 
 @pytest.mark.parametrize(
@@ -486,15 +486,15 @@ def test_redirects_stay_here(get, site, path):
 def test_redirects_of_names_that_mean_something_elsewhere_stay_here(get, site):
     for name in ("\\evil.com", "\\\\evil.com", "http:", "a\r\nX: y", "@evil.com", "?#"):
         (site / name).mkdir()
-        answer = get("/" + quote(name, safe=""))
-        assert answer.get("location").decode() == f"/{quote(name, safe='')}/"
-        assert answer.get("x") is None
+        response = get("/" + quote(name, safe=""))
+        assert response.get("location").decode() == f"/{quote(name, safe='')}/"
+        assert response.get("x") is None
 
 
 def test_the_index_page_stands_for_its_folder(get, site):
-    answer = get("/with%20index/")
-    assert (answer.status, answer.body) == (200, b"<p>index")
-    assert get("/with%20index/", ("If-None-Match", answer.get("etag").decode())).status == 304
+    response = get("/with%20index/")
+    assert (response.status, response.body) == (200, b"<p>index")
+    assert get("/with%20index/", ("If-None-Match", response.get("etag").decode())).status == 304
     (site / "folder" / "index.htm").write_bytes(b"other")
     assert get("/folder/").body == b"other"
     (site / "folder" / "own").write_bytes(b"own")
@@ -509,18 +509,18 @@ def test_a_folder_named_like_an_index_page_is_none(get, site):
 def test_a_listing(get, site):
     for name in ("b", "A", "c & d.txt", "50%.txt", "ünï☃", "#hash"):
         (site / "folder" / name).write_bytes(b"x" * 1234)
-    answer = get("/folder/")
-    page = answer.body.decode()
-    assert answer.get("content-type") == b"text/html; charset=utf-8"
-    assert b"default-src 'none'" in answer.get("content-security-policy")
-    assert names_in(answer.body) == [
+    response = get("/folder/")
+    page = response.body.decode()
+    assert response.get("content-type") == b"text/html; charset=utf-8"
+    assert b"default-src 'none'" in response.get("content-security-policy")
+    assert names_in(response.body) == [
         *("../", "inner/", "%23hash", "50%25.txt", "A", "b", "c%20%26%20d.txt", "%C3%BCn%C3%AF%E2%98%83")
     ]
     assert "c &amp; d.txt" in page
     assert "ünï☃" in page
     assert "1.2 KiB" in page
     assert time.strftime("%Y-%m-%d") in page or time.strftime("%Y-%m-%d", time.localtime(time.time() - 60)) in page
-    for link in names_in(answer.body):
+    for link in names_in(response.body):
         assert get(urljoin("/folder/", link)).status == 200
 
 
@@ -532,12 +532,12 @@ def test_names_that_are_no_text_are_listed_and_found(get, site):
             (site / "folder" / os.fsdecode(name)).write_bytes(name)
     except (OSError, ValueError) as error:
         pytest.skip(f"no such names here: {error}")
-    answer = get("/folder/")
-    answer.body.decode()
-    links = names_in(answer.body)[2:]
+    response = get("/folder/")
+    response.body.decode()
+    links = names_in(response.body)[2:]
     assert len(links) == len(names)
     assert {get(f"/folder/{link}").body for link in links} == set(names)
-    assert not re.search("[\0-\x09\x0b-\x1f\x80-\x9f\u202e]", answer.body.decode())
+    assert not re.search("[\0-\x09\x0b-\x1f\x80-\x9f\u202e]", response.body.decode())
 
 
 def test_a_listing_has_an_end(get, site):
@@ -559,7 +559,7 @@ def test_names_are_escaped():
 
 
 @pytest.mark.parametrize(
-    ("octets", "shown"),
+    ("size", "shown"),
     [
         (0, "0 B"),
         (1023, "1023 B"),
@@ -569,8 +569,8 @@ def test_names_are_escaped():
         (10**18, "888 PiB"),
     ],
 )
-def test_sizes_are_told_in_units(octets, shown):
-    assert f">{shown}<" in listing_page([], [Entry("name", False, octets, 0.0)]).decode()
+def test_sizes_are_told_in_units(size, shown):
+    assert f">{shown}<" in listing_page([], [Entry("name", False, size, 0.0)]).decode()
 
 
 @pytest.mark.parametrize("seconds", [1e30, float("inf"), float("nan"), -1e30])
@@ -635,16 +635,16 @@ MALFORMED = ["/%", "/%2", "/%zz", "/text%.txt", "/%00", "/text.txt%00", "/text.t
 @pytest.mark.parametrize("path", ATTACKS)
 @pytest.mark.parametrize("symlinks", ["within", "follow", "refuse"])
 def test_no_path_leads_outside(get, tmp_path, path, symlinks):
-    answer = get(path.replace("/{tmp}", str(tmp_path).replace("\\", "/")), symlinks=symlinks)
-    assert answer.status == 404
-    assert b"secret" not in answer.body
+    response = get(path.replace("/{tmp}", str(tmp_path).replace("\\", "/")), symlinks=symlinks)
+    assert response.status == 404
+    assert b"secret" not in response.body
 
 
 @pytest.mark.parametrize("path", MALFORMED)
 def test_malformed_paths_are_bad_requests(get, path):
-    answer = get(path)
-    assert answer.status == 400
-    assert answer.closes
+    response = get(path)
+    assert response.status == 400
+    assert response.closes
 
 
 @pytest.mark.parametrize(
@@ -770,7 +770,7 @@ def test_only_files_are_served(get, site):
 
 
 @posix
-def test_a_fifo_that_takes_the_place_of_a_file_hangs_nobody(site):
+def test_a_fifo_that_takes_the_place_of_a_file_hangs_no_client(site):
     tree = DocumentRoot(site)
     os.mkfifo(site / "fifo")
     with pytest.raises(HTTPError) as caught:
@@ -778,8 +778,10 @@ def test_a_fifo_that_takes_the_place_of_a_file_hangs_nobody(site):
     assert caught.value.status == 404
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="whoever runs this may read everything")
-def test_what_may_not_be_read_is_forbidden(get, site):
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() == 0, reason="root may read every file, and Windows has no such permissions"
+)
+def test_a_file_without_read_permission_is_forbidden(get, site):
     (site / "text.txt").chmod(0)
     (site / "folder").chmod(0)
     assert get("/text.txt").status == get("/folder/").status == get("/folder/inner/").status == 403
@@ -866,16 +868,16 @@ def ask(get):
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_conditions(ask, status, fields, method):
-    answer = ask(*fields, method=method)
-    assert answer.status == status
+    response = ask(*fields, method=method)
+    assert response.status == status
     if status == 304:
-        assert answer.body == b""
-        assert answer.get("etag")
-        assert answer.get("last-modified")
-        assert answer.framing is None
+        assert response.body == b""
+        assert response.get("etag")
+        assert response.get("last-modified")
+        assert response.framing is None
 
 
-def test_conditions_do_not_matter_for_what_is_not_there(ask):
+def test_conditions_do_not_matter_for_missing_files(ask):
     assert ask(("If-None-Match", "*"), path="/nothing").status == 404
     assert ask(("If-Match", '"a"'), path="/nothing").status == 404
     assert ask(("Range", "bytes=99999-"), path="/nothing").status == 404
@@ -901,8 +903,8 @@ def test_the_validator_is_the_same_for_a_copy(get, site):
 
 def test_nothing_was_modified_in_the_future(get, site):
     os.utime(site / "text.txt", (2**32, 2**32))
-    answer = get("/text.txt")
-    assert parse_date(answer.get("last-modified").decode()) <= parse_date(answer.get("date").decode())
+    response = get("/text.txt")
+    assert parse_date(response.get("last-modified").decode()) <= parse_date(response.get("date").decode())
     assert get("/text.txt", ("If-Modified-Since", formatdate(time.time() - 100, usegmt=True))).status == 200
 
 
@@ -933,15 +935,15 @@ def test_nothing_was_modified_in_the_future(get, site):
     ],
 )
 def test_a_range(ask, value, part):
-    answer = ask(("Range", value))
+    response = ask(("Range", value))
     if part is None:
-        assert answer.status == 416
-        assert answer.get("content-range") == b"bytes */10"
+        assert response.status == 416
+        assert response.get("content-range") == b"bytes */10"
         return
     offset, count = part
-    assert answer.status == 206
-    assert answer.body == TEXT[offset : offset + count]
-    assert answer.get("content-range") == b"bytes %d-%d/10" % (offset, offset + count - 1)
+    assert response.status == 206
+    assert response.body == TEXT[offset : offset + count]
+    assert response.get("content-range") == b"bytes %d-%d/10" % (offset, offset + count - 1)
 
 
 @pytest.mark.parametrize(
@@ -971,25 +973,25 @@ def test_a_range(ask, value, part):
         *("bytes=,", "bytes=99-,98-", "0-1", "bytes=1.5-2", "bytes:0-1", "bytes=²-"),
     ],
 )
-def test_what_is_no_single_range_gets_the_whole(connect, value):
+def test_a_range_field_that_is_no_single_range_gets_the_whole(connect, value):
     wire = connect()
     wire.send(request("/text.txt").replace(b"\r\n\r\n", b"\r\nRange: " + value.encode("latin-1") + b"\r\n\r\n"))
-    answer = wire.answer()
-    assert (answer.status, answer.body, answer.get("content-range")) == (200, TEXT, None)
+    response = wire.response()
+    assert (response.status, response.body, response.get("content-range")) == (200, TEXT, None)
 
 
 def test_ranges_of_nothing_and_for_head(get):
     assert get("/empty", ("Range", "bytes=0-")).status == 416
     assert get("/empty", ("Range", "bytes=-5")).status == 200
-    answer = get("/text.txt", ("Range", "bytes=2-5"), method="HEAD")
-    assert (answer.status, answer.framing) == (200, b"10")
+    response = get("/text.txt", ("Range", "bytes=2-5"), method="HEAD")
+    assert (response.status, response.framing) == (200, b"10")
 
 
 @pytest.mark.parametrize(("offset", "count"), [(0, 1), (1000, 5), (1, 100_000), (1_000_000, 48_576), (0, 1 << 20)])
 def test_ranges_of_a_large_file(get, offset, count):
-    answer = get("/large.bin", ("Range", f"bytes={offset}-{offset + count - 1}"))
-    assert answer.status == 206
-    assert answer.body == LARGE[offset : offset + count]
+    response = get("/large.bin", ("Range", f"bytes={offset}-{offset + count - 1}"))
+    assert response.status == 206
+    assert response.body == LARGE[offset : offset + count]
 
 
 @pytest.mark.parametrize(
@@ -1017,12 +1019,12 @@ def test_dates_that_no_calendar_has_are_ignored(ask, date):
     ],
 )
 def test_if_range(ask, status, condition):
-    answer = ask(("Range", "bytes=2-5"), ("If-Range", condition))
-    assert answer.status == status
-    assert answer.body == (TEXT[2:6] if status == 206 else TEXT)
+    response = ask(("Range", "bytes=2-5"), ("If-Range", condition))
+    assert response.status == status
+    assert response.body == (TEXT[2:6] if status == 206 else TEXT)
 
 
-def test_a_date_is_too_weak_for_a_range_of_what_has_just_been_written(get, site):
+def test_a_date_is_too_weak_for_a_range_of_a_file_just_written(get, site):
     os.utime(site / "text.txt", (time.time() + 60,) * 2)
     date = get("/text.txt").get("last-modified").decode()
     # Within the second in which the date is the present, and after it, when the date is another.

@@ -1,4 +1,4 @@
-"""http_request_handler: what its subclasses see and do, over a pair of sockets and asynchat_fast's own loop."""
+"""http_request_handler: the interface of its subclasses, over a pair of sockets and asynchat_fast's own loop."""
 
 import contextlib
 import gc
@@ -30,21 +30,21 @@ class Client:
         sock.setblocking(False)
 
     def turn(self, timeout=0.0):
-        """Let the server do what it has to; tell whether it has closed."""
+        """Let the server handle all that has arrived; tell whether it has closed."""
         loop(timeout, map=self.map, count=1)
         try:
-            octets = self.sock.recv(1 << 20)
+            data = self.sock.recv(1 << 20)
         except BlockingIOError:
             return False
         except ConnectionResetError:
             return True
-        self.received += octets
-        return not octets
+        self.received += data
+        return not data
 
-    def send(self, octets):
-        while octets:
+    def send(self, data):
+        while data:
             try:
-                octets = octets[self.sock.send(octets) :]
+                data = data[self.sock.send(data) :]
             except BlockingIOError:
                 self.turn()
         for _ in range(3):
@@ -61,11 +61,11 @@ class Client:
         deadline = time.monotonic() + PATIENCE
         while not self.turn(0.01):
             assert time.monotonic() < deadline, self.received
-        octets, self.received = self.received, b""
-        return octets
+        data, self.received = self.received, b""
+        return data
 
-    def answer(self, method="GET"):
-        """Return the status, the fields (lower-case name -> value) and the body of the next answer."""
+    def response(self, method="GET"):
+        """Return the status, the fields (lower-case name -> value) and the body of the next response."""
         self.until(lambda: b"\r\n\r\n" in self.received)
         head, _, self.received = self.received.partition(b"\r\n\r\n")
         line, *lines = head.decode().split("\r\n")
@@ -89,8 +89,8 @@ class Client:
 
     def _take(self, size):
         self.until(lambda: len(self.received) >= size)
-        octets, self.received = self.received[:size], self.received[size:]
-        return octets
+        data, self.received = self.received[:size], self.received[size:]
+        return data
 
     def _line(self):
         self.until(lambda: b"\r\n" in self.received)
@@ -99,7 +99,7 @@ class Client:
 
     def ask(self, request, method="GET"):
         self.send(request)
-        return self.answer(method)
+        return self.response(method)
 
 
 @pytest.fixture
@@ -136,16 +136,16 @@ def post(body, *fields, target="/"):
 
 
 class Plain(http_request_handler):
-    """Answers what it is told to by its class attribute ``answer``, a function of the handler."""
+    """Calls its class attribute ``response``, a function of the handler, for each request."""
 
     def do_GET(self):
-        type(self).answer(self)
+        type(self).response(self)
 
     do_POST = do_GET
 
 
-def answering(function, **attributes):
-    return type("answering", (Plain,), {"answer": staticmethod(function), **attributes})
+def responding(function, **attributes):
+    return type("Responding", (Plain,), {"response": staticmethod(function), **attributes})
 
 
 # The documented example
@@ -187,10 +187,10 @@ class documented(async_chat):
             self.ibuffer = []
             self.handle_request()
 
-    def parse_headers(self, octets):
-        self.op = octets.split(b" ")[0]
+    def parse_headers(self, data):
+        self.op = data.split(b" ")[0]
         self.headers = self
-        self.lines = octets.split(b"\r\n")[1:]
+        self.lines = data.split(b"\r\n")[1:]
 
     def getheader(self, name):
         return next(line.split(b":")[1] for line in self.lines if line.lower().startswith(name.encode()))
@@ -202,7 +202,7 @@ class documented(async_chat):
 
 
 class only_the_request(http_request_handler):
-    """One of today that overrides what the example leaves open."""
+    """A handler that overrides the method which asynchat's example leaves to its subclasses."""
 
     def handle_request(self):
         op = b"POST" if self.op == b"POST" else b"GET" if self.op.upper() == b"GET" else None
@@ -213,22 +213,22 @@ class only_the_request(http_request_handler):
 
 @pytest.mark.parametrize("handler_class", [documented, only_the_request])
 @pytest.mark.parametrize(
-    ("request_octets", "op", "data"),
+    ("request_data", "op", "data"),
     [
         (get(), b"GET", None),
         (post(b"some data"), b"POST", b"some data"),
         (post(b"data") + b"over-sent", b"POST", b"data"),
     ],
 )
-def test_the_documented_example(connect, handler_class, request_octets, op, data):
+def test_the_documented_example(connect, handler_class, request_data, op, data):
     sessions = []
     client = connect(handler_class, ("192.0.2.1", 4711), sessions, None)
-    client.send(request_octets)
+    client.send(request_data)
     assert client.until_closed() == b"HTTP/1.0 200 OK\r\n\r\n" + (data or b"nothing")
     assert sessions == [(op, data, True, False)]
 
 
-def test_what_the_example_relies_on(connect):
+def test_the_attributes_of_the_example(connect):
     seen = {}
 
     def look(handler):
@@ -237,7 +237,7 @@ def test_what_the_example_relies_on(connect):
         handler.respond(200)
 
     log = io.StringIO()
-    connect(answering(look), ("192.0.2.1", 4711), {"a": "session"}, log).ask(get("/", "X-Twice: 1", "x-twice: 2"))
+    connect(responding(look), ("192.0.2.1", 4711), {"a": "session"}, log).ask(get("/", "X-Twice: 1", "x-twice: 2"))
     assert seen["addr"] == ("192.0.2.1", 4711)
     assert seen["sessions"] == {"a": "session"}
     assert seen["log"] is log
@@ -282,37 +282,37 @@ def test_it_is_importable_from_the_package_and_only_then_imported(run_python):
 # Bodies of requests
 
 
-def test_bodies_are_octets_a_file_and_data(connect):
+def test_bodies_are_bytes_a_file_and_data(connect):
     seen = []
 
     def look(handler):
         seen.append((handler.body, handler.rfile.read(), handler.cgi_data))
         handler.respond(200)
 
-    client = connect(answering(look))
+    client = connect(responding(look))
     form = b"a=1&b=%C3%A4+x&a=2&c="
     client.ask(post(form, "Content-Type: application/X-www-form-urlencoded; charset=utf-8"))
-    client.ask(post(b"octets"))
+    client.ask(post(b"pieces"))
     client.ask(post(b""))
     assert seen == [
         (form, form, {"a": ["1", "2"], "b": ["ä x"], "c": [""]}),
-        (b"octets", b"octets", b"octets"),
+        (b"pieces", b"pieces", b"pieces"),
         (b"", b"", None),
     ]
 
 
-def test_what_only_says_that_it_is_a_form_are_octets(connect):
-    """curl sends anything as a form, unless it is told what it is."""
-    client = connect(answering(lambda handler: handler.respond(200, handler.cgi_data)))
+def test_a_body_that_only_claims_to_be_a_form_is_bytes(connect):
+    """curl sends any body as a form, unless it is given a content type."""
+    client = connect(responding(lambda handler: handler.respond(200, handler.cgi_data)))
     assert client.ask(post(b"a=\xff", "Content-Type: application/x-www-form-urlencoded"))[2] == b"a=\xff"
 
 
 def test_a_body_that_cannot_be_parsed_may_be_refused(connect):
     class Picky(Plain):
-        def parse_body(self, headers, octets):
+        def parse_body(self, headers, data):
             raise HTTPError(422, "no")
 
-        def answer(self):
+        def response(self):
             self.respond(200, self.cgi_data)
 
     assert connect(Picky).ask(post(b"x"))[0] == 422
@@ -320,10 +320,10 @@ def test_a_body_that_cannot_be_parsed_may_be_refused(connect):
 
 def test_parse_body_may_be_overridden(connect):
     class Lines(Plain):
-        def parse_body(self, headers, octets):
-            return headers["content-type"], octets.split(b"\n")
+        def parse_body(self, headers, data):
+            return headers["content-type"], data.split(b"\n")
 
-        def answer(self):
+        def response(self):
             self.respond(200, repr(self.cgi_data))
 
     assert connect(Lines).ask(post(b"a\nb", "Content-Type: lines"))[2] == b"('lines', [b'a', b'b'])"
@@ -340,7 +340,7 @@ def test_bodies_may_be_taken_as_they_come(connect, chunked):
             assert type(view) is memoryview
             self.views = [*self.views, bytes(view)]
 
-        def answer(self):
+        def response(self):
             self.respond(200, b"|".join(self.views))
 
     client = connect(Streaming)
@@ -352,7 +352,7 @@ def test_bodies_may_be_taken_as_they_come(connect, chunked):
         client.send(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
     if chunked:
         client.send(b"0\r\nX-Trailer: here\r\n\r\n")
-    assert client.answer()[2] == b"first |second |and more than is kept"
+    assert client.response()[2] == b"first |second |and more than is kept"
 
 
 def test_an_exception_while_a_body_is_taken_is_a_500(connect, caplog):
@@ -363,7 +363,7 @@ def test_an_exception_while_a_body_is_taken_is_a_500(connect, caplog):
             raise ZeroDivisionError
 
     client = connect(Failing)
-    status, fields, _ = client.ask(post(b"octets") + get())
+    status, fields, _ = client.ask(post(b"pieces") + get())
     assert (status, fields["connection"]) == (500, "close")
     assert client.until_closed() == b""
     assert "ZeroDivisionError" in caplog.text
@@ -374,11 +374,11 @@ def test_trailers_are_kept_apart(connect):
         handler.respond(200, f"{dict(handler.trailers)} {'x-trailer' in handler.headers}")
 
     chunks = b"2;ext=1\r\nab\r\n0\r\nX-Trailer: here\r\nContent-Length: 99\r\n\r\n"
-    _, _, body = connect(answering(look)).ask(get("/", "Transfer-Encoding: chunked", method="POST") + chunks)
+    _, _, body = connect(responding(look)).ask(get("/", "Transfer-Encoding: chunked", method="POST") + chunks)
     assert body == b"{'X-Trailer': 'here', 'Content-Length': '99'} False"
 
 
-# Early answers
+# Early responses
 
 
 class Picky(Plain):
@@ -386,30 +386,30 @@ class Picky(Plain):
         if self.path == "/refused":
             self.respond(403, b"no")
 
-    def answer(self):
+    def response(self):
         self.respond(200, self.body)
 
 
-def test_an_answer_before_the_body_keeps_the_connection_if_it_is_small(connect):
+def test_a_response_before_the_body_keeps_the_connection_if_it_is_small(connect):
     client = connect(Picky)
     client.send(get("/refused", "Content-Length: 5", method="POST"))
-    status, fields, body = client.answer()
+    status, fields, body = client.response()
     assert (status, body, "connection" in fields) == (403, b"no", False)
     assert client.ask(b"abcde" + post(b"next"))[2] == b"next"
 
 
 @pytest.mark.parametrize("field", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
-def test_an_answer_before_the_body_closes_if_it_is_not(connect, field):
+def test_a_response_before_the_body_closes_if_it_is_not(connect, field):
     client = connect(Picky)
     client.send(get("/refused", field, method="POST"))
-    status, fields, _ = client.answer()
+    status, fields, _ = client.response()
     assert (status, fields["connection"]) == (403, "close")
     client.send(b"5\r\nabcde\r\n0\r\n\r\n" + get())
     assert client.until_closed() == b""
 
 
-def test_what_is_sent_after_a_refusal_does_not_destroy_it(connect):
-    """A client that is still sending must be able to read what it is told."""
+def test_input_after_a_refusal_does_not_destroy_it(connect):
+    """A client that is still sending must be able to read the response."""
     client = connect(Picky)
     client.send(get("/refused", "Content-Length: 200000000", method="POST") + bytes(200_000))
     assert client.until_closed().startswith(b"HTTP/1.1 403 ")
@@ -418,24 +418,24 @@ def test_what_is_sent_after_a_refusal_does_not_destroy_it(connect):
 # Expect
 
 
-def test_who_waits_for_it_is_told_to_go_on(connect):
-    client = connect(answering(lambda handler: handler.respond(200, handler.body)))
+def test_a_client_that_waits_for_100_gets_it(connect):
+    client = connect(responding(lambda handler: handler.respond(200, handler.body)))
     client.send(get("/", "Content-Length: 2", "Expect: 100-Continue", method="POST"))
-    assert client.answer() == (100, {}, b"")
+    assert client.response() == (100, {}, b"")
     assert client.ask(b"ab")[2] == b"ab"
 
 
-@pytest.mark.parametrize("answers", [False, True])
-def test_who_waits_may_be_refused(connect, answers):
+@pytest.mark.parametrize("responses", [False, True])
+def test_a_client_that_waits_for_100_may_be_refused(connect, responses):
     class Refusing(Plain):
         def handle_expect_100(self):
-            if answers:
+            if responses:
                 self.respond(401, b"who are you?")
             return False
 
     client = connect(Refusing)
     status, fields, _ = client.ask(get("/", "Content-Length: 2", "Expect: 100-continue", method="POST"))
-    assert (status, fields["connection"]) == (401 if answers else 417, "close")
+    assert (status, fields["connection"]) == (401 if responses else 417, "close")
     client.send(b"ab" + get())
     assert client.until_closed() == b""
 
@@ -447,16 +447,16 @@ def test_100_may_be_sent_as_http_server_has_it(connect):
             self.end_headers()
             return True
 
-        def answer(self):
+        def response(self):
             self.respond(200, self.body)
 
     client = connect(Sending)
     client.send(get("/", "Content-Length: 2", "Expect: 100-continue", method="POST"))
-    assert client.answer() == (100, {}, b"")
+    assert client.response() == (100, {}, b"")
     assert client.ask(b"ab")[2] == b"ab"
 
 
-# Answers in one call
+# Responses in one call
 
 
 class More:
@@ -472,55 +472,55 @@ class More:
 SOURCE = Path(__file__)
 
 BODIES = {
-    "octets": (lambda: b"some octets", b"some octets"),
+    "bytes": (lambda: b"some pieces", b"some pieces"),
     "nothing": (lambda: b"", b""),
-    "bytearray": (lambda: bytearray(b"some octets"), b"some octets"),
+    "bytearray": (lambda: bytearray(b"some pieces"), b"some pieces"),
     "view": (lambda: memoryview(b"s.o.m.e.")[::2], b"some"),
     "str": (lambda: "ä text", "ä text".encode()),
     "large": (lambda: b"x" * 300_000, b"x" * 300_000),
-    "list": (lambda: [b"some ", b"", "ä", bytearray(b" octets")], "some ä octets".encode()),
+    "list": (lambda: [b"some ", b"", "ä", bytearray(b" pieces")], "some ä pieces".encode()),
     "empty list": (list, b""),
     "generator": (lambda: (b"%d " % number for number in range(5)), b"0 1 2 3 4 "),
-    "producer": (lambda: More(b"some ", b"octets"), b"some octets"),
+    "producer": (lambda: More(b"some ", b"pieces"), b"some pieces"),
     "simple_producer": (lambda: simple_producer(b"y" * 2000), b"y" * 2000),
     "file in memory": (lambda: io.BytesIO(b"z" * 100_000), b"z" * 100_000),
     "file": (lambda: SOURCE.open("rb"), SOURCE.read_bytes()),
     "part of a file": (lambda: file_producer(SOURCE.open("rb"), 1, 20), SOURCE.read_bytes()[1:21]),
 }
 
-each_body = pytest.mark.parametrize(("make_body", "octets"), BODIES.values(), ids=BODIES)
+each_body = pytest.mark.parametrize(("make_body", "data"), BODIES.values(), ids=BODIES)
 
 
 @each_body
-def test_bodies_of_answers(connect, make_body, octets):
-    client = connect(answering(lambda handler: handler.respond(200, make_body())))
+def test_bodies_of_responses(connect, make_body, data):
+    client = connect(responding(lambda handler: handler.respond(200, make_body())))
     status, fields, body = client.ask(get())
-    assert (status, body) == (200, octets)
+    assert (status, body) == (200, data)
     assert ("content-length" in fields) != ("transfer-encoding" in fields)
-    assert client.ask(get())[2] == octets  # on the same connection
+    assert client.ask(get())[2] == data  # on the same connection
 
 
 @each_body
-def test_bodies_of_answers_to_old_clients(connect, make_body, octets):
-    client = connect(answering(lambda handler: handler.respond(200, make_body())))
+def test_bodies_of_responses_to_old_clients(connect, make_body, data):
+    client = connect(responding(lambda handler: handler.respond(200, make_body())))
     status, fields, body = client.ask(get(version="1.0"))
-    assert (status, body, fields["connection"]) == (200, octets, "close")
+    assert (status, body, fields["connection"]) == (200, data, "close")
     assert "transfer-encoding" not in fields
 
 
 @each_body
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
-def test_answers_without_a_body(connect, make_body, octets, method, status):
-    client = connect(answering(lambda handler: handler.respond(status, make_body())))
+def test_responses_without_a_body(connect, make_body, data, method, status):
+    client = connect(responding(lambda handler: handler.respond(status, make_body())))
     got, fields, _ = client.ask(get(method=method), method)
     assert got == status
     if status == 204:
         assert not {"content-length", "transfer-encoding"} & fields.keys()
     client.send(get(method=method))
-    assert client.answer(method)[0] == status  # and not an octet of a body before it
+    assert client.response(method)[0] == status  # and not a byte of a body before it
 
 
-def test_the_next_request_is_looked_at_when_the_answer_is_sent(connect):
+def test_the_next_request_is_looked_at_when_the_response_is_sent(connect):
     seen = []
 
     def slowly(handler):
@@ -531,10 +531,10 @@ def test_the_next_request_is_looked_at_when_the_answer_is_sent(connect):
 
         handler.respond(200, pieces())
 
-    client = connect(answering(slowly))
+    client = connect(responding(slowly))
     client.send(get("/1") + get("/2"))
     assert {path for path, _ in seen} == {"/1"}
-    assert len(client.answer()[2]) == len(client.answer()[2]) == 1_000_000
+    assert len(client.response()[2]) == len(client.response()[2]) == 1_000_000
     assert seen == [(path, number) for path in ("/1", "/2") for number in range(50)]
 
 
@@ -543,14 +543,14 @@ def test_a_body_that_fails_ends_the_connection_without_its_end(connect, caplog):
         yield b"so far"
         raise ZeroDivisionError
 
-    client = connect(answering(lambda handler: handler.respond(200, pieces())))
+    client = connect(responding(lambda handler: handler.respond(200, pieces())))
     client.send(get())
-    octets = client.until_closed()
-    assert octets.endswith(b"6\r\nso far\r\n") or octets == b""
+    data = client.until_closed()
+    assert data.endswith(b"6\r\nso far\r\n") or data == b""
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_fields_of_an_answer(connect):
+def test_fields_of_a_response(connect):
     def respond(handler):
         if handler.path == "/pairs":
             handler.respond(200, b"x", [("X-One", "1"), ("X-One", b"2"), ("X-Number", 3)], "image/png")
@@ -561,7 +561,7 @@ def test_fields_of_an_answer(connect):
         else:
             handler.respond(200, "x")
 
-    client = connect(answering(respond))
+    client = connect(responding(respond))
     fields = client.ask(get())[1]
     assert fields["content-type"] == "text/plain; charset=utf-8"
     assert set(fields) == {"content-type", "content-length", "date", "server"}
@@ -594,7 +594,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("fields", "error"), WRONG.values(), ids=WRONG)
-def test_fields_that_would_break_an_answer_do_not(connect, fields, error):
+def test_fields_that_would_break_a_response_do_not(connect, fields, error):
     errors = []
 
     def respond(handler):
@@ -609,25 +609,25 @@ def test_fields_that_would_break_an_answer_do_not(connect, fields, error):
         handler.end_headers()
         handler.wfile.write(b"ok")
 
-    client = connect(answering(respond))
+    client = connect(responding(respond))
     status, got, body = client.ask(get())
     assert (status, body, len(errors)) == (200, b"ok", 1)
     assert not {"x", "b"} & got.keys()
 
 
 @pytest.mark.parametrize("status", [99, 600, 100, 199, -200])
-def test_what_is_no_status_is_refused(connect, status, caplog):
-    client = connect(answering(lambda handler: handler.respond(status)))
+def test_an_invalid_status_is_refused(connect, status, caplog):
+    client = connect(responding(lambda handler: handler.respond(status)))
     assert client.ask(get())[0] == 500
     assert "ValueError" in caplog.text
 
 
-def test_a_reason_cannot_break_an_answer(connect, caplog):
-    client = connect(answering(lambda handler: handler.send_response(200, "OK\r\nX: y")))
+def test_a_reason_cannot_break_a_response(connect, caplog):
+    client = connect(responding(lambda handler: handler.send_response(200, "OK\r\nX: y")))
     assert client.ask(get())[0] == 500
 
 
-def test_a_request_is_answered_once(connect):
+def test_a_request_gets_one_response(connect):
     def twice(handler):
         handler.respond(200, b"first")
         for call in (lambda: handler.respond(200), lambda: handler.send_response(200), lambda: handler.write(b"x")):
@@ -635,12 +635,12 @@ def test_a_request_is_answered_once(connect):
                 call()
         handler.finish()  # it is, so that is fine
 
-    client = connect(answering(twice))
+    client = connect(responding(twice))
     assert client.ask(get())[2] == client.ask(get())[2] == b"first"
 
 
 def test_an_exception_is_a_500_and_logged(connect, caplog):
-    client = connect(answering(lambda handler: 1 / 0))
+    client = connect(responding(lambda handler: 1 / 0))
     status, fields, body = client.ask(get("/<script>") + get())
     assert (status, fields["connection"]) == (500, "close")
     assert b"script" not in body
@@ -652,7 +652,7 @@ def test_the_loop_may_be_ended_by_a_handler(connect):
     def end(handler):
         raise asynchat_fast.asyncore.ExitNow
 
-    client = connect(answering(end))
+    client = connect(responding(end))
     with pytest.raises(asynchat_fast.asyncore.ExitNow):
         client.send(get())
 
@@ -666,27 +666,27 @@ def test_an_exception_before_the_body_is_a_500(connect, caplog):
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_an_exception_amidst_an_answer_ends_the_connection(connect, caplog):
+def test_an_exception_amidst_a_response_ends_the_connection(connect, caplog):
     def fail(handler):
         handler.write(b"so far")
         raise ZeroDivisionError
 
-    client = connect(answering(fail))
+    client = connect(responding(fail))
     client.send(get() + get())
     assert not client.until_closed().endswith(b"0\r\n\r\n")
 
 
-def test_an_http_error_is_answered_with_its_status(connect):
+def test_an_http_error_gets_a_response_with_its_status(connect):
     def teapot(handler):
         raise HTTPError(418, "<short> & stout", (("X-Tea", "yes"),))
 
-    client = connect(answering(teapot))
+    client = connect(responding(teapot))
     status, fields, body = client.ask(get())
     assert (status, fields["x-tea"], fields["connection"]) == (418, "yes", "close")
     assert b"&lt;short&gt; &amp; stout" in body
 
 
-# Answers as http.server has them
+# Responses as http.server has them
 
 
 def test_step_by_step(connect):
@@ -697,25 +697,25 @@ def test_step_by_step(connect):
             handler.send_header("Content-Length", "11")
         handler.end_headers()
         handler.wfile.write(b"some ")
-        handler.wfile.writelines([b"oct", memoryview(b"ets")])
+        handler.wfile.writelines([b"pie", memoryview(b"ces")])
         handler.wfile.flush()
 
-    client = connect(answering(steps))
+    client = connect(responding(steps))
     for target, framed in (("/", "transfer-encoding"), ("/length", "content-length")):
         status, fields, body = client.ask(get(target))
-        assert (status, fields["x-steps"], body) == (201, "3", b"some octets")
+        assert (status, fields["x-steps"], body) == (201, "3", b"some pieces")
         assert framed in fields
     assert "content-length" in client.ask(get("/length", method="HEAD"), "HEAD")[1]
-    assert client.ask(get(version="1.0"))[2] == b"some octets"
+    assert client.ask(get(version="1.0"))[2] == b"some pieces"
 
 
-def test_an_answer_without_a_body_step_by_step(connect):
+def test_a_response_without_a_body_step_by_step(connect):
     def redirect(handler):
         handler.send_response(302)
         handler.send_header("Location", "/elsewhere")
         handler.end_headers()
 
-    client = connect(answering(redirect))
+    client = connect(responding(redirect))
     for _ in range(2):
         status, fields, body = client.ask(get())
         assert (status, fields["location"], body) == (302, "/elsewhere", b"")
@@ -733,7 +733,7 @@ def test_more_than_was_announced_is_an_error_and_less_closes(connect, caplog):
         else:
             handler.wfile.write(b"ab")
 
-    client = connect(answering(write))
+    client = connect(responding(write))
     assert client.ask(get("/more"))[2] == b"abc"
     client.send(get("/less") + get("/more"))
     assert client.until_closed().endswith(b"\r\n\r\nab")
@@ -748,26 +748,26 @@ def test_the_handler_may_close(connect, target):
             handler.send_header("Connection", "close")
         handler.end_headers()
 
-    client = connect(answering(close))
+    client = connect(responding(close))
     assert client.ask(get(target) + get(target))[1]["connection"] == "close"
     assert client.until_closed() == b""
 
 
 def test_send_error(connect):
-    client = connect(answering(lambda handler: handler.send_error(404, "<No>", "Not & never")))
+    client = connect(responding(lambda handler: handler.send_error(404, "<No>", "Not & never")))
     status, fields, body = client.ask(get())
     assert (status, fields["connection"], fields["content-type"]) == (404, "close", "text/html; charset=utf-8")
     assert b"<h1>404 &lt;No&gt;</h1>" in body
     assert b"Not &amp; never" in body
-    client = connect(answering(lambda handler: handler.send_error(599)))
+    client = connect(responding(lambda handler: handler.send_error(599)))
     assert client.ask(get(method="HEAD"), "HEAD")[0] == 599
 
 
-# Deferred answers
+# Deferred responses
 
 
 @pytest.mark.parametrize("way", ["respond", "write", "steps", "nothing"])
-def test_answers_may_come_later(connect, map, way):
+def test_responses_may_come_later(connect, map, way):
     seen = []
 
     def later(handler):
@@ -790,18 +790,18 @@ def test_answers_may_come_later(connect, map, way):
         seen.append(handler.path)
         call_later(0.01, later, handler, map=map)
 
-    client = connect(answering(defer))
+    client = connect(responding(defer))
     client.send(get("/1") + get("/2") + get("/3"))
     assert seen == ["/1"]  # the others wait
     expected = b"" if way == "nothing" else b"later"
-    assert [client.answer()[2] for _ in range(3)] == [expected] * 3
+    assert [client.response()[2] for _ in range(3)] == [expected] * 3
     assert seen == ["/1", "/2", "/3"]
     assert client.ask(get("/4"))[2] == expected
 
 
-def test_reading_pauses_until_the_answer(connect, map):
+def test_reading_pauses_until_the_response(connect, map):
     handlers = []
-    client = connect(answering(handlers.append))
+    client = connect(responding(handlers.append))
     client.send(get())
     sent = 0
     with contextlib.suppress(BlockingIOError):
@@ -810,19 +810,19 @@ def test_reading_pauses_until_the_answer(connect, map):
             client.turn()
     assert sent < 1 << 24
     handlers[0].respond(200)
-    assert client.answer()[0] == 200
+    assert client.response()[0] == 200
     assert client.until_closed().startswith(b"HTTP/1.1 400 ")
 
 
-def test_a_deferred_answer_to_nobody_is_dropped(connect, map, caplog):
+def test_a_deferred_response_to_a_client_that_has_gone_is_dropped(connect, map, caplog):
     handlers = []
-    client = connect(answering(handlers.append))
+    client = connect(responding(handlers.append))
     client.send(get() + get())
     handlers[0].close()
     handlers[0].write(b"x")
     handlers[0].finish()
     assert len(handlers) == 1
-    client = connect(answering(handlers.append))
+    client = connect(responding(handlers.append))
     client.send(get())
     handlers[1].close()
     handlers[1].respond(200, iter([b"x"]))
@@ -833,35 +833,33 @@ def test_a_deferred_answer_to_nobody_is_dropped(connect, map, caplog):
 
 
 @pytest.mark.parametrize("deferred", [False, True])
-def test_who_has_ended_its_sending_gets_its_answers(connect, map, deferred):
+def test_a_client_that_has_ended_its_sending_gets_its_responses(connect, map, deferred):
     def respond(handler):
         if deferred:
             call_later(0.01, handler.respond, 200, bytes(100_000), map=map)
         else:
             handler.respond(200, bytes(100_000))
 
-    client = connect(answering(respond))
+    client = connect(responding(respond))
     client.sock.send(get() + get())
     client.sock.shutdown(socket.SHUT_WR)
     for _ in range(2):
-        assert len(client.answer()[2]) == 100_000
+        assert len(client.response()[2]) == 100_000
     assert client.until_closed() == b""
     assert not map
 
 
-@pytest.mark.parametrize(
-    "octets", [b"GET / HT", post(b"abcdef")[:-1], get("/", "Transfer-Encoding: chunked") + b"5\r\n"]
-)
-def test_who_ends_amidst_a_request_is_told(connect, map, octets):
-    client = connect(answering(lambda handler: handler.respond(200)))
-    client.send(octets)
+@pytest.mark.parametrize("data", [b"GET / HT", post(b"abcdef")[:-1], get("/", "Transfer-Encoding: chunked") + b"5\r\n"])
+def test_a_client_that_ends_amidst_a_request_gets_an_error(connect, map, data):
+    client = connect(responding(lambda handler: handler.respond(200)))
+    client.send(data)
     client.sock.shutdown(socket.SHUT_WR)
     assert client.until_closed().startswith(b"HTTP/1.1 400 ")
     assert not map
 
 
 def test_an_idle_connection_that_ends_is_closed_without_a_word(connect, map):
-    client = connect(answering(lambda handler: handler.respond(200)))
+    client = connect(responding(lambda handler: handler.respond(200)))
     client.ask(get())
     client.sock.shutdown(socket.SHUT_WR)
     assert client.until_closed() == b""
@@ -875,7 +873,7 @@ def test_a_connection_leaves_nothing_behind(connect, map):
         held.append(weakref.ref(handler))
         handler.respond(200, iter([b"x"]))
 
-    client = connect(answering(respond))
+    client = connect(responding(respond))
     client.ask(get("/", "Connection: close"))
     client.until_closed()
     client.sock.close()
@@ -911,7 +909,7 @@ class Upgrading(Plain):
         self.push(b"".join(self.lines) + b"\n")
         self.lines.clear()
 
-    def answer(self):
+    def response(self):
         self.respond(200, self.body)
 
 
@@ -935,7 +933,7 @@ def test_an_upgrade_is_ignored_otherwise(connect, fields):
 
 
 def log_of(connect, log, request, **attributes):
-    client = connect(answering(lambda handler: handler.respond(200, b"ok"), **attributes), ("192.0.2.1", 9), None, log)
+    client = connect(responding(lambda handler: handler.respond(200, b"ok"), **attributes), ("192.0.2.1", 9), None, log)
     client.send(request)
     client.until(lambda: client.received)
 
@@ -971,7 +969,7 @@ def test_the_access_log_goes_to_loggers(connect, caplog):
     assert re.fullmatch(COMMON, second.getMessage())
 
 
-def test_what_cannot_be_logged_to_is_refused(map):
+def test_an_object_that_cannot_log_is_refused(map):
     ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(TypeError, match="cannot be logged to"):
         http_request_handler(ours, None, None, 42, map=map)
@@ -993,7 +991,7 @@ def test_refused_requests_are_logged(connect):
 # Servers
 
 
-def test_a_server_hands_on_what_handlers_share(map):
+def test_a_server_hands_shared_objects_to_its_handlers(map):
     seen = []
 
     class Handler(http_request_handler):
@@ -1009,7 +1007,7 @@ def test_a_server_hands_on_what_handlers_share(map):
         assert seen == [(sock.getsockname(), sessions, server.log, "127.0.0.1", True)]
 
 
-def test_a_server_ends_when_requests_are_answered(map):
+def test_a_server_ends_when_all_requests_have_their_responses(map):
     waiting = []
 
     class Handler(http_request_handler):
@@ -1032,7 +1030,7 @@ def test_a_server_ends_when_requests_are_answered(map):
             socket.create_connection(server.addr)
         assert idle.until_closed() == b""
         waiting[0].respond(200, b"the last")
-        status, fields, body = busy.answer()
+        status, fields, body = busy.response()
         assert (status, body, fields["connection"]) == (200, b"the last", "close")
         assert busy.until_closed() == b""
         assert begun.ask(get()[-5:])[1]["connection"] == "close"
@@ -1075,26 +1073,26 @@ SHORT = {"head_timeout": 0.1, "body_timeout": 0.1, "keep_alive_timeout": 0.1, "w
     ],
     ids=["nothing", "head", "body", "chunk", "no chunk"],
 )
-def test_who_takes_too_long_is_let_go(connect, map, beginning, status):
-    client = connect(answering(lambda handler: handler.respond(200), **SHORT))
+def test_a_client_that_takes_too_long_is_closed(connect, map, beginning, status):
+    client = connect(responding(lambda handler: handler.respond(200), **SHORT))
     client.send(beginning)
-    octets = client.until_closed()
-    assert octets.split(b" ")[1:2] == ([status] if status else [])
+    data = client.until_closed()
+    assert data.split(b" ")[1:2] == ([status] if status else [])
     client.sock.close()
     client.sock = socket.socketpair()[0]
     loop(map=map)
     assert not map
 
 
-def test_who_drips_is_let_go(connect):
-    client = connect(answering(lambda handler: handler.respond(200), **SHORT))
+def test_a_dripping_client_is_closed(connect):
+    client = connect(responding(lambda handler: handler.respond(200), **SHORT))
     client.send(b"GET / HTTP/1.1\r\nX: ")
     client.until(lambda: client.sock.send(b"x") and client.received)
     assert client.received.startswith(b"HTTP/1.1 408 ")
 
 
-def test_who_does_not_read_is_let_go(connect, map):
-    client = connect(answering(lambda handler: handler.respond(200, bytes(50_000_000)), **SHORT))
+def test_a_client_that_does_not_read_is_closed(connect, map):
+    client = connect(responding(lambda handler: handler.respond(200, bytes(50_000_000)), **SHORT))
     client.sock.send(get())
     deadline = time.monotonic() + PATIENCE
     while map:
@@ -1102,7 +1100,7 @@ def test_who_does_not_read_is_let_go(connect, map):
         loop(0.01, map=map, count=1)
 
 
-def test_who_does_not_read_has_no_more_requests_looked_at(connect, map):
+def test_no_more_requests_are_read_of_a_client_that_does_not_read(connect, map):
     count = 0
 
     def respond(handler):
@@ -1110,7 +1108,7 @@ def test_who_does_not_read_has_no_more_requests_looked_at(connect, map):
         count += 1
         handler.respond(200, bytes(10_000))
 
-    client = connect(answering(respond))
+    client = connect(responding(respond))
     request = get() * 1000
     for _ in range(20):
         try:
@@ -1121,14 +1119,14 @@ def test_who_does_not_read_has_no_more_requests_looked_at(connect, map):
             loop(0, map=map, count=1)
     assert count < 500
     for _ in range(1000):
-        assert len(client.answer()[2]) == 10_000
+        assert len(client.response()[2]) == 10_000
 
 
 # Handlers that do not respond
 
 
 @pytest.mark.parametrize("value", [b"bytes", "text", 5, {"a": 1}])
-def test_a_value_without_a_response_is_a_500_that_says_what_to_do(connect, value, caplog):
+def test_a_value_without_a_response_is_a_500_with_advice(connect, value, caplog):
     class Returning(http_request_handler):
         def do_GET(self):
             return value
@@ -1201,11 +1199,11 @@ def test_an_exception_after_the_response_does_not_take_it_back(connect, caplog):
         raise HTTPError(400, "too late") if handler.path == "/400" else ZeroDivisionError
 
     for target in ("/400", "/"):
-        client = connect(answering(fail))
+        client = connect(responding(fail))
         client.send(get(target) + get())
-        octets = client.until_closed()
-        assert octets.endswith(b"\r\n\r\nwhole")
-        assert octets.count(b"HTTP/1.1 ") == 1
+        data = client.until_closed()
+        assert data.endswith(b"\r\n\r\nwhole")
+        assert data.count(b"HTTP/1.1 ") == 1
 
 
 # Arguments
@@ -1228,7 +1226,7 @@ def test_a_mistaken_argument_is_named(connect, arguments, named):
             handler.respond(*arguments)
         handler.respond(200, b"good")
 
-    assert connect(answering(respond)).ask(get())[2] == b"good"
+    assert connect(responding(respond)).ask(get())[2] == b"good"
 
 
 @pytest.mark.parametrize(
@@ -1277,9 +1275,9 @@ def test_a_log_that_fails_harms_no_response(connect, capsys):
     def fail(line):
         raise OSError(28, f"no space for {fail}")
 
-    client = connect(answering(lambda handler: handler.respond(200, iter([b"o", b"k"]))), ("192.0.2.1", 1), None, fail)
+    client = connect(responding(lambda handler: handler.respond(200, iter([b"o", b"k"]))), ("192.0.2.1", 1), None, fail)
     client.send(get() + get())
-    assert [client.answer()[2] for _ in range(2)] == [b"ok", b"ok"]
+    assert [client.response()[2] for _ in range(2)] == [b"ok", b"ok"]
     assert client.ask(get())[2] == b"ok"
     assert capsys.readouterr().err.count("no space for") == 1
 
@@ -1293,14 +1291,14 @@ CUT = {
 
 @pytest.mark.parametrize("make_body", CUT.values(), ids=CUT)
 @pytest.mark.parametrize("ends", ["client", "program"])
-def test_a_response_that_is_cut_has_a_line_with_what_was_sent(connect, map, make_body, ends):
+def test_a_response_that_is_cut_has_a_line_with_the_bytes_sent(connect, map, make_body, ends):
     handlers, lines = [], []
 
     def respond(handler):
         handlers.append(handler)
         handler.respond(200, make_body())
 
-    client = connect(answering(respond), ("192.0.2.1", 1), None, lines.append)
+    client = connect(responding(respond), ("192.0.2.1", 1), None, lines.append)
     client.send(get())
     if ends == "client":
         client.sock.close()
@@ -1324,7 +1322,7 @@ def test_responses_have_a_line_each(connect, map):
         else:
             handler.respond(200, bytes(500_000) if handler.path == "/large" else iter([b"piece"]))
 
-    client = connect(answering(respond), ("192.0.2.1", 1), None, lines.append)
+    client = connect(responding(respond), ("192.0.2.1", 1), None, lines.append)
     for target in ("/large", "/pieces", "/later"):
         client.ask(get(target))
     client.ask(b"nonsense\r\n\r\n")
@@ -1362,16 +1360,16 @@ def test_a_body_that_ends_with_the_connection_is_reset_if_it_is_cut(map, caplog)
             assert (received == b"") == is_whole
 
 
-# What nobody reads
+# Bodies that no handler reads
 
 
-def test_a_body_that_nobody_reads_is_discarded(connect):
+def test_a_body_that_no_handler_reads_is_discarded(connect):
     kept = []
 
     class Discarding(Plain):
         keep_body = False
 
-        def answer(self):
+        def response(self):
             kept.append(self.body)
             self.respond(200, b"ok")
 
@@ -1410,9 +1408,9 @@ class Closable(More):
         self.closed = True
 
 
-def test_what_is_written_after_the_end_is_discarded_and_its_producers_closed(connect):
+def test_output_after_the_end_is_discarded_and_its_producers_closed(connect):
     handlers = []
-    client = connect(answering(handlers.append))
+    client = connect(responding(handlers.append))
     client.send(get())
     (handler,) = handlers
     sources = [Closable(b"x"), Closable(b"x"), Closable(b"x" * 10_000_000)]
@@ -1432,11 +1430,11 @@ def test_what_is_written_after_the_end_is_discarded_and_its_producers_closed(con
 # Progress
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what has left")
-def test_who_reads_steadily_is_served_to_the_end_however_slowly(connect):
-    """What the kernel holds may take longer to leave than a client may take nothing."""
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much data has left the machine")
+def test_a_client_that_reads_steadily_is_served_to_the_end_however_slowly(connect):
+    """The kernel may need longer than write_timeout to send the data it holds; that is no reason to close."""
     body = bytes(3_000_000)
-    client = connect(answering(lambda handler: handler.respond(200, body), write_timeout=0.3))
+    client = connect(responding(lambda handler: handler.respond(200, body), write_timeout=0.3))
     sock, received, until = client.sock, 0, time.monotonic() + 1.5
     sock.send(get())
     loop(0, map=client.map, count=1)
@@ -1453,7 +1451,7 @@ def test_who_reads_steadily_is_served_to_the_end_however_slowly(connect):
 
 
 def test_to_stay_is_counted_from_when_the_response_has_left(connect):
-    client = connect(answering(lambda handler: handler.respond(200, bytes(1_000_000)), keep_alive_timeout=0.4))
+    client = connect(responding(lambda handler: handler.respond(200, bytes(1_000_000)), keep_alive_timeout=0.4))
     sock, received, until = client.sock, 0, time.monotonic() + 1.2
     sock.send(get())
     loop(0, map=client.map, count=1)
@@ -1499,7 +1497,7 @@ def test_a_source_that_cannot_be_closed_does_not_keep_the_connection(connect, ma
             raise ZeroDivisionError
 
     handlers = []
-    client = connect(answering(handlers.append))
+    client = connect(responding(handlers.append))
     client.send(get())
     handlers[0].respond(200, Stubborn(*[bytes(100_000)] * 100))
     handlers[0].push_with_producer(Stubborn(b"x"))

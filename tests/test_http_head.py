@@ -1,4 +1,4 @@
-"""The head parser, both of them: what RFC 9112 has a server refuse is refused, at the octet that makes it wrong."""
+"""Both head parsers: each refuses the heads that RFC 9112 has a server refuse, at the byte that makes them wrong."""
 
 import shutil
 import sys
@@ -12,9 +12,9 @@ import asynchat_fast
 from asynchat_fast.http import head as chosen
 from asynchat_fast.http.errors import HTTPError
 
-TOKEN = bytes(octet for octet in range(33, 127) if octet not in b'"(),/:;<=>?@[\\]{}')
+TOKEN = bytes(byte for byte in range(33, 127) if byte not in b'"(),/:;<=>?@[\\]{}')
 VISIBLE = bytes(byte for byte in range(33, 127) if byte != ord("#"))  # a fragment is no part of a target
-CONTROLS = [bytes([octet]) for octet in (*range(32), 127) if octet not in b"\t\r\n"]
+CONTROLS = [bytes([byte]) for byte in (*range(32), 127) if byte not in b"\t\r\n"]
 VALUE = b"\t" + bytes(range(32, 127)) + bytes(range(128, 256))
 
 NAMES = [
@@ -63,7 +63,7 @@ def head(request):
 
 
 def outcome(function, *args):
-    """Return what *function* returns, or the status and the reason of the HTTPError it raises."""
+    """Return the result of *function*, or the status and the reason of the HTTPError it raises."""
     try:
         return function(*args)
     except HTTPError as error:
@@ -71,7 +71,7 @@ def outcome(function, *args):
 
 
 def parsed(*fields, method="GET", target="/", minor=1):
-    """Return what ``parse_head()`` is to return."""
+    """Return the expected result of ``parse_head()``."""
     index = {}
     for name, value in fields:
         index.setdefault(name.lower(), []).append(value)
@@ -84,18 +84,18 @@ def parsed(*fields, method="GET", target="/", minor=1):
     )
 
 
-def octet_by_octet(head, octets, *limits):
-    """Feed *octets* to ``check_beginning()``; return what it raises and how many octets it took, or None."""
+def byte_by_byte(head, data, *limits):
+    """Feed *data* to ``check_beginning()``; return its error and how many bytes it took, or None."""
     checked = 0
-    for size in range(len(octets) + 1):
-        checked = outcome(head.check_beginning, octets[:size], checked, *limits)
+    for size in range(len(data) + 1):
+        checked = outcome(head.check_beginning, data[:size], checked, *limits)
         if isinstance(checked, tuple):
             return checked, size
         assert 0 <= checked <= size
     return None
 
 
-# What is right
+# Heads to accept
 
 GOOD = {
     "the least": (b"GET / HTTP/1.1", parsed()),
@@ -104,15 +104,15 @@ GOOD = {
     "one field": (b"GET / HTTP/1.1\r\nHost: a", parsed(("Host", "a"))),
     "another method": (b"PROPFIND / HTTP/1.1", parsed(method="PROPFIND")),
     "methods have case": (b"get / HTTP/1.1", parsed(method="get")),
-    "a method of one octet": (b"! / HTTP/1.1", parsed(method="!")),
-    "a method of all octets": (TOKEN[:64] + b" / HTTP/1.1", parsed(method=TOKEN[:64].decode())),
+    "a method of one byte": (b"! / HTTP/1.1", parsed(method="!")),
+    "a method of all bytes": (TOKEN[:64] + b" / HTTP/1.1", parsed(method=TOKEN[:64].decode())),
     "and of the others": (TOKEN[64:] + b" / HTTP/1.1", parsed(method=TOKEN[64:].decode())),
-    "a target of all octets": (b"GET " + VISIBLE + b" HTTP/1.1", parsed(target=VISIBLE.decode())),
+    "a target of all bytes": (b"GET " + VISIBLE + b" HTTP/1.1", parsed(target=VISIBLE.decode())),
     "asterisk-form": (b"OPTIONS * HTTP/1.1", parsed(method="OPTIONS", target="*")),
     "authority-form": (b"CONNECT a:1 HTTP/1.1", parsed(method="CONNECT", target="a:1")),
     "absolute-form": (b"GET http://a/b HTTP/1.1", parsed(target="http://a/b")),
-    "a name of all octets": (b"GET / HTTP/1.1\r\n" + TOKEN + b":1", parsed((TOKEN.decode(), "1"))),
-    "a value of all octets": (b"GET / HTTP/1.1\r\na:." + VALUE, parsed(("a", "." + VALUE.decode("latin-1")))),
+    "a name of all bytes": (b"GET / HTTP/1.1\r\n" + TOKEN + b":1", parsed((TOKEN.decode(), "1"))),
+    "a value of all bytes": (b"GET / HTTP/1.1\r\na:." + VALUE, parsed(("a", "." + VALUE.decode("latin-1")))),
     "no value": (b"GET / HTTP/1.1\r\na:\r\nb: \t \r\nc:", parsed(("a", ""), ("b", ""), ("c", ""))),
     "blanks around a value": (b"GET / HTTP/1.1\r\na:\t \tb \t", parsed(("a", "b"))),
     "blanks in a value": (b"GET / HTTP/1.1\r\na:b \t c", parsed(("a", "b \t c"))),
@@ -125,19 +125,19 @@ GOOD = {
     "a method like a name": (b"Host / HTTP/1.1\r\nHost:a", parsed(("Host", "a"), method="Host")),
     "long": (b"GET / HTTP/1.1\r\na:." + 300 * VALUE + b".", parsed(("a", f".{300 * VALUE.decode('latin-1')}."))),
 }
-each_good_head = pytest.mark.parametrize(("octets", "expected"), GOOD.values(), ids=GOOD)
+each_good_head = pytest.mark.parametrize(("data", "expected"), GOOD.values(), ids=GOOD)
 
 
 @each_good_head
-def test_a_good_head_is_taken_apart(head, octets, expected):
-    assert head.parse_head(octets) == expected
+def test_a_good_head_is_taken_apart(head, data, expected):
+    assert head.parse_head(data) == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_are_given_as_sent_and_found_in_lower_case(head, name):
     for sent in (name, name.lower(), name.upper(), name.title(), name.swapcase()):
-        octets = f"{name}: 1\r\n{sent}: 2\r\nother: 3".encode()
-        fields, index = head.parse_fields(octets)
+        data = f"{name}: 1\r\n{sent}: 2\r\nother: 3".encode()
+        fields, index = head.parse_fields(data)
         assert fields == [(name, "1"), (sent, "2"), ("other", "3")]
         assert index == {name.lower(): ["1", "2"], "other": "3"}
 
@@ -154,22 +154,22 @@ def test_trailers_may_be_none(head):
 
 
 @each_good_head
-def test_no_beginning_of_a_good_head_is_refused(head, octets, expected):
-    octets += b"\r\n\r"
-    first_field = octets.index(b"\n") + 1
-    for size in range(len(octets) + 1) if len(octets) < 2048 else (*range(600), len(octets)):
-        seen = octets[:size]
+def test_no_beginning_of_a_good_head_is_refused(head, data, expected):
+    data += b"\r\n\r"
+    first_field = data.index(b"\n") + 1
+    for size in range(len(data) + 1) if len(data) < 2048 else (*range(600), len(data)):
+        seen = data[:size]
         checked = len(seen.removesuffix(b"\r")) if size >= first_field else 0
         assert head.check_beginning(seen) == checked
         assert head.check_beginning(seen, checked) == checked
 
 
-@pytest.mark.parametrize("octets", [b"", b"\r"])
-def test_nothing_or_half_an_empty_line_may_begin_a_head(head, octets):
-    assert head.check_beginning(octets) == 0
+@pytest.mark.parametrize("data", [b"", b"\r"])
+def test_nothing_or_half_an_empty_line_may_begin_a_head(head, data):
+    assert head.check_beginning(data) == 0
 
 
-# What is wrong: how it begins, the octets that make it so, what follows, the status
+# Heads to refuse: the beginning, the bytes that make it wrong, the rest, the status
 
 BAD = {}
 
@@ -180,16 +180,16 @@ def bad(name, before, wrong, after=b"", status=400):
 
 
 def not_in(allowed):
-    """Return all octets but *allowed* and CR, which is not wrong before what follows it has come."""
-    return [bytes([octet]) for octet in range(256) if octet not in allowed + b"\r"]
+    """Return all bytes but *allowed* and CR, which is wrong only if no LF follows."""
+    return [bytes([byte]) for byte in range(256) if byte not in allowed + b"\r"]
 
 
-for wrong in [octet for octet in not_in(TOKEN) if octet[0] < 128 or octet[0] % 16 == 0]:
+for wrong in [byte for byte in not_in(TOKEN) if byte[0] < 128 or byte[0] % 16 == 0]:
     if wrong != b" ":
         bad(f"{wrong} in a method", b"G", wrong, b"T / HTTP/1.1\r\nHost: a")
     if wrong != b":":
         bad(f"{wrong} in a name", b"GET / HTTP/1.1\r\nHost: a\r\na", wrong, b"b: c\r\nd: e")
-for wrong in [octet for octet in not_in(VISIBLE) if octet[0] < 128 or octet[0] % 16 == 15]:
+for wrong in [byte for byte in not_in(VISIBLE) if byte[0] < 128 or byte[0] % 16 == 15]:
     if wrong != b" ":
         bad(f"{wrong} in a target", b"GET /a", wrong, b"b HTTP/1.1\r\nHost: a")
 for wrong in [b"\n", *CONTROLS]:
@@ -198,7 +198,7 @@ for wrong in (b"\0", b"\x08", b"\n", b"\x1f", b"\x7f", b"\rx", b"\r\r"):
     bad(f"{wrong} where a value begins", b"GET / HTTP/1.1\r\na:", wrong, b"bcd")
     bad(f"{wrong} where a value ends", b"GET / HTTP/1.1\r\na:bcdefghijklmnopqrstuvwxyz", wrong)
     for size in range(6, 10):
-        bad(f"{wrong} after {size} octets", b"GET / HTTP/1.1\r\na:" + b"\t" * size, wrong, b"0123456789")
+        bad(f"{wrong} after {size} bytes", b"GET / HTTP/1.1\r\na:" + b"\t" * size, wrong, b"0123456789")
 
 LINE = b"GET / HTTP/1.1"
 for name, before, wrong, after in (
@@ -285,11 +285,11 @@ for version in (b"0.9", b"0.0", b"2.0", b"2.1", b"3.0", b"9.9"):
 bad("a long method", b"M" * 64, b"M", b" / HTTP/1.1", 501)
 bad("a very long method", b"M" * 64, b"M", b"M" * 9000 + b" / HTTP/1.1", 501)
 bad("a wrong one after a long method", b"M" * 64, b"M", b"(", 501)
-bad("a wrong octet after a long method", b"M" * 64, b"(", b" / HTTP/1.1", 400)
+bad("a wrong byte after a long method", b"M" * 64, b"(", b" / HTTP/1.1", 400)
 bad("a long target", b"GET /" + b"a" * 8187, b"a", b" HTTP/1.1", 414)
 bad("a very long target", b"GET /" + b"a" * 8187, b"a", b"a" * 50_000 + b" HTTP/1.1", 414)
-bad("a wrong octet after a long target", b"GET /" + b"a" * 8187, b"a", b"\0", 414)
-bad("a wrong octet late in a target", b"GET /" + b"a" * 8186, b"\0", b" HTTP/1.1", 400)
+bad("a wrong byte after a long target", b"GET /" + b"a" * 8187, b"a", b"\0", 414)
+bad("a wrong byte late in a target", b"GET /" + b"a" * 8186, b"\0", b" HTTP/1.1", 400)
 bad("a long line", b"GET /" + b"a" * 8179 + b" HTTP/1.", b"1", b"\r\nHost: a", 414)
 bad("half a version at the limit", b"GET /" + b"a" * 8179 + b" HTTP/1.", b"\r", b"\nHost: a", 414)
 bad("a long line of another version", b"GET /" + b"a" * 8179 + b" HTTP/2.", b"0", b"\r\nHost: a", 414)
@@ -316,19 +316,19 @@ def test_a_bad_head_is_refused(head, before, wrong, after, status):
 
 
 @each_bad_head
-def test_what_cannot_become_right_is_refused_at_once(head, before, wrong, after, status):
-    """However it arrives, and with the words that the whole head is refused with."""
-    octets = before + wrong + after
-    refusal = outcome(head.parse_head, octets)
+def test_a_beginning_that_cannot_become_right_is_refused_at_once(head, before, wrong, after, status):
+    """A wrong head is refused however it arrives, and with the same error as the whole head."""
+    data = before + wrong + after
+    refusal = outcome(head.parse_head, data)
     assert refusal[0] == status
-    for size in range(len(octets) + 1) if len(octets) < 600 else (*range(0, len(octets), 503), len(before)):
-        found = outcome(head.check_beginning, octets[:size])
+    for size in range(len(data) + 1) if len(data) < 600 else (*range(0, len(data), 503), len(before)):
+        found = outcome(head.check_beginning, data[:size])
         if size >= len(before + wrong):
             assert found == refusal
         else:
             assert isinstance(found, int)
-    if len(octets) < 10_000:
-        assert octet_by_octet(head, octets) == (refusal, len(before + wrong))
+    if len(data) < 10_000:
+        assert byte_by_byte(head, data) == (refusal, len(before + wrong))
 
 
 def test_a_bad_trailer_is_refused(head):
@@ -351,60 +351,58 @@ def test_a_bad_trailer_is_refused(head):
 # Limits
 
 
-def test_limits_are_what_the_caller_says(head):
-    octets = b"GET /abc HTTP/1.1\r\na:1\r\nb:2"
-    expected = head.parse_head(octets)
-    assert head.parse_head(octets, 2, 17) == head.parse_head(octets, max_line=17, max_fields=2) == expected
-    assert head.check_beginning(octets, 0, 2, 17) == len(octets)
-    assert (
-        outcome(head.parse_head, octets, 1) == outcome(head.check_beginning, octets, 0, 1) == (431, "too many fields")
-    )
-    assert outcome(head.parse_head, octets, 0)[0] == 431
-    assert outcome(head.parse_head, octets, 2, 16) == outcome(head.check_beginning, octets, 0, 2, 16)
-    assert outcome(head.parse_head, octets, 2, 16) == (414, "request line too long")
+def test_the_caller_sets_the_limits(head):
+    data = b"GET /abc HTTP/1.1\r\na:1\r\nb:2"
+    expected = head.parse_head(data)
+    assert head.parse_head(data, 2, 17) == head.parse_head(data, max_line=17, max_fields=2) == expected
+    assert head.check_beginning(data, 0, 2, 17) == len(data)
+    assert outcome(head.parse_head, data, 1) == outcome(head.check_beginning, data, 0, 1) == (431, "too many fields")
+    assert outcome(head.parse_head, data, 0)[0] == 431
+    assert outcome(head.parse_head, data, 2, 16) == outcome(head.check_beginning, data, 0, 2, 16)
+    assert outcome(head.parse_head, data, 2, 16) == (414, "request line too long")
     assert head.parse_head(b"GET / HTTP/1.1", 0) == parsed()
     assert head.parse_fields(b"a:1\r\na:2", 2) == ([("a", "1"), ("a", "2")], {"a": ["1", "2"]})
     assert outcome(head.parse_fields, b"a:1\r\na:2", 1) == (431, "too many fields")
 
 
-def test_what_reaches_a_limit_is_within_it(head):
+def test_a_head_that_reaches_a_limit_is_within_it(head):
     line = b"GET /" + b"a" * 8178 + b" HTTP/1.1"
     assert len(line) == 8192
-    octets = line + b"\r\na:" * 100
-    assert len(head.parse_head(octets)[3]) == 100
-    assert octet_by_octet(head, octets + b"\r\n\r") is None
+    data = line + b"\r\na:" * 100
+    assert len(head.parse_head(data)[3]) == 100
+    assert byte_by_byte(head, data + b"\r\n\r") is None
 
 
 # The beginning of a head is looked at once
 
 
 @pytest.mark.parametrize("beginning", [b"a", b"a: "], ids=["name", "value"])
-def test_checked_octets_are_not_looked_at_again(head, beginning):
-    """Otherwise a client that drips a long line would cost the square of its length."""
-    octets = LINE + b"\r\n" + beginning + b"b" * 1000
-    checked = head.check_beginning(octets)
-    assert checked == len(octets)
-    spoilt = octets[:-1000] + b"\0" * 1000
+def test_checked_bytes_are_not_looked_at_again(head, beginning):
+    """Looking at a dripping line again and again would cost the square of its length."""
+    data = LINE + b"\r\n" + beginning + b"b" * 1000
+    checked = head.check_beginning(data)
+    assert checked == len(data)
+    spoilt = data[:-1000] + b"\0" * 1000
     assert outcome(head.check_beginning, spoilt)[0] == 400
     assert head.check_beginning(spoilt + b"c", checked) == checked + 1
 
 
 @pytest.mark.parametrize("line", [b"a: b", b"a:", b"a:b\r\nc: d"])
-def test_a_cr_is_looked_at_again_with_what_follows(head, line):
-    octets = LINE + b"\r\n" + line
-    checked = head.check_beginning(octets + b"\r")
-    assert checked == len(octets)
-    assert head.check_beginning(octets + b"\r\n", checked) == len(octets) + 2
-    assert outcome(head.check_beginning, octets + b"\rx", checked) == (400, "malformed field line")
+def test_a_cr_is_looked_at_again_with_the_next_byte(head, line):
+    data = LINE + b"\r\n" + line
+    checked = head.check_beginning(data + b"\r")
+    assert checked == len(data)
+    assert head.check_beginning(data + b"\r\n", checked) == len(data) + 2
+    assert outcome(head.check_beginning, data + b"\rx", checked) == (400, "malformed field line")
 
 
-def test_what_was_not_there_cannot_have_been_checked(head):
+def test_bytes_that_were_not_there_cannot_have_been_checked(head):
     for checked in (-1, 5):
         with pytest.raises(ValueError, match=f"4 bytes cannot have been checked up to {checked}"):
             head.check_beginning(b"GET ", checked)
 
 
-# Any octets at all
+# Any bytes at all
 
 TOKENS = st.text(TOKEN.decode(), min_size=1, max_size=12)
 METHODS = st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
@@ -443,12 +441,12 @@ PIECES = [
 CHANGES = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 2), st.sampled_from(PIECES)), max_size=3)
 
 
-def changed(octets, changes):
-    """Replace *count* octets by a piece, at each of some places."""
+def changed(data, changes):
+    """Replace *count* bytes by a piece, at each of some places."""
     for place, count, piece in changes:
-        at = int(place * len(octets))
-        octets = octets[:at] + piece + octets[at + count :]
-    return octets
+        at = int(place * len(data))
+        data = data[:at] + piece + data[at + count :]
+    return data
 
 
 ANY_HEADS = st.builds(changed, HEADS, CHANGES) | st.binary(max_size=40)
@@ -459,51 +457,51 @@ LIMITS = st.just((100, 8192)) | st.tuples(st.integers(0, 4), st.integers(0, 30))
 @example(b"GET / HTTP/1.1\r", (100, 14), 1.0)
 @example(b"GET / HTTP/1.\r\n", (100, 13), 1.0)
 @example(b"GE(T / HTTP/1.1", (100, 1), 0.5)
-def test_both_do_the_same(octets, limits, place):
-    """The plain one is the specification of the compiled one."""
+def test_both_do_the_same(data, limits, place):
+    """The plain parser is the specification of the compiled one."""
     compiled = pytest.importorskip("asynchat_fast.http._head", reason="the compiled module has not been built")
     plain = chosen.PlainHeadParser
-    assert outcome(compiled.parse_head, octets, *limits) == outcome(plain.parse_head, octets, *limits)
-    _, _, lines = octets.partition(b"\r\n")
+    assert outcome(compiled.parse_head, data, *limits) == outcome(plain.parse_head, data, *limits)
+    _, _, lines = data.partition(b"\r\n")
     assert outcome(compiled.parse_fields, lines, limits[0]) == outcome(plain.parse_fields, lines, limits[0])
-    beginning = octets[: int(place * len(octets))]
+    beginning = data[: int(place * len(data))]
     checked = outcome(compiled.check_beginning, beginning, 0, *limits)
     assert checked == outcome(plain.check_beginning, beginning, 0, *limits)
     if isinstance(checked, int):
         for start in (0, checked):
-            found = outcome(compiled.check_beginning, octets, start, *limits)
-            assert found == outcome(plain.check_beginning, octets, start, *limits)
+            found = outcome(compiled.check_beginning, data, start, *limits)
+            assert found == outcome(plain.check_beginning, data, start, *limits)
 
 
 @given(data=st.data())
 @pytest.mark.parametrize("name", ["compiled", "plain"])
 def test_how_a_head_arrives_does_not_matter(name, data):
-    """Octet by octet or at once, what is refused early is what would be refused in the end."""
+    """A head is refused early, byte by byte or at once, if and only if the whole head would be."""
     head = parser(name)
-    octets, limits = data.draw(ANY_HEADS), data.draw(LIMITS)
-    assume(b"\r\n\r\n" not in octets)
-    refused = octet_by_octet(head, octets, *limits)
-    at_once = outcome(head.check_beginning, octets, 0, *limits)
+    beginning, limits = data.draw(ANY_HEADS), data.draw(LIMITS)
+    assume(b"\r\n\r\n" not in beginning)
+    refused = byte_by_byte(head, beginning, *limits)
+    at_once = outcome(head.check_beginning, beginning, 0, *limits)
     if refused:
-        assert outcome(head.parse_head, octets, *limits) == refused[0] == at_once
+        assert outcome(head.parse_head, beginning, *limits) == refused[0] == at_once
     else:
         assert isinstance(at_once, int)
 
 
-# What makes a head of any beginning of one: a request line, or a field line, from somewhere on.
+# Endings that complete any beginning of a head: the rest of a request line or of a field line.
 REST = b"G / HTTP/1.1"
 ENDINGS = [b"", b":", b"a:", b"\na:", *(REST[at:] for at in range(len(REST)))]
 
 
 @given(data=st.data())
 @pytest.mark.parametrize("name", ["compiled", "plain"])
-def test_what_is_not_refused_can_still_become_right(name, data):
+def test_a_beginning_that_is_not_refused_can_still_become_right(name, data):
     head = parser(name)
-    octets = data.draw(ANY_HEADS)
-    assume(b"\r\n\r\n" not in octets)
-    found = outcome(head.check_beginning, octets)
-    if isinstance(found, int) and octets != b"\r":
-        ended = octets.removesuffix(b"\r\n\r")
+    beginning = data.draw(ANY_HEADS)
+    assume(b"\r\n\r\n" not in beginning)
+    found = outcome(head.check_beginning, beginning)
+    if isinstance(found, int) and beginning != b"\r":
+        ended = beginning.removesuffix(b"\r\n\r")
         outcomes = [outcome(head.parse_head, ended + ending) for ending in ENDINGS]
         # That a version is another one shows at the end of its line.
         assert any(len(result) == 5 or result[0] == 505 for result in outcomes)
@@ -512,10 +510,10 @@ def test_what_is_not_refused_can_still_become_right(name, data):
 # Other parsers
 
 
-def read_by_h11(h11, octets):
-    """Return what h11 makes of a head, as ``parse_head()`` does, None if it refuses it."""
+def read_by_h11(h11, data):
+    """Return a head as h11 parses it, in the form of ``parse_head()``, None if it refuses it."""
     connection = h11.Connection(h11.SERVER)
-    connection.receive_data(octets + b"\r\n\r\n")
+    connection.receive_data(data + b"\r\n\r\n")
     try:
         request = connection.next_event()
     except h11.RemoteProtocolError:
@@ -526,8 +524,8 @@ def read_by_h11(h11, octets):
     return request.method.decode(), request.target.decode(), request.http_version.decode(), fields
 
 
-def read_by_httptools(httptools, octets):
-    """Return what httptools makes of a head, as ``parse_head()`` does, None if it refuses it."""
+def read_by_httptools(httptools, data):
+    """Return a head as httptools parses it, in the form of ``parse_head()``, None if it refuses it."""
 
     class Protocol:
         def __init__(self):
@@ -545,7 +543,7 @@ def read_by_httptools(httptools, octets):
     protocol = Protocol()
     parser = httptools.HttpRequestParser(protocol)
     try:
-        parser.feed_data(octets + b"\r\n\r\n")
+        parser.feed_data(data + b"\r\n\r\n")
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError:
@@ -558,14 +556,14 @@ def read_by_httptools(httptools, octets):
 ORACLES = {"h11": read_by_h11, "httptools": read_by_httptools}
 
 
-def ask_oracle(name, octets):
+def ask_oracle(name, data):
     module = pytest.importorskip(name, reason=f"{name} is not installed to compare with")
-    return ORACLES[name](module, octets)
+    return ORACLES[name](module, data)
 
 
-def read_by_us(octets):
-    """Return what each of ours makes of a head, in the oracles' form."""
-    results = [outcome(parse, octets) for parse in {chosen.parse_head, chosen.PlainHeadParser.parse_head}]
+def read_by_us(data):
+    """Return a head as each of our parsers parses it, in the oracles' form."""
+    results = [outcome(parse, data) for parse in {chosen.parse_head, chosen.PlainHeadParser.parse_head}]
     return [result if len(result) == 2 else (*result[:2], f"1.{result[2]}", result[3]) for result in results]
 
 
@@ -574,32 +572,32 @@ def stripped(result):
     return (*result[:3], [(name, value.strip(" \t")) for name, value in result[3]])
 
 
-FRAMING = {"content-length", "transfer-encoding"}  # what they say is not for a head parser to judge, or to tidy up
+FRAMING = {"content-length", "transfer-encoding"}  # a head parser neither judges nor tidies their values
 OTHER_FIELDS = FIELDS.filter(lambda field: field[0].lower() not in FRAMING)
 
 
 @pytest.mark.parametrize("name", ORACLES)
 @given(method=METHODS, target=TARGETS, minor=st.integers(0, 1), fields=st.lists(OTHER_FIELDS, max_size=5))
-def test_what_others_take_is_taken_for_the_same(name, method, target, minor, fields):
-    octets = written(method, target, minor, [("Host", "a", "", ""), *fields])
-    theirs = ask_oracle(name, octets)
-    assume(theirs)  # they judge what other fields mean, too
-    for ours in read_by_us(octets):
+def test_heads_that_other_parsers_accept_are_parsed_alike(name, method, target, minor, fields):
+    data = written(method, target, minor, [("Host", "a", "", ""), *fields])
+    theirs = ask_oracle(name, data)
+    assume(theirs)  # the oracles judge the meaning of other fields, too
+    for ours in read_by_us(data):
         assert stripped(ours) == stripped(theirs)
 
 
 @given(ANY_HEADS, st.booleans())
-def test_what_is_taken_h11_takes(octets, with_host):
-    """No octet that its grammar refuses passes ours."""
-    line, end, lines = octets.partition(b"\r\n")
+def test_h11_accepts_all_heads_that_we_accept(data, with_host):
+    """Our parsers pass no byte that h11's grammar refuses."""
+    line, end, lines = data.partition(b"\r\n")
     if with_host:
-        octets = line + b"\r\nHost: a" + end + lines
-    for ours in read_by_us(octets):
+        data = line + b"\r\nHost: a" + end + lines
+    for ours in read_by_us(data):
         if len(ours) == 2:
             continue
         names = [name.lower() for name, _ in ours[3]]
         if names.count("host") == 1 and not FRAMING.intersection(names):
-            assert stripped(ask_oracle("h11", octets)) == stripped(ours)
+            assert stripped(ask_oracle("h11", data)) == stripped(ours)
 
 
 # Which parser runs
@@ -611,7 +609,7 @@ functions = [head.parse_head, head.parse_fields, head.check_beginning]
 print(head.COMPILED, *{function.__module__ for function in functions})
 """
 
-# An editable install leads back to what was compiled in its tree.
+# An editable install leads back to the modules compiled in its tree.
 BY_PATH = """
 import sys
 from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder

@@ -1,4 +1,4 @@
-"""``python -m asynchat_fast.http``: what it says, whom it serves, and how it ends."""
+"""``python -m asynchat_fast.http``: its output, its clients, and its end."""
 
 import base64
 import errno
@@ -46,7 +46,7 @@ def start(tmp_path):
             text=True,
         )
         processes.append(process)
-        watchdog = threading.Timer(PATIENCE, process.kill)  # so that nothing below waits for ever
+        watchdog = threading.Timer(PATIENCE, process.kill)  # so that nothing below waits without end
         watchdog.start()
         line = process.stdout.readline()
         watchdog.cancel()
@@ -78,7 +78,7 @@ def ask(server, path="/file.txt", host="127.0.0.1", headers=None):
 
 
 def end(server, number):
-    """Send signal *number*; return the exit status, and what was said on stderr by lines."""
+    """Send signal *number*; return the exit status, and the lines of stderr."""
     server.process.send_signal(number)
     return ended(server)
 
@@ -224,7 +224,7 @@ def test_a_signal_ends_idle_connections(start, number):
 
 
 @posix
-def test_terminated_it_sends_first_what_was_asked_for(start, tmp_path):
+def test_terminated_it_completes_its_responses_first(start, tmp_path):
     size = 32 << 20
     with open(tmp_path / "huge", "wb") as file:
         file.truncate(size)
@@ -236,14 +236,14 @@ def test_terminated_it_sends_first_what_was_asked_for(start, tmp_path):
         assert server.process.stderr.readline() == "asynchat-fast-http: terminated\n"
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
-        while octets := client.recv(1 << 20):
-            received += len(octets)
+        while data := client.recv(1 << 20):
+            received += len(data)
     assert received > size
     assert ended(server) == (0, [])
 
 
 @posix
-def test_who_says_it_twice_means_it(start, tmp_path):
+def test_a_second_signal_ends_it_at_once(start, tmp_path):
     with open(tmp_path / "huge", "wb") as file:
         file.truncate(64 << 20)
     server = start(0, "--bind", "127.0.0.1", "--quiet")
@@ -276,7 +276,7 @@ def test_an_address_in_use_is_said_in_a_line():
 
 
 def failed(arguments, capsys):
-    """Return what the command says on stderr for *arguments* with which it cannot start."""
+    """Return stderr of the command, for *arguments* with which it cannot start."""
     with pytest.raises(SystemExit) as caught:
         main([os.fspath(argument) for argument in arguments])
     said = capsys.readouterr()
@@ -425,7 +425,7 @@ def test_a_file_in_the_place_of_a_socket_is_left_alone(tmp_path, monkeypatch, ca
         (PermissionError(errno.EACCES, "no"), 443, "port 443 needs root; try 8443"),
         (PermissionError(errno.EACCES, "not today"), 8123, "not today"),
         (OSError(errno.EADDRNOTAVAIL, "none"), 8123, "no such address"),
-        (socket.gaierror(socket.EAI_NONAME, "who"), 8123, "no host of this name"),
+        (socket.gaierror(socket.EAI_NONAME, "unknown"), 8123, "no host of this name"),
         (UnicodeError("label too long"), 8123, "label too long"),
     ],
 )

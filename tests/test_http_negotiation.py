@@ -1,4 +1,4 @@
-"""What a client prefers, as Accept-Encoding and Accept say it."""
+"""Preferences of a client, from Accept-Encoding and Accept."""
 
 import pytest
 
@@ -63,5 +63,5 @@ def test_codings(value, available, coding):
         ("image/avif,image/webp,*/*;q=0.8", False),
     ],
 )
-def test_who_asks_for_a_page(value, wants):
+def test_clients_that_ask_for_a_page(value, wants):
     assert wants_html(value) is wants

@@ -1,4 +1,4 @@
-"""The pages of the server's own: what they say, and that they are well-formed and load nothing."""
+"""The server's own pages: their content, and that they are well-formed and load nothing."""
 
 import re
 from html.parser import HTMLParser
@@ -49,7 +49,7 @@ def test_error_pages(code):
     assert len(page.encode()) < 2000
 
 
-def test_what_an_error_page_says_is_text():
+def test_the_message_of_an_error_page_is_text():
     page = error_page(404, "<No>", 'a & "b" <script>')
     assert "<h1>404 &lt;No&gt;</h1>" in page
     assert 'a & "b" <script>' in Page(page).text

@@ -38,7 +38,7 @@ class Handler(http_request_handler):
             self.respond(200, json.dumps({"objects": len(gc.get_objects()), "fds": fds, "channels": len(self._map)}))
             return
         body = PATTERN[:int(size or 0)]
-        if kind == "octets":
+        if kind == "bytes":
             self.respond(200, body)
         elif kind == "pieces":
             self.respond(200, (body[at : at + 10_000] for at in range(0, len(body), 10_000)))
@@ -82,11 +82,11 @@ def running(tmp_path, code):
 
 
 def random_request(rng):
-    """Return the octets of a request, what its answer is to have (status, body or None), and whether it is the last."""
+    """Return the bytes of a request, the expected response (status, body or None), and whether it is the last one."""
     size = rng.choice([0, 1, 50, 999, rng.randrange(20_000), rng.randrange(len(PATTERN))])
     last = rng.random() < 0.05
     fields = "Host: soak\r\n" + "X-Field: value\r\n" * rng.randrange(5) + "Connection: close\r\n" * last
-    kind = rng.choice(["octets", "octets", "pieces", "later", "written", "head", "post", "chunked", "error"])
+    kind = rng.choice(["bytes", "bytes", "pieces", "later", "written", "head", "post", "chunked", "error"])
     if kind == "post":
         body = PATTERN[:size]
         return f"POST / HTTP/1.1\r\n{fields}Content-Length: {size}\r\n\r\n".encode() + body, (200, body), last
@@ -98,12 +98,12 @@ def random_request(rng):
         head = f"POST / HTTP/1.1\r\n{fields}Transfer-Encoding: chunked\r\n\r\n".encode()
         return head + chunks + b"0\r\n\r\n", (200, body), last
     if kind == "head":
-        return f"HEAD /octets/{size} HTTP/1.1\r\n{fields}\r\n".encode(), (200, None), last
+        return f"HEAD /bytes/{size} HTTP/1.1\r\n{fields}\r\n".encode(), (200, None), last
     status, body, last = (404, b"404", True) if kind == "error" else (200, PATTERN[:size], last)
     return f"GET /{kind}/{size} HTTP/1.1\r\n{fields}\r\n".encode(), (status, body), last
 
 
-def read_answer(file, has_body):
+def read_response(file, has_body):
     status = int(file.readline().split()[1])
     fields = {}
     while (line := file.readline()) != b"\r\n":
@@ -123,7 +123,7 @@ def read_answer(file, has_body):
 
 
 def soak(port, seed, count):
-    """Send *count* random requests, several at a time, some in pieces; leave some connections amidst an answer."""
+    """Send *count* random requests, several at a time, some in pieces; leave some connections amidst a response."""
     rng = random.Random(seed)
     while count > 0:
         with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock, sock.makefile("rb") as file:
@@ -134,14 +134,14 @@ def soak(port, seed, count):
                 stream = b"".join(request for request, _, _ in batch)
                 count -= len(batch)
                 cut = rng.randrange(len(stream) + 1)
-                with ThreadPoolExecutor(1) as sender:  # as the server stops reading while nobody takes its answers
+                with ThreadPoolExecutor(1) as sender:  # as the server stops reading while no client takes its responses
                     sending = sender.submit(
                         lambda parts: [sock.sendall(part) for part in parts], (stream[:cut], stream[cut:])
                     )
                     if rng.random() < 0.05:
                         break
                     for _, (status, body), _ in batch:
-                        got = read_answer(file, body is not None)
+                        got = read_response(file, body is not None)
                         assert got[0] == status
                         assert got[1] == (body or b"") or (status == 404 and body in got[1])
                     sending.result()
@@ -151,12 +151,12 @@ def soak(port, seed, count):
 
 
 def stats(port):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/stats", timeout=PATIENCE) as answer:
-        return json.load(answer)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/stats", timeout=PATIENCE) as response:
+        return json.load(response)
 
 
 def settled(port):
-    """Return the numbers of the server once only the acceptor and the one who asks are left."""
+    """Return the numbers of the server once only the acceptor and the asking connection are left."""
     while (found := stats(port))["channels"] > 2:
         pass
     return found
@@ -182,11 +182,11 @@ ABUSES = {
     "a head that drips": b"GET / HTTP/1.1\r\nHost: x\r\nX: ",
     "a body that drips": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n",
     "nothing": b"",
-    "no reading": b"GET /octets/262144 HTTP/1.1\r\nHost: x\r\n\r\n" * 100,
+    "no reading": b"GET /bytes/262144 HTTP/1.1\r\nHost: x\r\n\r\n" * 100,
 }
 
 
-def test_good_clients_are_served_beside_bad_ones_who_are_gone_in_time(tmp_path):
+def test_good_clients_are_served_beside_bad_ones_which_are_closed_in_time(tmp_path):
     with running(tmp_path, ABUSED) as port:
         bad = []
         for beginning in ABUSES.values():
@@ -201,14 +201,14 @@ def test_good_clients_are_served_beside_bad_ones_who_are_gone_in_time(tmp_path):
         while channels > 2:
             for sock, _ in bad[:100]:
                 with suppress(OSError):
-                    sock.send(b"x")  # one more octet, so that there is some progress
+                    sock.send(b"x")  # one more byte, so that there is some progress
             for body in (b"good", b"client"):
                 with (
                     socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock,
                     sock.makefile("rb") as file,
                 ):
                     sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-                    assert read_answer(file, True) == (200, body)
+                    assert read_response(file, True) == (200, body)
                     served += 1
             channels = stats(port)["channels"]
         assert served
@@ -227,13 +227,13 @@ def test_curl(tmp_path):
                 ["curl", "-sS", "--max-time", str(PATIENCE), *arguments], cwd=tmp_path, capture_output=True, check=True
             ).stdout
 
-        assert curl(f"{url}/octets/100000", f"{url}/pieces/50000", f"{url}/later/3") == (
+        assert curl(f"{url}/bytes/100000", f"{url}/pieces/50000", f"{url}/later/3") == (
             PATTERN[:100_000] + PATTERN[:50_000] + PATTERN[:3]
         )
         assert curl("--data-binary", "@body", url) == PATTERN
         assert curl("-H", "Transfer-Encoding: chunked", "--data-binary", "@body", url) == PATTERN
         assert curl("-H", "Expect: 100-continue", "--data-binary", "@body", url) == PATTERN
-        assert b"HTTP/1.1 200 OK" in curl("-I", f"{url}/octets/7")
+        assert b"HTTP/1.1 200 OK" in curl("-I", f"{url}/bytes/7")
         assert curl("-0", f"{url}/pieces/50000") == PATTERN[:50_000]
         assert b"404" in curl(f"{url}/error")
 
@@ -243,16 +243,16 @@ def test_http_client(tmp_path):
 
     with running(tmp_path, SERVER) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-        for path in ("/octets/100000", "/pieces/100000", "/later/100000", "/written/100000"):
+        for path in ("/bytes/100000", "/pieces/100000", "/later/100000", "/written/100000"):
             connection.request("GET", path)
             assert connection.getresponse().read() == PATTERN[:100_000]
         connection.request(
             "POST", "/", body=iter([b"one ", b"two"]), encode_chunked=True, headers={"Transfer-Encoding": "chunked"}
         )
         assert connection.getresponse().read() == b"one two"
-        connection.request("HEAD", "/octets/5")
-        answer = connection.getresponse()
-        assert (answer.status, answer.length, answer.read()) == (200, 0, b"")
+        connection.request("HEAD", "/bytes/5")
+        response = connection.getresponse()
+        assert (response.status, response.length, response.read()) == (200, 0, b"")
         connection.close()
 
 
@@ -262,9 +262,9 @@ def test_httpx(tmp_path):
         running(tmp_path, SERVER) as port,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client,
     ):
-        for path in ("/octets/100000", "/pieces/100000", "/later/100000", "/written/100000"):
+        for path in ("/bytes/100000", "/pieces/100000", "/later/100000", "/written/100000"):
             assert client.get(path).content == PATTERN[:100_000]
         assert client.post("/", content=PATTERN).content == PATTERN
         assert client.post("/", content=(piece for piece in (b"one ", b"two"))).content == b"one two"
         assert client.get("/error/").status_code == 404
-        assert client.get("/octets/1").content == PATTERN[:1]
+        assert client.get("/bytes/1").content == PATTERN[:1]

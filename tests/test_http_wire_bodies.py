@@ -1,4 +1,4 @@
-"""What http_request_handler makes of bodies, octet by octet: lengths, codings, chunks, trailers, expectations.
+"""How http_request_handler reads bodies, byte by byte: lengths, codings, chunks, trailers, expectations.
 
 Source: RFC 9110 and RFC 9112.  Wherever two recipients could disagree on where a message ends, it is refused.
 """
@@ -15,7 +15,7 @@ def as_text(value):
 
 
 class App(http.http_request_handler):
-    """Tells what it has got."""
+    """Responds with the request as it was parsed."""
 
     def do_GET(self):
         understood = {
@@ -46,9 +46,9 @@ def chunked(body, *lines, **options):
     return request(b"Transfer-Encoding: chunked", *lines, body=body, **options)
 
 
-def told(answer):
-    assert answer.status == 200, answer
-    understood = json.loads(answer.body)
+def told(response):
+    assert response.status == 200, response
+    understood = json.loads(response.body)
     assert understood["file"] == understood["body"]
     return understood
 
@@ -78,43 +78,43 @@ LENGTHS = {
 @pytest.mark.parametrize("method", [b"POST", b"GET"], ids=bytes.decode)
 @pytest.mark.parametrize(("line", "body"), LENGTHS.values(), ids=LENGTHS)
 def test_length(connect, delivery, line, body, method):
-    for answer in delivery.answered(connect, request(line, body=body.encode(), method=method)):
-        assert told(answer)["body"] == body
+    for response in delivery.responses(connect, request(line, body=body.encode(), method=method)):
+        assert told(response)["body"] == body
 
 
 def test_length_on_1_0(connect, delivery):
-    for answer in delivery.answered(
+    for response in delivery.responses(
         connect, request(b"Content-Length: 5", body=b"hello", version=b"1.0"), version=b"1.0"
     ):
-        assert told(answer)["body"] == "hello"
+        assert told(response)["body"] == "hello"
 
 
 def test_no_length_is_no_body(connect, delivery):
-    for answer in delivery.answered(connect, request()):
-        assert told(answer)["body"] == ""
+    for response in delivery.responses(connect, request()):
+        assert told(response)["body"] == ""
 
 
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"], ids=bytes.decode)
-def test_what_comes_without_a_length_is_another_request(connect, version):
+def test_input_after_a_head_without_a_length_is_another_request(connect, version):
     wire = connect()
     wire.send(request(b"Connection: keep-alive", version=version, body=b"hello\r\n\r\n"))
-    assert told(wire.answer(version=version))["body"] == ""
-    answer = wire.answer()
-    assert (answer.status, answer.closes) == (400, True)
+    assert told(wire.response(version=version))["body"] == ""
+    response = wire.response()
+    assert (response.status, response.closes) == (400, True)
     wire.ended()
 
 
-def test_what_comes_after_a_body_is_another_request(connect, delivery):
+def test_input_after_a_body_is_another_request(connect, delivery):
     for wire, _ in delivery.wires(connect, request(b"Content-Length: 5", body=b"hello" + b"hello\r\n\r\n")):
-        assert told(wire.answer())["body"] == "hello"
-        assert wire.answer().status == 400
+        assert told(wire.response())["body"] == "hello"
+        assert wire.response().status == 400
         wire.ended()
 
 
-def test_a_body_is_any_octets(connect, delivery):
+def test_a_body_is_any_bytes(connect, delivery):
     body = b"\r\n\r\n" + bytes(range(256)) + b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-    for answer in delivery.fewer().answered(connect, request(b"Content-Length: %d" % len(body), body=body)):
-        assert told(answer)["body"] == body.decode("latin-1")
+    for response in delivery.fewer().responses(connect, request(b"Content-Length: %d" % len(body), body=body)):
+        assert told(response)["body"] == body.decode("latin-1")
 
 
 LENGTHS_REFUSED = {
@@ -135,7 +135,7 @@ LENGTHS_REFUSED = {
     "quoted": (b'"5"', {400}),
     "in brackets": (b"(5)", {400}),
     "semicolon": (b"5;", {400}),
-    "something after": (b"5 octets", {400}),
+    "something after": (b"5 pieces", {400}),
     "unit": (b"5B", {400}),
     "superscript": (b"\xb2", {400}),
     "full width": ("\uff15".encode(), {400}),
@@ -179,8 +179,8 @@ def test_length_refused_whatever_the_method(connect, delivery, method):
 # RFC 9110, 8.6: a recipient MAY take the same valid length told twice for one.
 @pytest.mark.parametrize("value", [b"5\r\nContent-Length: 5", b"5, 5", b"5,5"])
 def test_the_same_length_twice(connect, delivery, value):
-    for answer in delivery.answered(connect, request(b"Content-Length: " + value, body=b"hello")):
-        assert answer.status == 400 or told(answer)["body"] == "hello"
+    for response in delivery.responses(connect, request(b"Content-Length: " + value, body=b"hello")):
+        assert response.status == 400 or told(response)["body"] == "hello"
 
 
 # Transfer-Encoding
@@ -201,16 +201,16 @@ CODINGS = {
 @pytest.mark.parametrize("method", [b"POST", b"GET"], ids=bytes.decode)
 @pytest.mark.parametrize("line", CODINGS.values(), ids=CODINGS)
 def test_coding(connect, delivery, line, method):
-    for answer in delivery.answered(connect, request(line, body=HELLO, method=method)):
-        assert told(answer)["body"] == "hello"
+    for response in delivery.responses(connect, request(line, body=HELLO, method=method)):
+        assert told(response)["body"] == "hello"
 
 
-# What is not chunked alone has no end that could be known: RFC 9112, 6.1 has 501 for codings, 6.3 has 400.
+# A coded body that is not chunked has no end that could be known: RFC 9112, 6.1 has 501 for codings, 6.3 has 400.
 CODINGS_REFUSED = {
     "another": (b"gzip", {400, 501}),
     "another before": (b"gzip, chunked", {501}),
     "another before, on a line of its own": (b"gzip\r\nTransfer-Encoding: chunked", {501}),
-    "one nobody knows before": (b"brew, chunked", {501}),
+    "an unknown one before": (b"brew, chunked", {501}),
     "compress before": (b"compress, chunked", {501}),
     "deflate before": (b"deflate, chunked", {501}),
     "another with a parameter before": (b"brew;q=1, chunked", {400, 501}),
@@ -280,8 +280,8 @@ def test_disguised_coding_refused(connect, delivery, line, length):
 # RFC 9110, 5.6.1: empty elements of a list are to be ignored, but this one is no place for tricks.
 @pytest.mark.parametrize("value", [b",chunked", b", chunked", b"chunked,", b"chunked , ", b",, chunked"])
 def test_coding_among_empty_elements(connect, delivery, value):
-    for answer in delivery.answered(connect, request(b"Transfer-Encoding: " + value, body=HELLO)):
-        assert answer.status in {400, 501} or told(answer)["body"] == "hello"
+    for response in delivery.responses(connect, request(b"Transfer-Encoding: " + value, body=HELLO)):
+        assert response.status in {400, 501} or told(response)["body"] == "hello"
 
 
 @pytest.mark.parametrize("line", [b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked"])
@@ -319,13 +319,13 @@ def test_length_and_another_coding_refused(connect, delivery, coding):
     delivery.refused(connect, stream, {400, 501})
 
 
-def test_what_is_smuggled_is_not_answered(connect):
+def test_a_smuggled_request_gets_no_response(connect):
     inner = b"GET /good HTTP/1.1\r\nHost: a\r\n\r\n"
     wire = connect()
     wire.send(
         request(b"Content-Length: %d" % (5 + len(inner)), b"Transfer-Encoding: chunked", body=b"0\r\n\r\n" + inner)
     )
-    assert wire.answer().status == 400
+    assert wire.response().status == 400
     wire.ended()
 
 
@@ -335,7 +335,7 @@ CHUNKS = {
     "one": (HELLO, "hello"),
     "none": (b"0\r\n\r\n", ""),
     "two": (b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", "hello"),
-    "octet by octet": (b"".join(b"1\r\n%c\r\n" % octet for octet in b"hello") + b"0\r\n\r\n", "hello"),
+    "byte by byte": (b"".join(b"1\r\n%c\r\n" % byte for byte in b"hello") + b"0\r\n\r\n", "hello"),
     "lower case": (b"a\r\n0123456789\r\n0\r\n\r\n", "0123456789"),
     "upper case": (b"A\r\n0123456789\r\n0\r\n\r\n", "0123456789"),
     "two digits": (b"10\r\n0123456789abcdef\r\n0\r\n\r\n", "0123456789abcdef"),
@@ -357,8 +357,8 @@ CHUNKS = {
 @pytest.mark.parametrize("method", [b"POST", b"GET"], ids=bytes.decode)
 @pytest.mark.parametrize(("body", "decoded"), CHUNKS.values(), ids=CHUNKS)
 def test_chunks(connect, delivery, body, decoded, method):
-    for answer in delivery.answered(connect, chunked(body, method=method)):
-        assert told(answer)["body"] == decoded
+    for response in delivery.responses(connect, chunked(body, method=method)):
+        assert told(response)["body"] == decoded
 
 
 # Allowed by the grammar and yet suspicious, or the other way round: taken rightly, or refused.
@@ -378,8 +378,8 @@ DOUBTFUL_CHUNKS = {
 
 @pytest.mark.parametrize("body", DOUBTFUL_CHUNKS.values(), ids=DOUBTFUL_CHUNKS)
 def test_doubtful_chunks(connect, delivery, body):
-    for answer in delivery.answered(connect, chunked(body)):
-        assert answer.status == 400 or told(answer)["body"] == "hello"
+    for response in delivery.responses(connect, chunked(body)):
+        assert response.status == 400 or told(response)["body"] == "hello"
 
 
 SIZES_REFUSED = {
@@ -446,8 +446,8 @@ CHUNKS_REFUSED = {
     "LF CR after the data": b"5\r\nhello\n\r0\r\n\r\n",
     "nothing after the data": b"5\r\nhello0\r\n\r\n",
     "more data": b"5\r\nhellohello\r\n0\r\n\r\n",
-    "one octet more": b"4\r\nhello\r\n0\r\n\r\n",
-    "two octets more": b"3\r\nhello\r\n0\r\n\r\n",
+    "one byte more": b"4\r\nhello\r\n0\r\n\r\n",
+    "two bytes more": b"3\r\nhello\r\n0\r\n\r\n",
     "less data": b"6\r\nhello\r\n0\r\n\r\n",
     "two CR LF after the data": b"5\r\nhello\r\n\r\n0\r\n\r\n",
     "LF after the last chunk": b"5\r\nhello\r\n0\n\r\n",
@@ -475,7 +475,7 @@ def test_chunks_refused(connect, delivery, body):
 def test_malformed_chunks_refused_without_waiting_for_more(connect, body):
     wire = connect()
     wire.send(chunked(b""), body, b"\n" if body == b"x" else b"")
-    assert wire.answer().status == 400
+    assert wire.response().status == 400
     wire.ended()
 
 
@@ -491,16 +491,16 @@ TRAILERS = {
 
 @pytest.mark.parametrize(("trailers", "echo"), TRAILERS.values(), ids=TRAILERS)
 def test_trailers_are_kept_apart(connect, delivery, trailers, echo):
-    for answer in delivery.answered(connect, chunked(b"5\r\nhello\r\n0\r\n" + trailers + b"\r\n", b"X-Echo: head")):
-        understood = told(answer)
+    for response in delivery.responses(connect, chunked(b"5\r\nhello\r\n0\r\n" + trailers + b"\r\n", b"X-Echo: head")):
+        understood = told(response)
         assert (understood["body"], understood["echo"], understood["trailers"]) == ("hello", ["head"], echo)
 
 
 def test_trailers_are_of_their_request_only(connect):
     wire = connect()
     wire.send(chunked(b"0\r\nX-Echo: x\r\n\r\n") + request(b"Content-Length: 0") + chunked(b"0\r\n\r\n"))
-    answers = wire.answers("POST", "POST", "POST")
-    assert [told(answer)["trailers"] for answer in answers] == [["x"], [], []]
+    responses = wire.responses("POST", "POST", "POST")
+    assert [told(response)["trailers"] for response in responses] == [["x"], [], []]
     wire.in_step()
 
 
@@ -511,9 +511,9 @@ def test_trailers_are_of_their_request_only(connect):
     ids=repr,
 )
 def test_trailers_that_would_change_the_message(connect, delivery, line):
-    for answer in delivery.answered(connect, chunked(b"5\r\nhello\r\n0\r\n" + line + b"\r\n\r\n")):
-        assert answer.status == 400 or told(answer)["body"] == "hello"
-        assert answer.status == 400 or not answer.closes
+    for response in delivery.responses(connect, chunked(b"5\r\nhello\r\n0\r\n" + line + b"\r\n\r\n")):
+        assert response.status == 400 or told(response)["body"] == "hello"
+        assert response.status == 400 or not response.closes
 
 
 TRAILERS_REFUSED = {
@@ -539,7 +539,7 @@ def test_trailers_refused(connect, delivery, trailers):
     delivery.refused(connect, chunked(b"5\r\nhello\r\n0\r\n" + trailers), {400})
 
 
-# What is too long
+# Bodies that are too long
 
 TOO_MUCH = {400, 413, 431}
 
@@ -569,8 +569,8 @@ LARGEST = {
 
 @pytest.mark.parametrize("stream", LARGEST.values(), ids=LARGEST)
 def test_largest_body(narrow, delivery, stream):
-    for answer in delivery.fewer().answered(narrow, stream):
-        assert told(answer)["body"] == "x" * 1000
+    for response in delivery.fewer().responses(narrow, stream):
+        assert told(response)["body"] == "x" * 1000
 
 
 TOO_LARGE = {
@@ -596,14 +596,14 @@ def test_a_body_too_large_by_default_is_refused_before_it_is_sent(connect, deliv
 def test_the_largest_body_by_default(connect):
     wire = connect()
     wire.send(request(b"Content-Length: 16777216"), *[b"x" * (1 << 20)] * 16)
-    assert told(wire.answer())["body"] == "x" * (1 << 24)
+    assert told(wire.response())["body"] == "x" * (1 << 24)
     wire.in_step()
 
 
-def test_what_is_sent_with_too_large_a_body_does_not_lose_the_answer(narrow):
+def test_a_client_that_sends_too_large_a_body_still_gets_the_response(narrow):
     wire = narrow()
     wire.send(request(b"Content-Length: 10000000", body=b"x" * 100_000), *[b"x" * 100_000] * 20)
-    assert wire.answer().status == 413
+    assert wire.response().status == 413
     wire.ended()
 
 
@@ -634,8 +634,8 @@ SHORT_ENOUGH = {
 
 @pytest.mark.parametrize("body", SHORT_ENOUGH.values(), ids=SHORT_ENOUGH)
 def test_short_enough_extensions_and_trailers(narrow, delivery, body):
-    for answer in delivery.fewer().answered(narrow, chunked(body) * 2, "POST", "POST"):
-        assert [told(each)["body"] for each in answer] == ["hello", "hello"]
+    for response in delivery.fewer().responses(narrow, chunked(body) * 2, "POST", "POST"):
+        assert [told(each)["body"] for each in response] == ["hello", "hello"]
 
 
 TOO_LONG_BY_DEFAULT = {
@@ -655,14 +655,14 @@ def test_too_long_extensions_and_trailers_by_default(connect, body):
     wire = connect()
     stream = chunked(body)
     wire.send(*[stream[at : at + 10_000] for at in range(0, len(stream), 10_000)])
-    assert wire.answer().status in TOO_MUCH
+    assert wire.response().status in TOO_MUCH
     wire.ended()
 
 
 def test_many_chunks(connect):
     wire = connect()
     wire.send(chunked(in_chunks(b"hello" * 10_000, 1)))
-    assert told(wire.answer())["body"] == "hello" * 10_000
+    assert told(wire.response())["body"] == "hello" * 10_000
     wire.in_step()
 
 
@@ -681,10 +681,10 @@ def test_a_body_withheld_is_called_for(connect, value, framing, body):
     wire = connect()
     for _ in range(3):
         wire.send(request(framing, b"Expect: " + value))
-        assert wire.answer().status == 100
+        assert wire.response().status == 100
         wire.nothing_comes()
         wire.send(body)
-        assert told(wire.answer())["body"] == "hello"
+        assert told(wire.response())["body"] == "hello"
     wire.in_step()
 
 
@@ -695,29 +695,29 @@ def test_a_body_withheld_is_called_for(connect, value, framing, body):
 )
 def test_a_body_that_does_not_wait(connect, delivery, framing, body):
     for wire, after in delivery.wires(connect, request(framing, CONTINUE, body=body)):
-        answer = wire.answer()
-        while answer.status == 100:  # how much had come by then is nobody's to know
-            answer = wire.answer()
-        assert told(answer)["body"] == "hello"
+        response = wire.response()
+        while response.status == 100:  # how much had arrived by then is not determined
+            response = wire.response()
+        assert told(response)["body"] == "hello"
         if after:
-            wire.answer()
+            wire.response()
         wire.in_step()
 
 
 def test_a_body_is_called_for_once(connect):
     wire = connect()
     wire.send(request(b"Content-Length: 5", CONTINUE))
-    assert wire.answer().status == 100
+    assert wire.response().status == 100
     wire.send(b"h", b"e", b"l", b"l", b"o")
-    assert told(wire.answer())["body"] == "hello"
+    assert told(wire.response())["body"] == "hello"
     wire.in_step()
 
 
 @pytest.mark.parametrize("lines", [[], [b"Content-Length: 0"]], ids=["none", "empty"])
 @pytest.mark.parametrize("method", [b"GET", b"POST"], ids=bytes.decode)
 def test_no_body_is_not_called_for(connect, delivery, lines, method):
-    for answer in delivery.answered(connect, request(CONTINUE, *lines, method=method)):
-        assert told(answer)["body"] == ""
+    for response in delivery.responses(connect, request(CONTINUE, *lines, method=method)):
+        assert told(response)["body"] == ""
 
 
 def test_expectations_on_1_0_are_ignored(connect):
@@ -725,7 +725,7 @@ def test_expectations_on_1_0_are_ignored(connect):
     wire.send(request(b"Content-Length: 5", CONTINUE, version=b"1.0"))
     wire.nothing_comes()
     wire.send(b"hello")
-    assert told(wire.answer(version=b"1.0"))["body"] == "hello"
+    assert told(wire.response(version=b"1.0"))["body"] == "hello"
     wire.ended()
 
 
@@ -752,7 +752,7 @@ def test_another_expectation_fails_with_its_body_sent(connect, delivery):
         ([b"Transfer-Encoding: gzip, chunked"], 501),
     ],
 )
-def test_what_will_be_refused_is_not_called_for(connect, delivery, lines, status):
+def test_no_100_for_a_body_that_will_be_refused(connect, delivery, lines, status):
     delivery.refused(connect, request(CONTINUE, *lines), {status})
 
 
@@ -768,28 +768,28 @@ def test_an_application_may_refuse_to_call_for_a_body(serve_http, delivery):
     delivery.refused(connect, request(CONTINUE, b"Content-Length: 5"), {403})
     wire = connect()
     wire.send(request(CONTINUE, b"Content-Length: 5", b"X-Echo: x"))
-    assert wire.answer().status == 100
+    assert wire.response().status == 100
     wire.send(b"hello")
-    assert told(wire.answer())["body"] == "hello"
+    assert told(wire.response())["body"] == "hello"
 
 
 @pytest.mark.parametrize("method", [b"PUT", b"BREW"], ids=bytes.decode)
-def test_what_has_no_method_need_not_be_called_for(connect, method):
+def test_no_100_is_needed_for_an_undefined_method(connect, method):
     wire = connect()
     wire.send(request(CONTINUE, b"Content-Length: 5", method=method))
-    answer = wire.answer()
-    if answer.status == 100:
+    response = wire.response()
+    if response.status == 100:
         wire.send(b"hello")
-        answer = wire.answer()
-    assert answer.status in {405, 501}
-    if answer.closes:
+        response = wire.response()
+    assert response.status in {405, 501}
+    if response.closes:
         wire.ended()
     else:
         wire.send(b"hello")
         wire.in_step()
 
 
-# Bodies that nobody reads
+# Bodies that no handler reads
 
 UNREAD = {
     "length": (b"Content-Length: 37", b"GET /smuggled HTTP/1.1\r\nHost: hello\r\n\r\n"[:37]),
@@ -800,20 +800,20 @@ UNREAD = {
 @pytest.mark.parametrize("method", [b"PUT", b"BREW", b"DELETE", b"OPTIONS", b"HEAD"], ids=bytes.decode)
 @pytest.mark.parametrize(("line", "body"), UNREAD.values(), ids=UNREAD)
 def test_a_body_unread_is_not_taken_for_a_request(connect, delivery, line, body, method):
-    for answer in delivery.answered(connect, request(line, method=method, body=body), method.decode()):
-        assert answer.status in {200, 405, 501}
+    for response in delivery.responses(connect, request(line, method=method, body=body), method.decode()):
+        assert response.status in {200, 405, 501}
 
 
 @pytest.mark.parametrize("size", [100_000, 5_000_000])
 @pytest.mark.parametrize("coded", [False, True], ids=["length", "chunked"])
-def test_a_large_body_unread_does_not_lose_the_answer(connect, size, coded):
+def test_a_large_body_unread_does_not_lose_the_response(connect, size, coded):
     wire = connect()
-    octets = b"x" * size
+    data = b"x" * size
     head = request(b"Transfer-Encoding: chunked" if coded else b"Content-Length: %d" % size, method=b"PUT")
-    wire.send(head, b"%x\r\n%b\r\n0\r\n\r\n" % (size, octets) if coded else octets)
-    answer = wire.answer()
-    assert answer.status == 405
-    if answer.closes:
+    wire.send(head, b"%x\r\n%b\r\n0\r\n\r\n" % (size, data) if coded else data)
+    response = wire.response()
+    assert response.status == 405
+    if response.closes:
         wire.ended()
     else:
         wire.in_step()
@@ -823,17 +823,17 @@ def test_a_large_body_unread_does_not_lose_the_answer(connect, size, coded):
 def test_a_body_called_for_may_never_come(connect, framing):
     wire = connect()
     wire.send(request(framing, CONTINUE))
-    assert wire.answer().status == 100
+    assert wire.response().status == 100
     wire.shut()
     if wire.anything_comes():
-        assert wire.answer().status == 400
+        assert wire.response().status == 400
     wire.ended()
 
 
 # Mutations
 
 
-@pytest.mark.parametrize("octet", b"\0\t\n\r ,:;x\x7f\xff", ids=lambda octet: repr(chr(octet)))
+@pytest.mark.parametrize("byte", b"\0\t\n\r ,:;x\x7f\xff", ids=lambda byte: repr(chr(byte)))
 @pytest.mark.parametrize(
     "stream",
     [
@@ -842,21 +842,21 @@ def test_a_body_called_for_may_never_come(connect, framing):
     ],
     ids=["length", "chunked"],
 )
-def test_one_octet_changed(connect, stream, octet):
-    """Whatever is made of it, what comes is answers; a request behind it is answered, or the connection ends."""
+def test_one_byte_changed(connect, stream, byte):
+    """The server sends whole responses; then the next request gets its response, or the connection ends."""
     good = request(method=b"GET", target=b"/good")
     for at in range(len(stream)):
-        for changed in stream[:at] + bytes([octet]) + stream[at + 1 :], stream[:at] + bytes([octet]) + stream[at:]:
+        for changed in stream[:at] + bytes([byte]) + stream[at + 1 :], stream[:at] + bytes([byte]) + stream[at:]:
             wire = connect.in_process()
             wire.send(changed + good)
             wire.shut()
-            answers = []
+            responses = []
             while wire.anything_comes():
-                answers.append(wire.answer())
-                assert len(answers) <= 3, changed
-            assert answers, changed
-            assert all(answer.status == 200 for answer in answers[:-1]), changed
-            assert answers[-1].closes or b"/good" in answers[-1].body, changed
+                responses.append(wire.response())
+                assert len(responses) <= 3, changed
+            assert responses, changed
+            assert all(response.status == 200 for response in responses[:-1]), changed
+            assert responses[-1].closes or b"/good" in responses[-1].body, changed
             wire.close()
 
 
@@ -868,16 +868,16 @@ class Streams(http.http_request_handler):
 
     stream_body = True
     max_body = 1000
-    octets = 0
+    total = 0
     most = 0
 
     def body_data(self, view):
-        self.octets += len(view)
+        self.total += len(view)
         self.most = max(self.most, len(view))
 
     def do_POST(self):
-        self.respond(200, b"%d %d" % (self.octets, self.octets and self.most <= 1 << 20))
-        self.octets = 0
+        self.respond(200, b"%d %d" % (self.total, self.total and self.most <= 1 << 20))
+        self.total = 0
 
     def do_GET(self):
         self.respond(200, b"/good")
@@ -893,25 +893,25 @@ class Streams(http.http_request_handler):
     ids=["length", "chunked", "trailers"],
 )
 def test_streamed(serve_http, delivery, stream):
-    for answer in delivery.answered(serve_http(Streams), stream):
-        assert answer.body == b"5 1"
+    for response in delivery.responses(serve_http(Streams), stream):
+        assert response.body == b"5 1"
 
 
 @pytest.mark.parametrize("stream", [request(), request(b"Content-Length: 0"), chunked(b"0\r\n\r\n")])
 def test_nothing_streamed(serve_http, delivery, stream):
-    for answer in delivery.answered(serve_http(Streams), stream):
-        assert answer.body == b"0 0"
+    for response in delivery.responses(serve_http(Streams), stream):
+        assert response.body == b"0 0"
 
 
 @pytest.mark.parametrize("coded", [False, True], ids=["length", "chunked"])
-def test_what_is_streamed_has_no_bound(serve_http, coded):
+def test_a_streamed_body_has_no_bound(serve_http, coded):
     wire = serve_http(Streams)()
-    octets, count = b"x" * (1 << 20), 32
+    data, count = b"x" * (1 << 20), 32
     if coded:
-        wire.send(chunked(b""), *[b"100000\r\n" + octets + b"\r\n"] * count, b"0\r\n\r\n")
+        wire.send(chunked(b""), *[b"100000\r\n" + data + b"\r\n"] * count, b"0\r\n\r\n")
     else:
-        wire.send(request(b"Content-Length: %d" % (count << 20)), *[octets] * count)
-    assert wire.answer().body == b"%d 1" % (count << 20)
+        wire.send(request(b"Content-Length: %d" % (count << 20)), *[data] * count)
+    assert wire.response().body == b"%d 1" % (count << 20)
     wire.in_step()
 
 
@@ -927,5 +927,5 @@ def test_half_a_body_and_then_the_end(connect, at):
         wire.send(stream)
         wire.shut()
         if wire.anything_comes():
-            assert wire.answer().status == 400
+            assert wire.response().status == 400
         wire.ended()

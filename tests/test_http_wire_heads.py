@@ -1,6 +1,6 @@
-"""What http_request_handler makes of heads, octet by octet: request lines, targets, fields, Host, and what is too long.
+"""How http_request_handler reads heads, byte by byte: request lines, targets, fields, Host, and limits.
 
-Source: RFC 9110 and RFC 9112.  What is refused gets one answer, then the connection ends, whatever follows.
+Source: RFC 9110 and RFC 9112.  A refused request gets one response, then the connection ends, whatever follows.
 """
 
 import json
@@ -15,7 +15,7 @@ def as_text(value):
 
 
 class App(http.http_request_handler):
-    """Tells what it has understood."""
+    """Responds with the request as it was parsed."""
 
     def do_GET(self):
         understood = {
@@ -41,9 +41,9 @@ def get(target=b"/", *lines, method=b"GET", version=b"1.1", host=b"a"):
     return b"".join([method, b" ", target, b" HTTP/", version, b"\r\n", *(line + b"\r\n" for line in lines), b"\r\n"])
 
 
-def told(answer):
-    assert answer.status == 200, answer
-    return json.loads(answer.body)
+def told(response):
+    assert response.status == 200, response
+    return json.loads(response.body)
 
 
 # Request lines
@@ -70,7 +70,7 @@ LINES_REFUSED = {
     "no target": (b"GET HTTP/1.1" + HOST, {400}),
     "empty target": (b"GET  HTTP/1.1" + HOST, {400}),
     "no method": (b"/ HTTP/1.1" + HOST, {400}),
-    "an answer": (b"HTTP/1.1 200 OK\r\n\r\n", {400}),
+    "a response": (b"HTTP/1.1 200 OK\r\n\r\n", {400}),
     "at sign in the method": (b"G@T / HTTP/1.1" + HOST, {400}),
     "slash in the method": (b"GET/ / HTTP/1.1" + HOST, {400}),
     "colon in the method": (b"GET: / HTTP/1.1" + HOST, {400}),
@@ -174,7 +174,7 @@ def test_bare_cr_or_lf_refused_without_waiting_for_more(connect, delivery, strea
 def test_malformed_lines_refused_without_waiting_for_more(connect, stream):
     wire = connect()
     wire.send(stream)
-    assert wire.answer().status == 400
+    assert wire.response().status == 400
     wire.ended()
 
 
@@ -189,20 +189,20 @@ LINES_ACCEPTED = {
 
 @pytest.mark.parametrize("stream", LINES_ACCEPTED.values(), ids=LINES_ACCEPTED)
 def test_request_line_accepted(connect, delivery, stream):
-    for answer in delivery.answered(connect, stream):
-        assert told(answer)["path"] == "/"
-        assert answer.head.startswith(b"HTTP/1.1 ")
+    for response in delivery.responses(connect, stream):
+        assert told(response)["path"] == "/"
+        assert response.head.startswith(b"HTTP/1.1 ")
 
 
 def test_http_1_0(connect, delivery):
-    for answer in delivery.answered(connect, get(version=b"1.0", host=None), version=b"1.0"):
-        assert told(answer)["path"] == "/"
+    for response in delivery.responses(connect, get(version=b"1.0", host=None), version=b"1.0"):
+        assert told(response)["path"] == "/"
 
 
 def test_eight_empty_lines_before_each_request(connect):
     wire = connect()
     wire.send((b"\r\n" * 8 + get()) * 5)
-    assert [each.status for each in wire.answers(*["GET"] * 5)] == [200] * 5
+    assert [each.status for each in wire.responses(*["GET"] * 5)] == [200] * 5
     wire.in_step()
 
 
@@ -239,10 +239,10 @@ METHODS = {
 
 @pytest.mark.parametrize("method", METHODS)
 def test_method(connect, delivery, method):
-    for answer in delivery.answered(connect, get(method=method.encode()), method):
-        assert answer.status in METHODS[method]
-        allowed = answer.get("allow")
-        assert (allowed is not None) == (answer.status == 405 or method == "OPTIONS")
+    for response in delivery.responses(connect, get(method=method.encode()), method):
+        assert response.status in METHODS[method]
+        allowed = response.get("allow")
+        assert (allowed is not None) == (response.status == 405 or method == "OPTIONS")
         if allowed is not None:
             assert {each.strip() for each in allowed.split(b",")} == {b"GET", b"HEAD", b"OPTIONS", b"POST"}
 
@@ -255,9 +255,9 @@ def test_overlong_method(connect, delivery):
 def test_options(connect, target):
     wire = connect()
     wire.send(get(target, method=b"OPTIONS"))
-    answer = wire.answer("OPTIONS")
-    assert (answer.status, answer.body) == (200, b"")
-    assert b"GET" in answer.get("allow")
+    response = wire.response("OPTIONS")
+    assert (response.status, response.body) == (200, b"")
+    assert b"GET" in response.get("allow")
     wire.in_step()
 
 
@@ -299,10 +299,10 @@ TARGETS = {
 
 @pytest.mark.parametrize("target", TARGETS, ids=bytes.decode)
 def test_target(connect, delivery, target):
-    for answer in delivery.answered(connect, get(target)):
-        if TARGETS[target] is None and answer.status == 400:
+    for response in delivery.responses(connect, get(target)):
+        if TARGETS[target] is None and response.status == 400:
             continue
-        assert told(answer)["path"] == (TARGETS[target] or target.decode())
+        assert told(response)["path"] == (TARGETS[target] or target.decode())
 
 
 TARGETS_REFUSED = [
@@ -360,7 +360,7 @@ def test_asterisk_is_for_options_only(connect, delivery):
 def test_connect_is_no_method_of_an_origin_server(connect, target):
     wire = connect()
     wire.send(get(target, method=b"CONNECT"))
-    assert wire.answer("CONNECT").status in {405, 501}
+    assert wire.response("CONNECT").status in {405, 501}
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ def test_connect_takes_an_authority_only(connect, delivery, target):
 def test_the_host_of_an_absolute_target_counts(connect, lines):
     wire = connect()
     wire.send(get(b"http://c:81/x", *lines, host=None))
-    assert told(wire.answer())["host"] == "c:81"
+    assert told(wire.response())["host"] == "c:81"
     wire.in_step()
 
 
@@ -416,7 +416,7 @@ FIELDS_REFUSED = {
     "NUL in the value": b"X-Echo: x\0y",
     "NUL at the end": b"X-Echo: x\0",
     "NUL alone": b"X-Echo: \0",
-} | {f"{chr(octet)} in the name": b"X%c: x" % octet for octet in b'"(),/;<=>?@[\\]{}'}
+} | {f"{chr(byte)} in the name": b"X%c: x" % byte for byte in b'"(),/;<=>?@[\\]{}'}
 
 
 @pytest.mark.parametrize("line", FIELDS_REFUSED.values(), ids=FIELDS_REFUSED)
@@ -450,46 +450,46 @@ VALUES = {
 def test_value(connect, value, before):
     wire = connect()
     wire.send(get(b"/", b"X-Echo:" + before + value + before))
-    assert told(wire.answer())["echo"] == [VALUES[value]]
+    assert told(wire.response())["echo"] == [VALUES[value]]
     wire.in_step()
 
 
 # RFC 9110, 5.5: other control characters are invalid, too, but a recipient MAY retain them.
-@pytest.mark.parametrize("octet", [*range(1, 9), 11, 12, *range(14, 32), 127])
-def test_control_character_in_a_value(connect, octet):
+@pytest.mark.parametrize("byte", [*range(1, 9), 11, 12, *range(14, 32), 127])
+def test_control_character_in_a_value(connect, byte):
     wire = connect()
-    wire.send(get(b"/", b"X-Echo: x%cy" % octet))
-    answer = wire.answer()
-    if answer.status == 400:
+    wire.send(get(b"/", b"X-Echo: x%cy" % byte))
+    response = wire.response()
+    if response.status == 400:
         wire.ended()
     else:
-        assert told(answer)["echo"] == [f"x{chr(octet)}y"]
+        assert told(response)["echo"] == [f"x{chr(byte)}y"]
         wire.in_step()
 
 
 @pytest.mark.parametrize("name", ["x-echo", "X-ECHO", "x-EcHo"])
 def test_names_have_no_case(connect, delivery, name):
-    for answer in delivery.answered(connect, get(b"/", name.encode() + b": x")):
-        assert told(answer)["echo"] == ["x"]
+    for response in delivery.responses(connect, get(b"/", name.encode() + b": x")):
+        assert told(response)["echo"] == ["x"]
 
 
 def test_names_of_every_kind(connect, delivery):
-    for answer in delivery.answered(connect, get(b"/", b"!#$%&'*+-.^_`|~09AZaz: x", b"X-Echo: y", b"1: z")):
-        assert told(answer)["echo"] == ["y"]
+    for response in delivery.responses(connect, get(b"/", b"!#$%&'*+-.^_`|~09AZaz: x", b"X-Echo: y", b"1: z")):
+        assert told(response)["echo"] == ["y"]
 
 
 def test_fields_of_one_name_keep_their_order(connect, delivery):
     lines = b"X-Echo: x", b"X-Other: z", b"x-echo: y", b"X-Echo:", b"X-ECHO: x"
-    for answer in delivery.answered(connect, get(b"/", *lines)):
-        assert told(answer)["echo"] == ["x", "y", "", "x"]
+    for response in delivery.responses(connect, get(b"/", *lines)):
+        assert told(response)["echo"] == ["x", "y", "", "x"]
 
 
 def test_nothing_is_kept_from_the_request_before(connect):
     wire = connect()
     wire.send(get(b"/", b"X-Echo: x", b"Content-Length: 5", method=b"POST") + b"hello")
-    assert told(wire.answer())["echo"] == ["x"]
+    assert told(wire.response())["echo"] == ["x"]
     wire.send(get(b"/"))
-    understood = told(wire.answer())
+    understood = told(wire.response())
     assert (understood["echo"], understood["body"], understood["command"]) == ([], "", "GET")
 
 
@@ -523,14 +523,14 @@ HOSTS = [
 def test_host(connect, host, port):
     wire = connect()
     wire.send(get(host=host + port))
-    assert told(wire.answer())["host"] == (host + port).decode()
+    assert told(wire.response())["host"] == (host + port).decode()
     wire.in_step()
 
 
 @pytest.mark.parametrize("host", [b"a:80", b"[::1]:80", b"[v1.a]"], ids=bytes.decode)
 def test_host_however_it_arrives(connect, delivery, host):
-    for answer in delivery.answered(connect, get(host=b" \t" + host + b"\t ")):
-        assert told(answer)["host"] == host.decode()
+    for response in delivery.responses(connect, get(host=b" \t" + host + b"\t ")):
+        assert told(response)["host"] == host.decode()
 
 
 HOSTS_REFUSED = {
@@ -628,18 +628,18 @@ HOSTS_REFUSED = {
 @pytest.mark.parametrize(("stream", "statuses"), HOSTS_REFUSED.values(), ids=HOSTS_REFUSED)
 def test_host_refused(connect, delivery, stream, statuses):
     if 200 in statuses:
-        for answer in delivery.answered(connect, stream):
-            assert answer.status in statuses
+        for response in delivery.responses(connect, stream):
+            assert response.status in statuses
     else:
         delivery.refused(connect, stream, statuses)
 
 
 def test_no_host_on_1_0(connect, delivery):
-    for answer in delivery.answered(connect, get(version=b"1.0", host=None), version=b"1.0"):
-        assert told(answer)["host"] is None
+    for response in delivery.responses(connect, get(version=b"1.0", host=None), version=b"1.0"):
+        assert told(response)["host"] is None
 
 
-# What is too long
+# Heads that are too long
 
 LINE = 8192
 HEAD = 65536
@@ -647,12 +647,12 @@ FIELDS = 100
 
 
 def request_line_of(size):
-    """Return a request whose line has *size* octets with its CRLF."""
+    """Return a request whose line has *size* bytes with its CRLF."""
     return get(b"/" + b"x" * (size - len(b"GET / HTTP/1.1\r\n")))
 
 
 def head_of(size):
-    """Return a request of *size* octets, in fields of some 8 KiB."""
+    """Return a request of *size* bytes, in fields of some 8 KiB."""
     request = get(b"/", *[b"X: " + b"x" * 8000] * 7)
     room = size - len(request) - len(b"Y: \r\n")
     return request[:-2] + b"Y: " + b"y" * room + b"\r\n\r\n"
@@ -691,8 +691,8 @@ LONG_ENOUGH = {
 
 @pytest.mark.parametrize("stream", LONG_ENOUGH.values(), ids=LONG_ENOUGH)
 def test_not_too_long(connect, delivery, stream):
-    for answer in delivery.fewer(stream, 2 * LINE).answered(connect, stream):
-        assert answer.status == 200
+    for response in delivery.fewer(stream, 2 * LINE).responses(connect, stream):
+        assert response.status == 200
 
 
 class Narrow(App):
@@ -712,8 +712,8 @@ NARROW = {
 def test_bounds_of_an_applications_own(serve_http, delivery, good, bad, status):
     connect = serve_http(Narrow)
     assert len(good) <= 256
-    for answer in delivery.answered(connect, good):
-        assert answer.status == 200
+    for response in delivery.responses(connect, good):
+        assert response.status == 200
     delivery.refused(connect, bad, {status})
 
 
@@ -741,12 +741,12 @@ ERRORS = {
 def test_error_page(connect, stream):
     wire = connect()
     wire.send(stream)
-    answer = wire.answer()
-    assert answer.status >= 400
-    assert b"<script>" not in answer.head + answer.body
-    assert answer.framing == str(len(answer.body)).encode()
-    assert 0 < len(answer.body) < 2000
-    assert answer.get("content-type")
+    response = wire.response()
+    assert response.status >= 400
+    assert b"<script>" not in response.head + response.body
+    assert response.framing == str(len(response.body)).encode()
+    assert 0 < len(response.body) < 2000
+    assert response.get("content-type")
 
 
 @pytest.mark.parametrize(
@@ -762,12 +762,12 @@ def test_error_page(connect, stream):
 def test_an_error_page_for_head_has_no_body(connect, line, status):
     wire = connect()
     wire.send(get(b"/", line, method=b"HEAD"))
-    answer = wire.answer("HEAD")
-    assert answer.status in {status, 400}
+    response = wire.response("HEAD")
+    assert response.status in {status, 400}
     wire.ended()
 
 
-def test_nothing_is_answered_to_nothing(connect, http_map):
+def test_no_request_gets_no_response(connect, http_map):
     wire = connect()
     wire.shut()
     wire.ended()
@@ -780,5 +780,5 @@ def test_half_a_head_and_then_the_end(connect, at):
     wire.send(get()[:at])
     wire.shut()
     if wire.anything_comes():
-        assert wire.answer().status == 400
+        assert wire.response().status == 400
     wire.ended()

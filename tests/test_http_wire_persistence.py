@@ -1,6 +1,6 @@
-"""How long a connection to http_request_handler lasts, and in what order it answers: pipelining, ends, timeouts.
+"""How long a connection to http_request_handler lasts, and the order of its responses: pipelining, ends, timeouts.
 
-Source: RFC 9112, section 9.  A client gets all that it has asked for in its order, and nobody holds the server up.
+Source: RFC 9112, section 9.  A client gets all that it has asked for in its order, and no client holds the server up.
 """
 
 import socket
@@ -13,7 +13,7 @@ import asynchat_fast
 
 http = pytest.importorskip("asynchat_fast.http")
 
-PATIENCE = 20  # seconds, for what takes milliseconds unless it hangs
+PATIENCE = 20  # seconds; a wait takes milliseconds unless something hangs
 
 
 def as_text(value):
@@ -36,13 +36,13 @@ def in_chunks(*chunks):
 
 
 class App(http.http_request_handler):
-    """Answers with the path, at once or later."""
+    """Responds with the path, at once or later."""
 
     def do_GET(self):
         path = as_text(self.path)
         kind = path[1:].partition("/")[0]
-        answer = {"later": self.later, "streamed": self.streamed, "written": self.written, "parts": self.parts}
-        answer.get(kind, self.now)(path.encode())
+        response = {"later": self.later, "streamed": self.streamed, "written": self.written, "parts": self.parts}
+        response.get(kind, self.now)(path.encode())
 
     def do_POST(self):
         self.respond(200, self.body)
@@ -62,10 +62,10 @@ class App(http.http_request_handler):
     def streamed(self, body):
         self.call_later(self.part, list(body))
 
-    def part(self, octets):
-        if octets:
-            self.write(bytes(octets[:3]))
-            self.call_later(self.part, octets[3:])
+    def part(self, data):
+        if data:
+            self.write(bytes(data[:3]))
+            self.call_later(self.part, data[3:])
         else:
             self.finish()
 
@@ -78,7 +78,7 @@ class App(http.http_request_handler):
         self.call_later(self.finish)
 
     def parts(self, body):
-        self.respond(200, (bytes([octet]) for octet in body))
+        self.respond(200, (bytes([byte]) for byte in body))
 
 
 @pytest.fixture
@@ -134,26 +134,26 @@ STAYING = {
 def test_asked_to_close(connect, delivery, lines, path):
     if path != b"/good":  # one response will do for each way to cut
         delivery = delivery.uncut()
-    for answer in delivery.answered(connect, get(path, *lines)):
-        assert (answer.status, answer.closes, answer.body) == (200, True, path)
+    for response in delivery.responses(connect, get(path, *lines)):
+        assert (response.status, response.closes, response.body) == (200, True, path)
 
 
 @pytest.mark.parametrize("lines", STAYING.values(), ids=STAYING)
 def test_asked_to_stay(connect, delivery, lines):
-    for answer in delivery.answered(connect, get(b"/good", *lines)):
-        assert (answer.status, answer.closes, answer.body) == (200, False, b"/good")
+    for response in delivery.responses(connect, get(b"/good", *lines)):
+        assert (response.status, response.closes, response.body) == (200, False, b"/good")
 
 
 @pytest.mark.parametrize("method", [b"HEAD", b"DELETE", b"OPTIONS"], ids=bytes.decode)
 def test_asked_to_close_without_a_body(connect, delivery, method):
-    for answer in delivery.answered(connect, get(b"/good", b"Connection: close", method=method), method.decode()):
-        assert answer.closes
+    for response in delivery.responses(connect, get(b"/good", b"Connection: close", method=method), method.decode()):
+        assert response.closes
 
 
 @pytest.mark.parametrize("stream", [post(b"hello", b"Connection: foo, close")], ids=["post"])
 def test_asked_to_close_with_a_body(connect, delivery, stream):
-    for answer in delivery.answered(connect, stream):
-        assert (answer.body, answer.closes) == (b"hello", True)
+    for response in delivery.responses(connect, stream):
+        assert (response.body, response.closes) == (b"hello", True)
 
 
 KEEPING = {
@@ -179,35 +179,35 @@ LEAVING = {
 
 @pytest.mark.parametrize("lines", KEEPING.values(), ids=KEEPING)
 def test_keep_alive_on_1_0(connect, delivery, lines):
-    for answer in delivery.answered(connect, get(b"/good", *lines, version=b"1.0"), version=b"1.0"):
-        assert (answer.body, answer.framing) == (b"/good", b"5")
-        assert b"keep-alive" in answer.connection
+    for response in delivery.responses(connect, get(b"/good", *lines, version=b"1.0"), version=b"1.0"):
+        assert (response.body, response.framing) == (b"/good", b"5")
+        assert b"keep-alive" in response.connection
 
 
 @pytest.mark.parametrize("lines", LEAVING.values(), ids=LEAVING)
 def test_1_0_closes(connect, delivery, lines):
-    for answer in delivery.answered(connect, get(b"/good", *lines, version=b"1.0"), version=b"1.0"):
-        assert answer.body == b"/good"
-        assert b"keep-alive" not in answer.connection
+    for response in delivery.responses(connect, get(b"/good", *lines, version=b"1.0"), version=b"1.0"):
+        assert response.body == b"/good"
+        assert b"keep-alive" not in response.connection
 
 
 @pytest.mark.parametrize("path", [b"/streamed", b"/parts"], ids=bytes.decode)
 @pytest.mark.parametrize("lines", [[], [b"Connection: keep-alive"]], ids=["", "keep-alive"])
-def test_an_answer_of_unknown_length_ends_the_connection_on_1_0(connect, path, lines):
+def test_a_response_of_unknown_length_ends_the_connection_on_1_0(connect, path, lines):
     wire = connect()
     wire.send(get(path, *lines, version=b"1.0"))
-    answer = wire.answer(version=b"1.0")
-    assert (answer.framing, answer.body) == (None, path)
-    assert b"keep-alive" not in answer.connection
+    response = wire.response(version=b"1.0")
+    assert (response.framing, response.body) == (None, path)
+    assert b"keep-alive" not in response.connection
     wire.ended()
 
 
 def test_versions_take_turns(connect):
     wire = connect()
     wire.send(get(version=b"1.0", *[b"/x", b"Connection: keep-alive"]) + get(b"/parts") + get(b"/z", version=b"1.0"))  # noqa: B026
-    assert wire.answer(version=b"1.0").body == b"/x"
-    assert wire.answer().body == b"/parts"
-    assert wire.answer(version=b"1.0").body == b"/z"
+    assert wire.response(version=b"1.0").body == b"/x"
+    assert wire.response().body == b"/parts"
+    assert wire.response(version=b"1.0").body == b"/z"
     wire.ended()
 
 
@@ -215,7 +215,7 @@ def test_many_requests_on_one_connection(connect):
     wire = connect()
     for number in range(300):
         wire.send(get(b"/%d" % number))
-        assert wire.answer().body == b"/%d" % number
+        assert wire.response().body == b"/%d" % number
 
 
 # Pipelining
@@ -226,14 +226,14 @@ def test_a_hundred_requests_at_once(connect, path):
     wire = connect()
     count = 100 if path in {b"/now", b"/parts"} else 20
     wire.send(b"".join(get(b"%b/%d" % (path, number)) for number in range(count)))
-    assert [wire.answer().body for _ in range(count)] == [b"%b/%d" % (path, number) for number in range(count)]
+    assert [wire.response().body for _ in range(count)] == [b"%b/%d" % (path, number) for number in range(count)]
     wire.in_step()
 
 
 def test_a_thousand_requests_at_once(connect):
     wire = connect()
     wire.send(b"".join(get(b"/%d" % number) for number in range(1000)))
-    assert [wire.answer().body for _ in range(1000)] == [b"/%d" % number for number in range(1000)]
+    assert [wire.response().body for _ in range(1000)] == [b"/%d" % number for number in range(1000)]
     wire.in_step()
 
 
@@ -262,7 +262,7 @@ def test_requests_of_all_kinds_in_a_row(connect, seam):
     mixed = MIXED[::seam] + MIXED[1::seam]
     wire.send(b"".join(stream for stream, _, _ in mixed))
     for _, method, body in mixed:
-        assert wire.answer(method).body == body
+        assert wire.response(method).body == body
     wire.in_step()
 
 
@@ -277,29 +277,29 @@ def test_requests_of_all_kinds_however_they_arrive(connect, cut):
     for chunks in ways:
         wire.send(*chunks)
         for _, method, body in MIXED[::2]:
-            assert wire.answer(method).body == body
+            assert wire.response(method).body == body
     wire.in_step()
 
 
 @pytest.mark.parametrize("path", PATHS, ids=bytes.decode)
-def test_good_requests_before_a_bad_one_are_answered(connect, path):
+def test_good_requests_before_a_bad_one_get_responses(connect, path):
     wire = connect()
     wire.send(get(path) * 5 + b"GET / HTTP/1.1\r\nHost : a\r\n\r\n" + get() * 5)
-    assert [wire.answer().body for _ in range(5)] == [path] * 5
-    answer = wire.answer()
-    assert (answer.status, answer.closes) == (400, True)
+    assert [wire.response().body for _ in range(5)] == [path] * 5
+    response = wire.response()
+    assert (response.status, response.closes) == (400, True)
     wire.ended()
 
 
 @pytest.mark.parametrize("path", PATHS, ids=bytes.decode)
-def test_nothing_is_answered_after_close(connect, path):
+def test_no_request_after_close_gets_a_response(connect, path):
     wire = connect()
     wire.send(get(path) + get(path, b"Connection: close") + get() * 5 + b"x" * 100)
-    assert [answer.closes for answer in wire.answers("GET", "GET")] == [False, True]
+    assert [response.closes for response in wire.responses("GET", "GET")] == [False, True]
     wire.ended()
 
 
-def test_the_next_request_waits_for_the_answer_at_hand(serve_http):
+def test_the_next_request_waits_for_the_response_at_hand(serve_http):
     begun = []
 
     class Slow(App):
@@ -312,7 +312,7 @@ def test_the_next_request_waits_for_the_answer_at_hand(serve_http):
         assert len(begun) == number
         assert as_text(begun[-1].path) == f"/{number}"
         begun[-1].respond(200, b"%d" % number)
-        assert wire.answer().body == b"%d" % number
+        assert wire.response().body == b"%d" % number
         wire.settle()
     wire.nothing_comes()
 
@@ -322,21 +322,21 @@ def test_the_next_request_waits_for_the_answer_at_hand(serve_http):
 
 @pytest.mark.parametrize("path", PATHS, ids=bytes.decode)
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"], ids=bytes.decode)
-def test_who_has_said_all_gets_the_answer(connect, path, version):
+def test_a_half_closed_client_gets_the_response(connect, path, version):
     wire = connect()
     wire.send(get(path, version=version))
     wire.shut()
-    assert wire.answer(version=version).body == path
+    assert wire.response(version=version).body == path
     wire.ended()
 
 
 @pytest.mark.parametrize("path", PATHS, ids=bytes.decode)
-def test_who_has_said_all_gets_all_answers(connect, path):
+def test_a_half_closed_client_gets_all_responses(connect, path):
     wire = connect()
     wire.send(get(path) * 3 + post(b"hello") + get(path, method=b"HEAD"))
     wire.shut()
-    assert [wire.answer().body for _ in range(4)] == [path] * 3 + [b"hello"]
-    assert wire.answer("HEAD").status == 200
+    assert [wire.response().body for _ in range(4)] == [path] * 3 + [b"hello"]
+    assert wire.response("HEAD").status == 200
     wire.ended()
 
 
@@ -345,11 +345,11 @@ def test_request_and_end_at_once(connect, path):
     wire = connect()
     wire.sock.sendall(get(path) * 2)
     wire.sock.shutdown(socket.SHUT_WR)
-    assert [wire.answer().body for _ in range(2)] == [path] * 2
+    assert [wire.response().body for _ in range(2)] == [path] * 2
     wire.ended()
 
 
-def test_who_has_said_all_gets_a_large_answer(serve_http):
+def test_a_half_closed_client_gets_a_large_response(serve_http):
     class Large(App):
         def do_GET(self):
             self.respond(200, b"x" * 5_000_000)
@@ -357,16 +357,16 @@ def test_who_has_said_all_gets_a_large_answer(serve_http):
     wire = serve_http(Large)(receive_buffer=8192)
     wire.send(get())
     wire.shut()
-    assert wire.answer().body == b"x" * 5_000_000
+    assert wire.response().body == b"x" * 5_000_000
     wire.ended()
 
 
 @pytest.mark.parametrize("body", [post(b"hello"), in_chunks(b"hello")], ids=["length", "chunked"])
-def test_who_has_said_all_with_a_body(connect, body):
+def test_a_half_closed_client_with_a_body(connect, body):
     wire = connect()
     wire.send(body)
     wire.shut()
-    assert wire.answer().body == b"hello"
+    assert wire.response().body == b"hello"
     wire.ended()
 
 
@@ -374,14 +374,14 @@ def test_who_has_said_all_with_a_body(connect, body):
 def test_an_end_between_requests_is_no_error(connect, stream):
     wire = connect()
     wire.send(get())
-    assert wire.answer().status == 200
+    assert wire.response().status == 200
     wire.send(stream)
     wire.shut()
     wire.ended()
 
 
 @pytest.mark.parametrize("path", PATHS, ids=bytes.decode)
-def test_who_is_gone_does_no_harm(connect, http_map, path):
+def test_a_client_that_has_gone_does_no_harm(connect, http_map, path):
     before = len(http_map)
     for linger in struct.pack("ii", 1, 0), struct.pack("ii", 0, 0):
         for stream in get(path), get(path) * 50, get(path)[:10], get(b"/", b"Content-Length: 9", method=b"POST"), b"":
@@ -399,7 +399,7 @@ def test_who_is_gone_does_no_harm(connect, http_map, path):
 # The server's end
 
 
-def test_a_server_that_shuts_down_lets_go_of_who_is_idle(connect):
+def test_a_server_that_shuts_down_closes_idle_connections(connect):
     fresh, used = connect(), connect()
     used.in_step()
     connect.server.shut_down()
@@ -425,18 +425,18 @@ def test_a_server_that_shuts_down_finishes(serve_http, path):
     for function, *arguments in calls:  # which adds more
         function(*arguments)
     for wire in wires:
-        assert wire.answer().body == path
+        assert wire.response().body == path
         wire.ended()
 
 
 @pytest.mark.parametrize("stream", [get()[:20], post(b"hello")[:-2]], ids=["head", "body"])
-def test_a_server_that_shuts_down_takes_what_has_begun(connect, stream):
+def test_a_server_that_shuts_down_takes_requests_that_have_begun(connect, stream):
     wire = connect()
     wire.send(stream)
     connect.server.shut_down()
     wire.send((get() if stream in get() else post(b"hello"))[len(stream) :] + get())
-    answer = wire.answer()
-    assert (answer.status, answer.closes) == (200, True)
+    response = wire.response()
+    assert (response.status, response.closes) == (200, True)
     wire.ended()
 
 
@@ -470,9 +470,9 @@ def test_a_server_that_shuts_down_does_not_wait_for_ever(serve_http):
     ids=["websocket", "h2c", "others", "no connection", "no upgrade", "empty"],
 )
 @pytest.mark.parametrize("body", [b"", b"hello"], ids=["", "body"])
-def test_an_upgrade_nobody_takes_is_ignored(connect, delivery, lines, body):
-    for answer in delivery.answered(connect, post(body, *lines)):
-        assert (answer.status, answer.body, answer.closes) == (200, body, False)
+def test_an_upgrade_that_no_handler_takes_is_ignored(connect, delivery, lines, body):
+    for response in delivery.responses(connect, post(body, *lines)):
+        assert (response.status, response.body, response.closes) == (200, body, False)
 
 
 class Upgrades(App):
@@ -505,8 +505,8 @@ def test_an_upgrade_is_taken(serve_http, cut, body):
     for chunks in cut(get() + post(body, *UPGRADE) + b"abc\nGET / HTTP/1.1\n"):
         wire = connect() if len(chunks) == 1 else connect.in_process()
         wire.send(*chunks)
-        assert wire.answer().body == b"/good"
-        assert wire.answer().status == 101
+        assert wire.response().body == b"/good"
+        assert wire.response().status == 101
         assert wire.take_line(b"\n") == (body + b"abc")[::-1]
         assert wire.take_line(b"\n") == b"GET / HTTP/1.1"[::-1]
         wire.close()
@@ -524,7 +524,7 @@ def test_an_upgrade_is_taken(serve_http, cut, body):
 def test_an_upgrade_is_not_taken(serve_http, stream):
     wire = serve_http(Upgrades)()
     wire.send(stream)
-    assert wire.answer().body == b"hello"
+    assert wire.response().body == b"hello"
     wire.in_step()
 
 
@@ -545,11 +545,11 @@ def hasty(serve_http):
 
 
 def drip(wire, stream):
-    """Send *stream* octet by octet, for as long as the server takes it; tell whether it has taken all."""
+    """Send *stream* byte by byte, for as long as the server takes it; tell whether it has taken all."""
     pause = SHORT / 8
-    for octet in stream:
+    for byte in stream:
         try:
-            wire.sock.send(bytes([octet]))
+            wire.sock.send(bytes([byte]))
         except (BrokenPipeError, ConnectionResetError):
             return False
         wake_at = time.monotonic() + pause
@@ -579,16 +579,16 @@ DRIPPED = {
 
 
 @pytest.mark.parametrize(("before", "dripped"), DRIPPED.values(), ids=DRIPPED)
-def test_who_drips_is_timed_out(hasty, before, dripped):
+def test_a_dripping_client_is_timed_out(hasty, before, dripped):
     wire = hasty()
     wire.send(before)
     if before.startswith(get()):
-        assert wire.answer().status == 200
+        assert wire.response().status == 200
     if b"Expect" in before:
-        assert wire.answer().status == 100
+        assert wire.response().status == 100
     assert not drip(wire, dripped), "the server is too patient"
-    answer = wire.answer()
-    assert (answer.status, answer.closes) == (408, True)
+    response = wire.response()
+    assert (response.status, response.closes) == (408, True)
     wire.ended()
 
 
@@ -596,7 +596,7 @@ def test_empty_lines_are_dripped_for_a_while_only(hasty):
     wire = hasty()
     assert not drip(wire, b"\r\n" * 50)
     if wire.anything_comes():
-        assert wire.answer().status in {400, 408}
+        assert wire.response().status in {400, 408}
     wire.ended()
 
 
@@ -621,39 +621,39 @@ STOPPING = {
 
 @pytest.mark.parametrize("behind", [False, True], ids=["", "behind a good request"])
 @pytest.mark.parametrize("stream", STOPPING.values(), ids=STOPPING)
-def test_who_stops_is_timed_out(hasty, stream, behind):
+def test_a_client_that_stops_is_timed_out(hasty, stream, behind):
     wire = hasty()
     wire.send(get() * behind + stream)
     if behind:
-        assert wire.answer().status == 200
-    answer = wire.answer()
-    assert (answer.status, answer.closes) == (408, True)
+        assert wire.response().status == 200
+    response = wire.response()
+    assert (response.status, response.closes) == (408, True)
     wire.ended()
 
 
 @pytest.mark.parametrize("stream", [b"", b"\r\n", get(), post(b"hello"), get(b"/later")], ids=repr)
-def test_who_says_nothing_is_let_go(hasty, stream):
+def test_a_silent_client_is_closed(hasty, stream):
     wire = hasty()
     wire.send(stream)
     if stream.strip():
-        assert wire.answer().status == 200
+        assert wire.response().status == 200
     if wire.anything_comes():
-        assert wire.answer().status == 408
+        assert wire.response().status == 408
     wire.ended()
 
 
-def test_who_does_not_close_is_closed(hasty, http_map):
+def test_a_client_that_does_not_close_is_closed(hasty, http_map):
     before = len(http_map)
     wire = hasty()
     wire.send(get(b"/", b"Connection: close"))
-    assert wire.answer().closes
+    assert wire.response().closes
     deadline = time.monotonic() + PATIENCE
     while len(http_map) > before:
-        assert time.monotonic() < deadline, "the server waits for ever"
+        assert time.monotonic() < deadline, "the server waits without end"
         wire.run_pass(0.02)
 
 
-def test_who_never_reads_is_let_go(serve_http, http_map):
+def test_a_client_that_never_reads_is_closed(serve_http, http_map):
     class Large(Hasty):
         keep_alive_timeout = PATIENCE
 
@@ -668,25 +668,25 @@ def test_who_never_reads_is_let_go(serve_http, http_map):
     assert len(http_map) == before + 1
     deadline = time.monotonic() + PATIENCE
     while len(http_map) > before:
-        assert time.monotonic() < deadline, "the server waits for ever"
+        assert time.monotonic() < deadline, "the server waits without end"
         good.in_step()
 
 
-def test_who_reads_slowly_gets_all(serve_http):
+def test_a_client_that_reads_slowly_gets_all(serve_http):
     class Large(Hasty):
         def do_GET(self):
             self.respond(200, b"x" * 40_000_000)
 
     wire = serve_http(Large)()
     wire.send(get())
-    for _ in range(100):  # a fifth of the body, in five times what a client may take none of it
+    for _ in range(100):  # a fifth of the body, in five times the write_timeout
         until = time.monotonic() + SHORT / 20
         while (left := until - time.monotonic()) > 0:
             wire.run_pass(left)
         wire.receive_some()
         wire.receive_some()
         assert not wire.has_ended
-    assert wire.answer().body == b"x" * 40_000_000
+    assert wire.response().body == b"x" * 40_000_000
 
 
 @pytest.mark.parametrize("path", [b"/slow", b"/slow/begun"], ids=bytes.decode)
@@ -703,8 +703,8 @@ def test_the_application_may_take_its_time(serve_http, path):
 
     wire = serve_http(Slow)()
     wire.send(get(path) + get())
-    assert wire.answer().body in {b"hello", b"lo"}
-    assert wire.answer().body == b"/good"
+    assert wire.response().body in {b"hello", b"lo"}
+    assert wire.response().body == b"/good"
     wire.in_step()
 
 
@@ -716,7 +716,7 @@ def test_a_connection_in_use_lives_on(serve_http):
     until = time.monotonic() + 7 * SHORT
     while time.monotonic() < until:
         wire.send(get(), post(b"hello"), in_chunks(b"x"))
-        assert [wire.answer().body for _ in range(3)] == [b"/good", b"hello", b"x"]
+        assert [wire.response().body for _ in range(3)] == [b"/good", b"hello", b"x"]
         wire.run_pass(SHORT / 4)
 
 
@@ -728,10 +728,10 @@ def test_good_clients_are_served_among_slow_ones(hasty):
     for _ in range(20):
         wire = hasty()
         wire.send(get(b"/now"), post(b"hello"))
-        assert [wire.answer().body for _ in range(2)] == [b"/now", b"hello"]
+        assert [wire.response().body for _ in range(2)] == [b"/now", b"hello"]
     for each in slow:
         if each.anything_comes():
-            assert each.answer().status == 408
+            assert each.response().status == 408
         each.ended()
     hasty().in_step()
 
@@ -767,12 +767,12 @@ def test_a_client_that_asks_and_never_reads_is_not_served_for_ever(serve_http):
     assert len(handled) < 1500, "24 MB are more than a system buffers for a connection"
     wire.send(stream[taken:])
     for _ in range(3000):
-        assert wire.answer().body == b"x" * 16384
+        assert wire.response().body == b"x" * 16384
     assert len(handled) == 3000
     wire.nothing_comes()
 
 
-def test_what_comes_while_an_answer_is_due_is_not_hoarded(serve_http):
+def test_input_is_not_hoarded_while_a_response_is_due(serve_http):
     waiting = []
 
     class Waits(App):
@@ -790,15 +790,13 @@ def test_heads_and_chunks_in_small_pieces_are_not_hoarded(connect):
     body = b"1\r\nx\r\n" * 100_000
     stream = get(b"/", b"Transfer-Encoding: chunked", method=b"POST", body=body + b"0\r\n\r\n")
     wire.send(stream)
-    assert wire.answer().body == b"x" * 100_000
+    assert wire.response().body == b"x" * 100_000
     wire.in_step()
 
 
 @pytest.mark.parametrize("coded", [False, True], ids=["length", "chunked"])
 def test_a_body_in_tiny_pieces_takes_little_more_than_its_size(connect, coded):
-    tracemalloc = pytest.importorskip(
-        "tracemalloc", reason="only CPython traces what is allocated", exc_type=ImportError
-    )
+    tracemalloc = pytest.importorskip("tracemalloc", reason="only CPython traces allocations", exc_type=ImportError)
     count = 50_000 if coded else 20_000
     wire = connect.in_process()
     wire.in_step()
@@ -816,4 +814,4 @@ def test_a_body_in_tiny_pieces_takes_little_more_than_its_size(connect, coded):
         tracemalloc.stop()
     assert peak < 300_000 + 8 * count
     wire.send(b"0\r\n\r\n" if coded else b"")
-    assert wire.answer().body == b"xy" * count
+    assert wire.response().body == b"xy" * count

@@ -1,4 +1,4 @@
-"""idle_timeout and handle_timeout(): who is closed, who is not, and that nothing is left behind."""
+"""idle_timeout and handle_timeout(): which channels are closed, which are not, and that nothing is left behind."""
 
 import contextlib
 import gc
@@ -12,9 +12,9 @@ import pytest
 
 from asynchat_fast import SocketMap, async_chat, asyncore, chat_server, file_producer, loop
 
-PATIENCE = 20  # seconds, for what takes much less unless it hangs
+PATIENCE = 20  # seconds; a wait takes much less unless something hangs
 TIMEOUT = 0.1
-MUCH = 10_000_000  # octets: more than the system takes for a peer that does not read
+MUCH = 10_000_000  # bytes: more than the system takes for a peer that does not read
 
 
 @pytest.fixture(params=[SocketMap, dict])
@@ -26,7 +26,7 @@ def map(request):
 
 
 class Chat(async_chat):
-    """Keeps what it logs, and counts its timeouts."""
+    """Keeps its log messages, and counts its timeouts."""
 
     timeouts = 0
 
@@ -91,7 +91,7 @@ def test_off_by_default(map, pair, run_for_some_timeouts):
     assert chat.timeouts == 0
 
 
-def test_who_is_silent_is_closed(map, pair):
+def test_a_silent_channel_is_closed(map, pair):
     began = time.monotonic()
     chat = Impatient(pair[0], map)
     loop(PATIENCE, map=map)  # the loop itself knows how long to wait
@@ -104,7 +104,7 @@ def test_who_is_silent_is_closed(map, pair):
     assert f"idle for {TIMEOUT} seconds" in line
 
 
-def test_who_falls_silent_is_closed(map, pair, run_for_some_timeouts):
+def test_a_channel_that_falls_silent_is_closed(map, pair, run_for_some_timeouts):
     chat = Impatient(pair[0], map)
     run_for_some_timeouts(lambda: pair[1].sendall(b"x"))
     assert chat.connected
@@ -117,7 +117,7 @@ def test_who_falls_silent_is_closed(map, pair, run_for_some_timeouts):
 
 def test_receiving_is_progress(map, pair, run_for_some_timeouts):
     chat = Impatient(pair[0], map)
-    run_for_some_timeouts(lambda: pair[1].sendall(b"one of the octets of a line"))
+    run_for_some_timeouts(lambda: pair[1].sendall(b"one of the pieces of a line"))
     assert list(map.values()) == [chat]
     assert chat.timeouts == 0
 
@@ -176,7 +176,7 @@ def test_sending_to_a_slow_reader_is_progress(map, pair, run_for_some_timeouts, 
     assert chat.timeouts == 0
 
 
-def test_who_never_reads_is_closed(map, pair, push_much):
+def test_a_channel_whose_peer_never_reads_is_closed(map, pair, push_much):
     chat = Impatient(pair[0], map)
     push_much(chat)
     loop(PATIENCE, map=map)
@@ -185,7 +185,7 @@ def test_who_never_reads_is_closed(map, pair, push_much):
 
 
 def test_more_to_send_is_no_progress(map, pair, run_until):
-    """Only what leaves is."""
+    """Only data that leave are progress."""
     chat = Impatient(pair[0], map)
     chat.push(bytes(MUCH))
 
@@ -199,7 +199,7 @@ def test_more_to_send_is_no_progress(map, pair, run_until):
 
 
 def test_one_of_many(map, run_for_some_timeouts):
-    """Each has its own time."""
+    """Each channel has a deadline of its own."""
     with contextlib.ExitStack() as stack:
         talking, silent = [], []
         for number in range(20):
@@ -238,7 +238,7 @@ def test_handle_timeout_may_say_goodbye(map, pair):
 
 
 def test_handle_timeout_that_raises(map, pair, run_until, capsys):
-    """It is logged, and the others are served."""
+    """The error is logged, and the other channels are served."""
 
     class Failing(Impatient):
         def handle_timeout(self):
@@ -268,7 +268,7 @@ def test_set_on_the_object(map, pair):
 
 
 def test_changed_meanwhile(map, pair):
-    """Such as after a login."""
+    """A program may allow more time after a login."""
     chat = Impatient(pair[0], map)
     chat.idle_timeout = 2 * TIMEOUT
     began = time.monotonic()

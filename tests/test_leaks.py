@@ -1,4 +1,4 @@
-"""Nothing is kept that nobody can reach, and an idle channel keeps next to nothing.
+"""No unreachable object is kept, and an idle channel keeps next to nothing.
 
 Measured in a process of its own, which runs this file as a script: there, no other test's
 objects are counted.  All that a workload uses is made anew in each round, so a reference
@@ -51,7 +51,7 @@ def cut(new_buffer):
                 buffer.feed(fresh(chunk))
                 assert [*buffer, buffer.take_partial()]
             buffer.feed(bytearray(b"rest"))
-            next(buffer, None)  # and what it was in the middle of is dropped
+            next(buffer, None)  # and the payload that has begun is dropped
 
 
 def search_the_hard_way(new_buffer):

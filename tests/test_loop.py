@@ -23,14 +23,14 @@ import pytest
 from asynchat_fast import SocketMap, async_chat, asyncore, call_later, loop, simple_producer
 from asynchat_fast.eventloop.pollers import pollers
 
-PATIENCE = 10  # seconds, for what takes milliseconds unless it hangs
+PATIENCE = 10  # seconds; a wait takes milliseconds unless something hangs
 A_WHILE = 0.02  # seconds that a loop with nothing to do has to wait
 
-posix_only = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
+posix_only = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and descriptors")
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc to count descriptors")
 
 
-# A plain dict does not tell what leaves it, so that only those serve it whose registrations go by number.
+# A plain dict does not report removals, so that only pollers whose registrations go by number serve it.
 BY_NUMBER = [name for name in ("poll", "select") if name in pollers]
 WAYS = [(SocketMap, [name]) for name in pollers] + [(dict, [name]) for name in BY_NUMBER] + [(dict, list(pollers))]
 
@@ -66,11 +66,11 @@ def an_empty(map_class):
     channels = map_class()
     yield channels
     asyncore.close_all(channels, ignore_all=True)
-    loop(map=channels)  # which is empty now: lets go of what it waited with
+    loop(map=channels)  # which is empty now: the loop closes its poller
 
 
 class Noting:
-    """Notes what happens to a dispatcher, in ``events``; a test's mistake is not logged but raised."""
+    """Notes the events of a dispatcher in ``events``; a test's mistake is not logged but raised."""
 
     def __init__(self, *args, **kwargs):
         self.events = []
@@ -201,7 +201,7 @@ def slow_round(map):
 
 @pytest.fixture
 def serve_until(map):
-    """A function that makes passes until a condition holds; each is to be ended by what happens."""
+    """A function that makes passes until a condition holds; an event is to end each of them."""
 
     def run(condition):
         deadline = time.monotonic() + PATIENCE
@@ -233,7 +233,7 @@ def fill(channel):
 
 
 def receive(sock, size):
-    """Receive *size* octets, or as many as come before the end."""
+    """Receive *size* bytes, or as many as come before the end."""
     received = bytearray()
     while len(received) < size and (data := sock.recv(size - len(received))):
         received += data
@@ -313,7 +313,7 @@ class TestArguments:
         loop(timeout=0, map=map, count=50)
         assert time.monotonic() - start < PATIENCE
 
-    def test_timeout_none_waits_for_what_happens(self, map, connect):
+    def test_timeout_none_waits_for_an_event(self, map, connect):
         channel, peer = connect()
         peer.sendall(b"line\n")
         loop(timeout=None, map=map, count=1)
@@ -321,7 +321,7 @@ class TestArguments:
 
 
 class TestKindsOfDispatchers:
-    def test_acceptor_and_what_it_accepts(self, map, serve_until):
+    def test_acceptor_and_its_channels(self, map, serve_until):
         acceptor = Acceptor(map)
         with socket.create_connection(acceptor.address, PATIENCE) as client:
             client.sendall(b"line\n")
@@ -345,7 +345,7 @@ class TestKindsOfDispatchers:
         assert channel.events == ["connect"]
         assert channel.connected
 
-    def test_what_is_pushed_before_the_connection_is_sent_after_it(self, map, serve_until):
+    def test_data_pushed_before_the_connection_are_sent_after_it(self, map, serve_until):
         acceptor = Acceptor(map)
         channel = Chat(None, map)
         channel.create_socket()
@@ -384,11 +384,11 @@ class TestKindsOfDispatchers:
         with open(near, "rb", 0) as file:
             reader = Reader(file, map)
         with open(far, "wb", 0) as file:
-            file.write(b"octets")
+            file.write(b"pieces")
             serve_until(lambda: reader.events)
             assert waits(map)
         serve_until(lambda: not map)
-        assert reader.events == [b"octets", "close"]
+        assert reader.events == [b"pieces", "close"]
 
     @posix_only
     def test_regular_file(self, map, tmp_path):
@@ -427,7 +427,7 @@ class TestKindsOfDispatchers:
             assert received.result() == b"x" * 3_000_000
             assert waits(map)
 
-    def test_what_is_no_dispatcher_at_all(self, map):
+    def test_an_object_that_is_no_dispatcher(self, map):
         class Bare:
             accepting = False
             read = 0
@@ -448,7 +448,7 @@ class TestKindsOfDispatchers:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             bare = map[ours.fileno()] = Bare(ours)
-            theirs.sendall(b"octets")
+            theirs.sendall(b"pieces")
             loop(timeout=PATIENCE, map=map, count=1)
             del map[ours.fileno()]
         assert bare.read == 1
@@ -512,9 +512,9 @@ class TestNestedLoops:
             if line == b"ask":
                 other.push(b"question\n")
                 assert receive(other_peer, 9) == b"question\n"
-                other_peer.sendall(b"answer\n")
+                other_peer.sendall(b"reply\n")
                 loop(timeout=PATIENCE, map=map, count=1)
-                assert other.events == [b"answer"]
+                assert other.events == [b"reply"]
 
         channel, peer = connect(Chat, ask_the_other)
         other, other_peer = connect()
@@ -525,7 +525,7 @@ class TestNestedLoops:
         one_pass()
         assert channel.events == [b"ask", b"again"]
 
-    def test_what_was_in_hand_is_not_dispatched_to_who_came_since(self, map, connect, one_pass):
+    def test_an_event_in_hand_is_not_dispatched_to_a_later_channel(self, map, connect, one_pass):
         """The nested pass registers a channel on a descriptor that the outer one has an event in hand for."""
         opened = []
 
@@ -571,7 +571,7 @@ class TestChangesInCallbacks:
 
     @pytest.mark.parametrize("channel_class", [Chat, Foreign])
     def test_channel_that_another_takes_the_place_of(self, map, connect, one_pass, channel_class):
-        """STARTTLS in the way of those who put another object over the same socket."""
+        """Some programs start TLS by another object over the same socket."""
         first, peer = connect()
         one_pass()
         second = channel_class(first.socket, map)
@@ -615,7 +615,7 @@ class TestChangesInCallbacks:
         one_pass()
         assert sorted(len(channel.events) for channel, _ in pairs) == [0, 0, 0, 1]
 
-    def test_event_in_hand_is_not_for_who_got_the_descriptor(self, map, connect, one_pass):
+    def test_event_in_hand_is_not_for_the_new_owner_of_the_descriptor(self, map, connect, one_pass):
         opened = []
 
         class Replacing(Chat):
@@ -656,7 +656,7 @@ class TestWhatOneChannelDoesToAnother:
 
     @pytest.fixture
     def act(self, connect, serve_until):
-        """A function: act in the callback of one channel, on another that was asked before what it waits for."""
+        """A function: act in the callback of one channel, on another whose interest the loop has asked for already."""
 
         def run(action):
             done = []
@@ -719,7 +719,7 @@ class TestWhatOneChannelDoesToAnother:
         assert other.events == ["close"]
         assert receive(peer, 1) == b""
 
-    def test_discards_what_it_would_send(self, map, connect, one_pass, act):
+    def test_discards_data_it_would_send(self, map, connect, one_pass, act):
         other, peer = connect()
         sent = fill(other)
         other.push(b"line\n")
@@ -738,7 +738,7 @@ class TestWhatOneChannelDoesToAnother:
 
 
 class TestReadableAndWritable:
-    """What they say is honoured at the next pass."""
+    """The loop follows readable() and writable() from the next pass on."""
 
     class Gated(Chat):
         open = True
@@ -789,7 +789,7 @@ class TestReadableAndWritable:
             assert channel.events == []
 
     def test_set_on_the_object_before_any_loop(self, run_on):
-        """The first loop() serves another map than the one that the channel is in."""
+        """readable() is set before any loop(), and the first loop() serves another map than the channel's."""
         ran = run_on(SET_BEFORE_ANY_LOOP)
         assert (ran.stdout, ran.stderr) == ("[]\n", "")
 
@@ -824,7 +824,7 @@ class TestReadableAndWritable:
         assert channel.events == [b"line"]
 
     def test_another_class_set_on_the_object(self, connect, one_pass, slow_round):
-        """Once that is noticed, the class that overrides readable() is asked in each pass."""
+        """The loop asks in each pass once it has noticed that the new class overrides readable()."""
         channel, peer = connect()
         one_pass()
         channel.__class__ = self.Gated
@@ -947,7 +947,7 @@ class TestEvents:
         assert set(acceptor.accepted[0].events) == {"expt"}
 
     @pytest.mark.parametrize("where", ["handle_read", "handle_write"])
-    def test_what_a_channel_raises_is_its_error(self, connect, one_pass, where):
+    def test_an_error_of_a_channel_goes_to_its_handle_error(self, connect, one_pass, where):
         class Failing(Foreign):
             def fail(self):
                 raise ValueError("a mistake")
@@ -967,7 +967,7 @@ class TestEvents:
     @pytest.mark.parametrize("number", [errno.ECONNRESET, errno.EPIPE, errno.EIO])
     @pytest.mark.parametrize("use_poll", [False, True])
     def test_error_that_a_handler_raises(self, map, connect, number, use_poll):
-        """poll2() takes some for the end of the connection, poll() none."""
+        """asyncore's poll2() takes some errors for the end of the connection, its poll() none."""
 
         class Failing(Foreign):
             def handle_read(self):
@@ -984,7 +984,7 @@ class TestEvents:
         assert channel.events == (["close"] if closes else ["error", "close"])
 
     @pytest.mark.parametrize("ending", [asyncore.ExitNow, KeyboardInterrupt, SystemExit])
-    def test_what_ends_the_loop_can_be_followed_by_another(self, map, connect, ending):
+    def test_an_error_that_ends_the_loop_can_be_followed_by_another_loop(self, map, connect, ending):
         def end(line):
             if line == b"end":
                 raise ending
@@ -1002,7 +1002,7 @@ class TestEvents:
         assert [set(channel.events) for channel, _ in pairs] == [{b"end", b"line", "close"}] * 3
 
     @pytest.mark.parametrize("where", ["readable", "handle_close"])
-    def test_what_ends_the_loop_elsewhere_forgets_nobody(self, map, connect, where):
+    def test_an_error_that_ends_the_loop_elsewhere_forgets_no_channel(self, map, connect, where):
         class Ending(Foreign):
             def end(self):
                 delattr(Ending, where)
@@ -1023,7 +1023,7 @@ class TestEvents:
 
     @pytest.mark.parametrize("family", ["unix", "tcp"])
     @pytest.mark.parametrize("paused", [False, True])
-    def test_nothing_is_lost_of_what_comes_before_the_end(self, map, serve_until, one_pass, family, paused):
+    def test_no_data_before_the_end_are_lost(self, map, serve_until, one_pass, family, paused):
         class Small(TestReadableAndWritable.Gated):
             ac_in_buffer_size = 1000
             open = not paused
@@ -1059,7 +1059,7 @@ class TestEvents:
         serve_until(lambda: channel.events)
         assert channel.events == ["close"]
 
-    def test_half_closed_peer_gets_its_answer(self, connect, serve_until):
+    def test_half_closed_peer_gets_its_reply(self, connect, serve_until):
         channel, peer = connect(Chat, lambda line: channel.push(line + b" to you, too\n"))
         peer.sendall(b"hello\n")
         peer.shutdown(socket.SHUT_WR)
@@ -1090,13 +1090,13 @@ class TestEvents:
 
 
 class TestOneLoop:
-    """What persists from one pass to the next of the same call, also with a plain dict."""
+    """State that persists from one pass to the next of the same call, also with a plain dict."""
 
     @pytest.fixture
     def play(self, map):
         """A function that runs the steps of a test, a generator, between the passes of one loop().
 
-        What ``yield`` gives them is the seconds that the pass has taken.
+        ``yield`` gives them the seconds that the pass has taken.
         """
 
         class Stage:
@@ -1404,7 +1404,7 @@ class TestOtherThreads:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 class TestFork:
-    def test_child_that_closes_what_it_inherits(self, map, connect, one_pass, serve_until):
+    def test_child_that_closes_inherited_descriptors(self, map, connect, one_pass, serve_until):
         pairs = [connect() for _ in range(3)]
         one_pass()
         child = os.fork()
@@ -1518,13 +1518,13 @@ class TestResources:
 
 @posix_only
 class TestManyConnections:
-    def test_beyond_what_select_can(self, run_on):
+    def test_descriptors_that_select_cannot_serve(self, run_on):
         if [*pollers] == ["select"]:
             pytest.skip("select() itself ends at descriptor 1,024")
         ran = run_on(MANY)
         if ran.stdout.startswith("too few"):
             pytest.skip(f"RLIMIT_NOFILE is too low: {ran.stdout}")
-        assert (ran.stdout, ran.stderr) == ("all answered, none else called\n", "")
+        assert (ran.stdout, ran.stderr) == ("all served, none else called\n", "")
 
 
 MANY = """
@@ -1565,7 +1565,7 @@ for _ in range(3):
         assert reply == b"+PONG\\r\\n", reply
         peer.setblocking(True)
 assert Chat.calls == 9, Chat.calls
-print("all answered, none else called")
+print("all served, none else called")
 """
 
 
@@ -1597,7 +1597,7 @@ print(json.dumps({"passed": result.passed, "failed": failed}))
 
 @pytest.fixture(scope="module")
 def suites(tmp_path_factory):
-    """What has passed of the interpreter's suites and what has not, by poller, and on asyncore's own loop by None."""
+    """The tests of the interpreter's suites that passed and that failed, by poller; by None on asyncore's loop."""
     try:
         shipped = importlib.util.find_spec("test.test_asyncore")
     except ModuleNotFoundError:
@@ -1619,8 +1619,8 @@ def suites(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", list(pollers))
-def test_interpreters_suites_pass_what_they_pass_on_asyncore(suites, name):
-    """Those of asyncore, and of the asynchat that is the interpreter's own: only the loop is ours."""
+def test_interpreters_suites_pass_as_on_asyncore(suites, name):
+    """The suites test the interpreter's own asyncore and asynchat; only the loop is ours."""
     expected = set(suites[None]["passed"])
     assert len(expected) > 100
     lost = expected - set(suites[name]["passed"])

@@ -1,7 +1,7 @@
 """Random opens, closes and pushes, also in callbacks, on descriptors that are used again and again.
 
-Whatever happened: once nothing happens any more, who is open has received all that its peer sent,
-the peer all that was pushed, who was closed has heard nothing since, and passes wait.
+Once nothing happens any more, each open channel has received all that its peer sent,
+the peer all that was pushed, closed channels have had no events since, and passes wait.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ sizes = st.sampled_from([1, 100, 400_000])
 
 
 class Partner:
-    """What both kinds of channels have: a peer, and a record of what went each way."""
+    """Base of both kinds of channels: a peer, and a record of the data that went each way."""
 
     def begin(self, machine, peer, is_paused=False):
         self.machine = machine
@@ -55,14 +55,14 @@ class Partner:
         self.was_cut = False  # it closed, or its peer did, with something on the way
 
     @staticmethod
-    def octets(start, size):
-        """Return octets that tell where in a stream they are from."""
+    def numbered(start, size):
+        """Return bytes that tell where in a stream they are from."""
         return bytes(number & 0xFF for number in range(start, start + min(size, 1000))).ljust(size, b"x")
 
     def note_push(self, size):
-        octets = self.octets(len(self.pushed), size)
-        self.pushed += octets
-        return octets
+        data = self.numbered(len(self.pushed), size)
+        self.pushed += data
+        return data
 
     def take(self, data):
         assert self.is_open, "a channel that was closed has received"
@@ -91,7 +91,7 @@ class Partner:
 
 
 class Chat(Partner, async_chat):
-    """A channel that reports to the loop."""
+    """A channel that reports changes of its interest to the loop."""
 
     def __init__(self, sock, map, machine, peer):
         super().__init__(sock, map)
@@ -117,7 +117,7 @@ class Chat(Partner, async_chat):
 
 
 class Foreign(Partner, asyncore.dispatcher_with_send):
-    """A dispatcher that is asked."""
+    """A dispatcher that the loop asks in each pass."""
 
     def __init__(self, sock, map, machine, peer):
         super().__init__(sock, map)
@@ -153,7 +153,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.map = self.map_class()
         self.all = []
-        self.plans = deque()  # what the next callbacks do
+        self.plans = deque()  # actions of the next callbacks
         self.happened = 0
         self.step = 0
 
@@ -176,7 +176,7 @@ class Machine(RuleBasedStateMachine):
     def pick(self, number):
         return self.open_ones[number % len(self.open_ones)]
 
-    # What may be done to a channel, between passes and in callbacks.
+    # Actions on a channel, between passes and in callbacks.
 
     def open(self, number, size, channel_class):
         ours, theirs = socket.socketpair()
@@ -235,8 +235,8 @@ class Machine(RuleBasedStateMachine):
     def peer_sends(self, number, size, channel_class):
         channel = self.pick(number)
         with contextlib.suppress(OSError):
-            octets = channel.octets(len(channel.sent), size)
-            channel.sent += octets[: channel.peer.send(octets)]
+            data = channel.numbered(len(channel.sent), size)
+            channel.sent += data[: channel.peer.send(data)]
 
     def peer_closes(self, number, size, channel_class):
         channel = self.pick(number)
@@ -257,14 +257,14 @@ class Machine(RuleBasedStateMachine):
 
     @rule(plans=st.lists(st.tuples(acts, which, sizes, kinds), max_size=6), count=st.integers(1, 3))
     def do_in_callbacks(self, plans, count):
-        """Have all peers send, and whoever is called do what is planned."""
+        """Have all peers send, and the next callbacks take the planned actions."""
         self.step += 1
         self.plans.extend(plans)
         for number in range(len(self.open_ones)):
             self.peer_sends(number, 4, None)
         loop(timeout=0, map=self.map, count=count)
 
-    # The loop, and what has to be true.
+    # The loop, and its invariants.
 
     def one_pass(self, timeout=0):
         loop(timeout=timeout, map=self.map, count=1)

@@ -167,7 +167,7 @@ def test_module(tmp_path, assert_same, program):
     assert_same("-m", "prog", "-x", "--", "y z", input="typed\n", stdin=None)
 
 
-def test_the_cases_are_what_they_say(tmp_path, assert_same):
+def test_the_cases_test_the_named_situations(tmp_path, assert_same):
     write(tmp_path / "prog.py", PROGRAMS["exit status"])
     assert assert_same("prog.py").returncode == 3
     write(tmp_path / "prog.py", PROGRAMS["exception"])

@@ -39,7 +39,7 @@ def guarded(data):
 
 
 def endings(before, stream):
-    """Yield each beginning of *stream*, guarded, with *before* and what is needed for alignment before it."""
+    """Yield each beginning of *stream*, guarded, with *before* and as many bytes before it as alignment needs."""
     for size in range(not before, len(stream) + 1):  # CPython itself looks at the end of empty bytes
         padding = -(len(before) + size) % ALIGNMENT
         yield guarded(before + b"x" * padding + stream[:size])
@@ -91,7 +91,7 @@ def parse_heads():
                     function(data)
             with contextlib.suppress(errors.HTTPError):
                 head.check_beginning(data, data.rfind(b"\r\n", 0, -1) + 2)
-    for data in endings(b"", b"Host: a\r\nX-Long-Enough: for words of eight\x7foctets"):
+    for data in endings(b"", b"Host: a\r\nX-Long-Enough: for words of eight\x7fpieces"):
         with contextlib.suppress(errors.HTTPError):
             head.parse_fields(data)
 

@@ -1,4 +1,4 @@
-"""OutputQueue, both builds of it: what is put leaves once and in its order, by one sender at a time."""
+"""OutputQueue, both builds of it: items leave once and in their order, by one sender at a time."""
 
 import sys
 import threading
@@ -24,14 +24,14 @@ def queue(output_queue):
 
 @pytest.fixture(params=[0, 1, 2, 3], ids="{} before".format)
 def filled(queue, request):
-    """A queue in which some items wait, and what they are."""
+    """A queue in which some items wait, and a list of them."""
     items = [b"item %d" % number for number in range(request.param)]
     assert all(map(queue.put, items))
     return queue, items
 
 
 def send_all(queue, size=SIZE, most=1 << 20):
-    """Send what is bytes at the head of *queue*, at most *most* bytes at once; return all that went."""
+    """Send the bytes at the head of *queue*, at most *most* bytes at once; return all that went."""
     sent = []
     while data := queue.begin(size):
         sent.append(data[:most])
@@ -76,13 +76,13 @@ class TestPutting:
         ],
         ids=lambda each: type(each).__name__,
     )
-    def test_leaves_to_the_caller_what_cannot_be_sent_as_it_is(self, filled, data):
+    def test_leaves_items_that_cannot_be_sent_as_they_are_to_the_caller(self, filled, data):
         queue, items = filled
         assert queue.put(data) is False
         assert list(queue.items) == items
 
     def test_leaves_everything_to_the_caller_before_anything_was_sent(self, output_queue):
-        """As the size that may be sent at once is not known."""
+        """The queue does not know yet how many bytes may be sent at once."""
         queue = output_queue.OutputQueue()
         assert queue.put(b"bytes") is False
         assert not queue
@@ -116,7 +116,7 @@ class TestSending:
             queue.end(data, len(data))
 
     @pytest.mark.parametrize("sent", [0, None])
-    def test_keeps_what_was_not_sent(self, filled, sent):
+    def test_keeps_unsent_data(self, filled, sent):
         queue, items = filled
         data = queue.begin(SIZE)
         if items:
@@ -143,7 +143,7 @@ class TestSending:
     @pytest.mark.parametrize(
         "head", [b"", b"longer than", bytearray(b"bytes"), "text", None, deque()], ids=lambda each: type(each).__name__
     )
-    def test_has_the_caller_look_at_what_cannot_be_sent_as_it_is(self, filled, head):
+    def test_has_the_caller_look_at_items_that_cannot_be_sent_as_they_are(self, filled, head):
         queue, items = filled
         queue.items.appendleft(head)
         assert queue.begin(SIZE) is False
@@ -190,7 +190,7 @@ class TestSending:
 
     @pytest.mark.parametrize("sent", [1.5, "1", b"1"])
     def test_a_count_that_is_none_changes_nothing(self, filled, sent):
-        """That of a send() of the program's; the caller ends once more, and may send again."""
+        """A send() of a program may return such a count; the caller ends once more, and may send again."""
         queue, items = filled
         if data := queue.begin(SIZE):
             with pytest.raises(TypeError):
@@ -202,7 +202,7 @@ class TestSending:
 
 class TestChangesWhileSomebodyIsInside:
     @pytest.mark.parametrize("change", ["clear", "assign", "popleft"])
-    def test_what_was_discarded_is_not_discarded_again(self, filled, change):
+    def test_discarded_items_are_not_discarded_again(self, filled, change):
         queue, items = filled
         data = queue.begin(SIZE)
         if change == "clear":
@@ -218,14 +218,14 @@ class TestChangesWhileSomebodyIsInside:
             assert queue.end(data, len(data)) is True
         assert list(queue.items) == [*left, b"new one", b"new two"]
 
-    def test_what_is_put_meanwhile_stays_behind(self, filled):
+    def test_items_put_meanwhile_stay_behind(self, filled):
         queue, items = filled
         if data := queue.begin(SIZE):
             assert queue.put(b"new")
             assert queue.end(data, 1) is True
             assert list(queue.items) == [items[0][1:], *items[1:], b"new"]
 
-    def test_what_is_put_before_the_head_stays(self, filled):
+    def test_items_put_before_the_head_stay(self, filled):
         queue, items = filled
         if data := queue.begin(SIZE):
             queue.items.appendleft(b"before")
@@ -234,7 +234,7 @@ class TestChangesWhileSomebodyIsInside:
 
 
 class TestOneSenderAtATime:
-    def test_who_comes_meanwhile_is_owed_to(self, queue):
+    def test_a_sender_that_comes_meanwhile_leaves_a_debt(self, queue):
         queue.put(b"one")
         assert queue.begin(SIZE) == b"one"
         assert not queue.owed
@@ -248,7 +248,7 @@ class TestOneSenderAtATime:
         assert not queue.owed
         assert queue.end(b"two", 3) is False
 
-    def test_nobody_is_owed_to_once_somebody_has_looked(self, queue):
+    def test_no_debt_is_left_once_a_sender_has_looked(self, queue):
         queue.put(b"one")
         data = queue.begin(SIZE)
         queue.begin(SIZE)
@@ -256,7 +256,7 @@ class TestOneSenderAtATime:
         assert queue.begin(SIZE) is None
         assert not queue.owed
 
-    def test_an_empty_queue_keeps_nobody_out(self, queue):
+    def test_an_empty_queue_keeps_no_sender_out(self, queue):
         for _ in range(3):
             assert queue.begin(SIZE) is None
             assert not queue.owed
@@ -329,7 +329,7 @@ class TestTheItemsOfTheProgram:
         assert send_all(queue) == b"one"
 
     def test_are_not_lost_where_a_thread_adds_to_them_while_another_ends(self, queue):
-        """In one step, as the deque of items that the program has not seen is dropped when it is empty."""
+        """Adding is one step: a deque that the program has not seen is dropped once it is empty."""
         for number in range(3):
             assert queue.extend([b"%d" % number])
             assert not queue.end(queue.begin(SIZE), 1)
@@ -346,7 +346,7 @@ class TestCorking:
         assert queue.corked == 0
         assert queue.cork() is True
 
-    def test_leaves_what_is_put_to_the_caller_who_counts_it(self, filled):
+    def test_leaves_items_to_the_caller_which_counts_them(self, filled):
         queue, items = filled
         queue.cork()
         assert queue.put(b"held") is False
@@ -365,7 +365,7 @@ class TestCorking:
 
 
 def run_at_once(functions):
-    """Call each function in a thread of its own, all from the same moment on; raise what they raise."""
+    """Call each function in a thread of its own, all from the same moment on; raise their errors."""
     barrier, errors = threading.Barrier(len(functions)), []
 
     def run(function):
@@ -394,7 +394,7 @@ def switching():
 
 
 class Sink(Conversation):
-    """What is pushed ends up in a list, a few bytes at a time."""
+    """Pushed data end up in a list, a few bytes at a time."""
 
     def __init__(self, most):
         Conversation.__init__(self)
@@ -409,7 +409,7 @@ class Sink(Conversation):
 
 @pytest.mark.parametrize("known", [False, True], ids=["", "known"])
 @pytest.mark.parametrize("size", [4, 16, 1000])
-def test_what_threads_push_leaves_once_whole_and_in_the_order_of_each(both_buffers, switching, size, known):
+def test_pushes_of_threads_leave_once_whole_and_in_the_order_of_each(both_buffers, switching, size, known):
     sink = Sink(5)
     sink.ac_out_buffer_size = size
     if known:
@@ -434,7 +434,7 @@ def test_what_threads_push_leaves_once_whole_and_in_the_order_of_each(both_buffe
 
 
 def test_threads_that_push_leave_nothing_unsent_behind(both_buffers, switching):
-    """Whoever is inside sends for those who came meanwhile, or else says that something waits."""
+    """The thread that sends also sends data pushed meanwhile, or else reports that something waits."""
     for _ in range(200):
         sink = Sink(100)
         run_at_once([lambda sink=sink: sink.push(b"abc")] * 3)
@@ -449,7 +449,7 @@ class Pair:
 
     def __init__(self, *queues):
         self.queues = queues
-        self.out = [None, None]  # what begin() has returned to the one who is inside
+        self.out = [None, None]  # the result of begin() for the thread that sends
 
     def take(self, step, *args):
         outcomes = [self.take_one(at, step, args) for at in (0, 1)]
@@ -505,7 +505,7 @@ def compiled():
 @given(steps)
 @example([("begin", 8), ("put", b"a"), ("begin", 8), ("begin", 8), ("end", True, 1), ("begin", 8)])
 def test_both_do_the_same(compiled, steps):
-    """The plain one is the specification of the compiled one."""
+    """The plain queue is the specification of the compiled one."""
     pair = Pair(compiled.OutputQueue(), PlainOutputQueue())
     for step in steps:
         pair.take(*step)

@@ -1,4 +1,4 @@
-"""The pollers, each by itself: what is registered stays so, and what happens is told in the same flags."""
+"""The pollers, each by itself: registrations stay, and all report events by the same flags."""
 
 import contextlib
 import errno
@@ -12,10 +12,10 @@ import pytest
 from asynchat_fast.eventloop import pollers as pollers_module
 from asynchat_fast.eventloop.pollers import ERROR, HANGUP, INVALID, READ, URGENT, WRITE, pollers
 
-PATIENCE = 10  # seconds, for what takes milliseconds unless it hangs
+PATIENCE = 10  # seconds; a wait takes milliseconds unless something hangs
 A_WHILE = 0.05  # seconds
 
-posix_only = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
+posix_only = pytest.mark.skipif(os.name != "posix", reason="needs pipes that a poller serves, as POSIX has them")
 
 
 @pytest.fixture(params=list(pollers))
@@ -50,14 +50,14 @@ def test_reading(poller, pair):
     ours, theirs = pair
     poller.set(ours.fileno(), READ | URGENT)
     assert poller.poll(0) == []
-    theirs.send(b"octet")
+    theirs.send(b"piece")
     assert poller.poll(PATIENCE) == [(ours.fileno(), READ)]
 
 
-def test_what_is_not_taken_is_told_again(poller, pair):
+def test_data_not_taken_are_reported_again(poller, pair):
     ours, theirs = pair
     poller.set(ours.fileno(), READ)
-    theirs.send(b"octet")
+    theirs.send(b"piece")
     for _ in range(3):
         assert poller.poll(PATIENCE) == [(ours.fileno(), READ)]
     ours.recv(100)
@@ -74,7 +74,7 @@ def test_writing(poller, pair):
 
 def test_reading_and_writing(poller, pair):
     ours, theirs = pair
-    theirs.send(b"octet")
+    theirs.send(b"piece")
     poller.set(ours.fileno(), READ | URGENT | WRITE)
     assert poller.poll(PATIENCE) == [(ours.fileno(), READ | WRITE)]
 
@@ -83,9 +83,9 @@ def test_reading_and_writing(poller, pair):
     ("first", "second"),
     [(READ, WRITE), (WRITE, READ), (READ | WRITE, READ), (READ | WRITE, WRITE), (READ, READ | WRITE)],
 )
-def test_change_of_what_is_waited_for(poller, pair, first, second):
+def test_change_of_interest(poller, pair, first, second):
     ours, theirs = pair
-    theirs.send(b"octet")
+    theirs.send(b"piece")
     poller.set(ours.fileno(), first)
     assert poller.poll(PATIENCE) == [(ours.fileno(), first)]
     poller.set(ours.fileno(), second)
@@ -96,9 +96,9 @@ def test_nothing_any_more(poller, pair):
     ours, theirs = pair
     poller.set(ours.fileno(), READ)
     poller.set(ours.fileno(), 0)
-    theirs.send(b"octet")
+    theirs.send(b"piece")
     assert poller.poll(0) == []
-    poller.set(ours.fileno(), 0)  # again, for who is not sure
+    poller.set(ours.fileno(), 0)  # again, which must be harmless
     poller.set(ours.fileno(), READ)
     assert poller.poll(PATIENCE) == [(ours.fileno(), READ)]
 
@@ -109,7 +109,7 @@ def test_several(poller):
         for ours, _ in pairs:
             poller.set(ours.fileno(), READ)
         for _, theirs in pairs[::2]:
-            theirs.send(b"octet")
+            theirs.send(b"piece")
         assert sorted(poller.poll(PATIENCE)) == [(ours.fileno(), READ) for ours, _ in pairs[::2]]
     finally:
         for pair in pairs:
@@ -163,7 +163,7 @@ def test_closed_descriptor_is_told_or_refused(poller, pair):
     assert poller.poll(0) == []
 
 
-def test_descriptor_closed_while_waited_for_disturbs_nobody(poller, pair):
+def test_descriptor_closed_while_waited_for_disturbs_no_other(poller, pair):
     ours, theirs = pair
     first, second = socket.socketpair()
     fd = first.fileno()
@@ -171,7 +171,7 @@ def test_descriptor_closed_while_waited_for_disturbs_nobody(poller, pair):
     poller.set(ours.fileno(), READ)
     first.close()
     second.close()
-    theirs.send(b"octet")
+    theirs.send(b"piece")
     deadline = time.monotonic() + PATIENCE
     while (ours.fileno(), READ) not in (happened := poller.poll(PATIENCE)):
         assert happened == [(fd, INVALID)]
@@ -190,7 +190,7 @@ def test_descriptor_that_is_open_again(poller, pair):
     os.dup2(ours.fileno(), fd)
     try:
         poller.set(fd, READ | WRITE)
-        theirs.send(b"octet")
+        theirs.send(b"piece")
         assert poller.poll(PATIENCE) == [(fd, READ | WRITE)]
         poller.set(fd, 0)
         assert poller.poll(0) == []
@@ -216,7 +216,7 @@ def test_regular_file_beside_a_socket(poller, pair, tmp_path):
     with (tmp_path / "file").open("w+b") as file:
         poller.set(file.fileno(), WRITE)
         poller.set(ours.fileno(), READ)
-        theirs.send(b"octet")
+        theirs.send(b"piece")
         assert sorted(poller.poll(PATIENCE)) == sorted([(file.fileno(), WRITE), (ours.fileno(), READ)])
         poller.set(file.fileno(), 0)
 
@@ -251,18 +251,18 @@ def test_waits_with_nothing_to_wait_for(poller):
 def test_waits_for_any_time(poller, pair):
     ours, theirs = pair
     poller.set(ours.fileno(), READ)
-    sending = threading.Timer(A_WHILE, theirs.send, (b"octet",))
+    sending = threading.Timer(A_WHILE, theirs.send, (b"piece",))
     sending.start()
     assert poller.poll(None) == [(ours.fileno(), READ)]
     sending.join()
 
 
 def test_select_takes_a_number_that_was_closed_and_opened_again_meanwhile_for_open(pair, monkeypatch):
-    """As another thread may do between the looking up of what to wait for and the waiting."""
+    """Another thread may close it after its registration is looked up and before the poller waits."""
     ours, theirs = pair
     poller = pollers["select"]()
     poller.set(ours.fileno(), READ)
-    theirs.send(b"octet")
+    theirs.send(b"piece")
     select = pollers_module.select.select
 
     def meets_it_closed(*args):

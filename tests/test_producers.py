@@ -20,7 +20,7 @@ def drain(producer):
 
 @pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 1024, 1300])
 def test_a_producer_hands_out_all_in_order(size):
-    data = bytes(octet % 251 for octet in range(size))
+    data = bytes(byte % 251 for byte in range(size))
     pieces = drain(simple_producer(data))
     assert b"".join(pieces) == data
     assert [len(piece) for piece in pieces[:-1]] == [512] * (len(pieces) - 1)
@@ -51,7 +51,7 @@ def test_a_producer_without_a_size_is_an_error_and_not_an_end(size):
     assert producer.data == b"data"
 
 
-def test_what_a_producer_has_not_handed_out_can_be_read_and_assigned():
+def test_the_rest_of_a_producer_can_be_read_and_assigned():
     producer = simple_producer(b"0123456789", 4)
     assert producer.data == b"0123456789"
     producer.more()
@@ -92,18 +92,18 @@ def test_a_producer_can_be_pickled_and_copied_half_way():
 
 
 def test_an_exhausted_producer_holds_nothing():
-    class Octets(bytearray):
+    class Referable(bytearray):
         __slots__ = ("__weakref__",)
 
-    producer = simple_producer(Octets(b"some data"))
+    producer = simple_producer(Referable(b"some data"))
     gone = weakref.ref(producer.data)
     drain(producer)
     gc.collect()
     assert gone() is None
 
 
-def test_handing_out_copies_each_octet_once():
-    """Counted and not timed: asynchat copies what remains at each call."""
+def test_handing_out_copies_each_byte_once():
+    """Copies are counted and not timed: asynchat copies the remaining data at each call."""
 
     class Counted:
         copied = 0
@@ -142,7 +142,7 @@ def test_a_fifo():
 
 
 @pytest.mark.parametrize("kind", [list, tuple, deque, iter])
-def test_a_fifo_begins_with_what_it_is_given(kind):
+def test_a_fifo_begins_with_the_given_list(kind):
     queue = fifo(kind([1, 2]))
     assert type(queue.list) is deque
     assert list(queue.list) == [1, 2]
@@ -192,12 +192,12 @@ def test_nothing_is_a_prefix_of_nothing(framing, haystack, needle):
     assert framing.find_prefix_at_end(haystack, needle) == 0
 
 
-class Octets(bytes):
+class BytesSubclass(bytes):
     pass
 
 
-@pytest.mark.parametrize("haystack", [b"ab\r", Octets(b"ab\r"), bytearray(b"ab\r")])
-@pytest.mark.parametrize("needle", [b"\r\n", Octets(b"\r\n")])
+@pytest.mark.parametrize("haystack", [b"ab\r", BytesSubclass(b"ab\r"), bytearray(b"ab\r")])
+@pytest.mark.parametrize("needle", [b"\r\n", BytesSubclass(b"\r\n")])
 def test_the_longest_prefix_of_kindred_types(framing, haystack, needle):
     assert framing.find_prefix_at_end(haystack, needle) == 1
 

@@ -1,4 +1,4 @@
-"""What ``import asynchat_fast`` gives, what it takes with it, and what it says about being slow."""
+"""``import asynchat_fast``: the names it offers, the modules it imports, and its warning about slowness."""
 
 import importlib
 import inspect
@@ -72,7 +72,7 @@ def test_a_missing_asyncore_is_an_error_that_says_how_to_mend_it(run_python):
 
 
 def test_public_classes_are_python_classes():
-    """A compiled one could not be patched, and programs do that."""
+    """Programs patch classes of the package, and compiled ones could not be patched."""
     for kind in (asynchat_fast.async_chat, asynchat_fast.simple_producer, asynchat_fast.fifo):
         kind.a_programs_own = 1
         assert kind.a_programs_own == 1
@@ -122,7 +122,7 @@ def test_signatures_of_the_constructors():
     assert defaults(asynchat_fast.fifo) == {"list": None}
 
 
-def test_what_is_public_is_documented():
+def test_public_names_are_documented():
     for name in PUBLIC - {"InputBuffer"}:  # whose documentation is in its stub
         thing = getattr(asynchat_fast, name)
         assert inspect.getdoc(thing), name
@@ -159,7 +159,7 @@ assert "ssl" not in sys.modules
     assert (process.returncode, process.stdout.split()) == (0, ["error", "error"]), process.stderr
 
 
-# Which InputBuffer runs, and what is said about it
+# Which InputBuffer runs, and the warning about it
 
 TELL = """
 import asynchat_fast
@@ -168,7 +168,7 @@ assert asynchat_fast.find_prefix_at_end.__module__ in (asynchat_fast.InputBuffer
 """
 
 
-# An editable install leads back to what was compiled in its tree.
+# An editable install leads back to the modules compiled in its tree.
 TELL_BY_PATH = (
     """
 import sys

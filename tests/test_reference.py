@@ -16,7 +16,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *sor
 MODULES = {"asynchat_fast": "reference.md", "asynchat_fast.http": "http-reference.md"}
 ELSEWHERE = {"http_request_handler": "asynchat_fast.http"}
 MAIN_CLASSES = {"async_chat", "chat_server", "http_request_handler"}  # subclasses need not repeat their members
-# What a SocketMap has of a dict, and what loop() has of it.
+# Names that a SocketMap has of a dict, or that only loop() calls.
 UNSAID = {
     "SocketMap": {"changed", "watch", "watched", "wake", "touch", "clear", "pop", "popitem", "setdefault", "update"}
 }
@@ -29,7 +29,7 @@ def sections(page):
 
 
 def public_names(module):
-    """Return the public names of *module*, more than those that a star import brings, but not what it uses itself."""
+    """Return the public names of *module*, more than those that a star import brings, but for names it only uses."""
     names = {name: thing for name, thing in vars(importlib.import_module(module)).items() if not name.startswith("_")}
     own = {name for name, thing in names.items() if not inspect.ismodule(thing)} - {"TYPE_CHECKING", "Any"}
     return own | set(importlib.import_module(module).__all__)
@@ -80,7 +80,7 @@ def public_members(cls):
 
 
 def own_members(cls):
-    """Return those that its section is to have: not what it inherits as it is from a class that has one, too."""
+    """Return those that its section is to have: not those inherited unchanged from a class that has a section, too."""
     described = [base for base in cls.__mro__[1:] if base.__name__ in MAIN_CLASSES]
     inherited = set().union(*map(public_members, described))
     inherited = {name for name in inherited if getattr(cls, name) is getattr(described[0], name)}

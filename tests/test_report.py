@@ -88,7 +88,7 @@ MEASURED = {
 
 @pytest.fixture
 def tree(tmp_path):
-    """A copy of what the program needs, and a directory of figures."""
+    """A copy of the files that the program needs, and a directory of figures."""
     shutil.copytree(ROOT / "bench", tmp_path / "bench")
     (tmp_path / "docs").mkdir()
     shutil.copy(ROOT / "docs" / "performance.md", tmp_path / "docs")
@@ -120,7 +120,7 @@ def section(page, name):
 
 def test_tables(tree):
     page = tree / "docs" / "performance.md"
-    for _ in range(2):  # what was written before is replaced
+    for _ in range(2):  # earlier output is replaced
         process = run(tree, str(tree / "figures"))
         assert (process.returncode, process.stderr) == (0, "")
     framing = section(page, "framing")
@@ -163,7 +163,7 @@ def test_several_pythons(tree):
     assert "| frames, ns per frame | 5.00 | 5.00 | 5.00 |\n" in framing
 
 
-def test_what_there_is_nothing_of_stays(tree):
+def test_tables_without_new_figures_stay(tree):
     page = tree / "docs" / "performance.md"
     before = section(page, "http")
     (tree / "figures" / "http.json").unlink()

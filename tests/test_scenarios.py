@@ -1,8 +1,8 @@
-"""What a program sees on asyncore's own loop, by select() and by poll(), it sees on ours by the same words.
+"""A program sees the same on asyncore's own loop, by select() and by poll(), and on ours.
 
-A scenario is a function that makes objects in ``map``, has ``run(passes)`` serve them, and notes by ``say()`` what
-they are told.  It runs on both loops, in a process each where it forks, patches or waits for a signal; what was said
-is compared.  Order among channels is free, and urgent data is told once by ours: scenarios do not depend on either.
+A scenario is a function that makes objects in ``map``, has ``run(passes)`` serve them, and notes by ``say()``
+their events.  It runs on both loops, in a process each where it forks, patches or waits for a signal; the notes
+are compared.  Order among channels is free, and urgent data is told once by ours: scenarios do not depend on either.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ def scenario(*marks):
 
 
 class Stage:
-    """One run of a scenario: a loop, a map, and what was said."""
+    """One run of a scenario: a loop, a map, and the notes in ``said``."""
 
     def __init__(self, loop, map, use_poll):
         self.loop, self.map, self.use_poll = loop, map, use_poll
@@ -83,7 +83,7 @@ class Stage:
 
 
 class Told:
-    """Says what a dispatcher is told; a handler that the scenario names in ``fails`` raises after it."""
+    """Notes the events of a dispatcher; a handler that the scenario names in ``fails`` raises after its note."""
 
     closes = True
     wants_to_write = False
@@ -217,7 +217,7 @@ def pipe_whose_reader_has_gone(stage):
 
 
 @scenario(posix_only)
-def pipe_whose_reader_has_gone_and_nobody_asks(stage):
+def pipe_whose_reader_has_gone_with_no_interest(stage):
     near, far = os.pipe()
     writer = File(stage, far)
     os.close(far)
@@ -368,7 +368,7 @@ def peer_that_has_gone_from_a_channel_that_stays(stage):
 
 
 @scenario()
-def peer_that_has_gone_while_nobody_asks(stage):
+def peer_that_has_gone_with_no_interest(stage):
     ours, theirs = stage.pair()
     channel = Plain(stage, ours)
     channel.readable = lambda: False
@@ -437,7 +437,7 @@ def error_that_is_survived(stage):
         stage.run(2)
 
 
-# What stands in a map
+# Objects in a map
 
 
 @scenario()
@@ -464,7 +464,7 @@ def object_that_is_no_dispatcher(stage):
 
 
 @scenario()
-def object_that_answers_to_any_name(stage):
+def object_that_has_any_attribute(stage):
     class Proxy(asyncore.dispatcher):
         def __getattr__(self, name):
             stage.say("asked for", name)
@@ -481,7 +481,7 @@ def object_that_answers_to_any_name(stage):
 
 @scenario()
 def descriptors_of_a_reactor(stage):
-    """As vdsm and others do: one object waits for the descriptors of several."""
+    """One object waits for the descriptors of several, as in vdsm."""
     pairs = [stage.pair() for _ in range(3)]
 
     class Watch:
@@ -781,7 +781,7 @@ def child_that_waits():
 
 
 def played(function, loop, map_class, use_poll):
-    """Return what *function*, a scenario, has said on *loop*."""
+    """Return the notes of *function*, a scenario, on *loop*."""
     stage = Stage(loop, map_class(), use_poll)
     try:
         function(stage)
@@ -858,7 +858,7 @@ def test_patched_by(patch, when, words, tmp_path):
 
 @pytest.mark.parametrize("use_poll", [False, True], ids=["select", "poll"])
 def test_urgent_data_is_told_once(use_poll):
-    """The one betterment: asyncore's loop spins for as long as it is not received."""
+    """Our loop differs here: asyncore's spins for as long as urgent data are not received."""
     stage = Stage(asynchat_fast.loop, SocketMap(), use_poll)
     ours, theirs = stage.tcp_pair()
     Plain(stage, ours)
@@ -878,7 +878,7 @@ def test_urgent_data_is_told_once(use_poll):
 
 @pytest.mark.parametrize("how", ["listen", "connect"])
 def test_socket_that_another_thread_makes(how):
-    """Nothing is told of it before it is connected or listens, and what is told then is told soon."""
+    """The loop reports no event before the socket is connected or listens, and soon reports those after."""
     stage = Stage(asynchat_fast.loop, SocketMap(), False)
     Chat(stage, stage.pair()[0])
     thread = threading.Thread(target=stage.loop, kwargs={"timeout": 100, "map": stage.map}, daemon=True)
@@ -917,7 +917,7 @@ os.closerange(3, 100)
 ours.detach(), theirs.detach()
 asyncore.socket_map.clear()
 log = open("log", "w")
-files = [open("log") for _ in range(9)]  # with the numbers of what was closed
+files = [open("log") for _ in range(9)]  # with the numbers of closed descriptors
 ours, theirs = socket.socketpair()
 chat = async_chat(ours)
 chat.set_terminator(b"\\n")

@@ -1,4 +1,4 @@
-"""chat_server: where it listens, whom it lets in, and what it survives."""
+"""chat_server: its addresses, its clients, and the errors that it survives."""
 
 import contextlib
 import errno
@@ -18,7 +18,7 @@ import pytest
 import asynchat_fast
 from asynchat_fast import SocketMap, async_chat, asyncore, chat_server, inherited_sockets, loop
 
-PATIENCE = 20  # seconds, for what takes milliseconds unless it hangs
+PATIENCE = 20  # seconds; a wait takes milliseconds unless something hangs
 
 
 def has_ipv6():
@@ -123,7 +123,7 @@ def arrived(client):
 
 @pytest.fixture
 def ask(loop_until):
-    """A function that sends a line and returns what comes back, ``b""`` when the connection is closed."""
+    """A function that sends a line and returns the reply, ``b""`` when the connection is closed."""
 
     def converse(client, line=b"hello\n"):
         client.sendall(line)
@@ -215,8 +215,8 @@ def test_the_file_of_a_live_server_is_not(serve, connect, ask, path):
     assert ask(connect(str(path))) == b"hello\n"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux, who is busy differs from who is dead")
-def test_nor_if_that_is_too_busy_to_answer(serve, path):
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a busy server from a dead one")
+def test_nor_if_that_is_too_busy_to_accept(serve, path):
     with socket.socket(socket.AF_UNIX) as busy, contextlib.ExitStack() as clients:
         busy.bind(str(path))
         busy.listen(0)
@@ -385,7 +385,7 @@ def test_backlog_is_large_by_default(serve, path):
         assert fill(clients, socket.AF_UNIX, str(path), 100) == 100
 
 
-# What cannot be listened at
+# Addresses that cannot be listened at
 
 
 def open_descriptors():
@@ -428,7 +428,7 @@ def test_an_address_of_another_machine(serve, map):
     assert not map
 
 
-def test_a_host_that_nobody_knows(serve, map, monkeypatch):
+def test_an_unknown_host(serve, map, monkeypatch):
     def unknown(*args, **options):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -594,7 +594,7 @@ def test_handle_accepted_may_choose(map, connect, ask, made, echo_class):
 
 
 @pytest.mark.parametrize("leave", ["client", "channel"])
-def test_who_is_too_many_waits(serve, connect, ask, map, loop_until, made, leave):
+def test_a_client_beyond_the_limit_waits(serve, connect, ask, map, loop_until, made, leave):
     server = serve(max_connections=2)
     clients = [connect(server.addr) for _ in range(3)]
     for client in clients:
@@ -610,7 +610,7 @@ def test_who_is_too_many_waits(serve, connect, ask, map, loop_until, made, leave
     assert ask(clients[1], b"again\n") == b"again\n"
 
 
-def test_all_who_wait_have_their_turn(serve, connect, ask, made):
+def test_all_waiting_clients_have_their_turn(serve, connect, ask, made):
     server = serve(max_connections=3)
     clients = [connect(server.addr) for _ in range(10)]
     for client in clients:
@@ -619,7 +619,7 @@ def test_all_who_wait_have_their_turn(serve, connect, ask, made):
     assert len(made) == 10
 
 
-def test_those_who_have_left_are_let_go(serve, connect, ask, made):
+def test_clients_that_have_left_are_closed(serve, connect, ask, made):
     ask(connect(serve(max_connections=10).addr))
     channel = weakref.ref(made[0])
     made.pop().close()
@@ -647,11 +647,11 @@ def test_a_connection_whose_channel_could_not_be_made_does_not_count(serve, conn
     assert ask(connect(server.addr)) == b"hello\n"
 
 
-# What it survives
+# Errors that it survives
 
 
 class Unmade(Echo):
-    """Cannot be made, halfway."""
+    """Its ``__init__()`` raises halfway."""
 
     idle_timeout = 3600
 
@@ -783,7 +783,7 @@ began = time.process_time()
     "run", ["loop()", "asyncore.loop(0.1, use_poll=True)", "asyncore.loop(0.1)"], ids=["loop", "poll", "select"]
 )
 def test_descriptors_run_out(run, connect):
-    """Those for whom there is none wait; it is said once, and there is no busy loop meanwhile."""
+    """Clients without a descriptor wait; the server logs it once, and does not spin meanwhile."""
     with contextlib.ExitStack() as stack:
         process = stack.enter_context(
             subprocess.Popen(

@@ -1,4 +1,4 @@
-"""``install()`` and ``uninstall()``: what ``import asynchat`` means, and what stays as it was."""
+"""``install()`` and ``uninstall()``: the module that ``import asynchat`` gives, and the state that stays."""
 
 import importlib
 import subprocess
@@ -66,7 +66,7 @@ def test_install_does_not_warn_and_may_be_repeated():
     assert "asynchat" not in sys.modules
 
 
-def test_install_warns_of_what_was_imported_before(another):
+def test_install_warns_of_a_module_imported_before(another):
     with pytest.warns(RuntimeWarning, match="another asynchat was imported before") as caught:
         asynchat_fast.install()
     assert [warning.filename for warning in caught] == [__file__]
@@ -74,7 +74,7 @@ def test_install_warns_of_what_was_imported_before(another):
 
 
 @pytest.mark.filterwarnings("ignore:another asynchat:RuntimeWarning")
-def test_uninstall_restores_what_was_imported_before(another):
+def test_uninstall_restores_the_module_imported_before(another):
     asynchat_fast.install()
     asynchat_fast.install()
     asynchat_fast.uninstall()
@@ -86,7 +86,7 @@ def test_uninstall_does_nothing_without_install(another):
     assert sys.modules["asynchat"] is another
 
 
-def test_uninstall_leaves_what_came_after_install_alone(monkeypatch):
+def test_uninstall_leaves_a_module_set_after_install_alone(monkeypatch):
     asynchat_fast.install()
     later = types.ModuleType("asynchat")
     monkeypatch.setitem(sys.modules, "asynchat", later)

@@ -18,7 +18,7 @@ import pytest
 import asynchat_fast
 from asynchat_fast import SocketMap, asyncore
 
-PATIENCE = 30  # seconds, for what takes much less unless it hangs
+PATIENCE = 30  # seconds; a wait takes much less unless something hangs
 
 its_own_loop = asyncore.loop
 
@@ -95,7 +95,7 @@ def test_uninstall_leaves_a_loop_alone_that_came_after_install(monkeypatch):
     assert asyncore.loop is later
 
 
-def test_uninstall_restores_what_was_there_before(monkeypatch):
+def test_uninstall_restores_the_loop_from_before(monkeypatch):
     monkeypatch.setattr(asyncore, "loop", before := object())
     asynchat_fast.install(loop=True)
     assert asyncore.loop is asynchat_fast.loop
@@ -103,8 +103,8 @@ def test_uninstall_restores_what_was_there_before(monkeypatch):
     assert asyncore.loop is before
 
 
-def test_what_is_installed_runs_timers_on_the_default_map(monkeypatch):
-    """Those of asyncore's own loop would never be called."""
+def test_the_installed_loop_runs_timers_on_the_default_map(monkeypatch):
+    """asyncore's own loop would never call the timers."""
     monkeypatch.setattr(asyncore, "socket_map", SocketMap())
     asynchat_fast.install(loop=True)
     ours, theirs = socket.socketpair()
@@ -128,7 +128,7 @@ def running(*command, announcing, directory=None):
         text=True,
         cwd=directory,
         env=os.environ | {"PYTHONPATH": str(Path(asynchat_fast.__file__).parents[1]), "PYTHONUNBUFFERED": "1"},
-        # What runs the tests may itself ignore Ctrl-C, and its children inherit that.
+        # The process that runs the tests may ignore Ctrl-C, and its children inherit that.
         preexec_fn=None if os.name == "nt" else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
@@ -300,7 +300,7 @@ def test_smtpd(tmp_path):
 
 @pytest.mark.skipif(importlib.util.find_spec("pyftpdlib") is None, reason="pyftpdlib is not installed")
 def test_pyftpdlib(tmp_path):
-    """It has a loop of its own, which the option does not disturb."""
+    """pyftpdlib has a loop of its own, which the option does not disturb."""
     content = os.urandom(3_000_000)
     command = ["-m", "pyftpdlib", "-i", "127.0.0.1", "-p", "0", "-w", "-d", str(tmp_path)]
     with running(*command, announcing=r"starting FTP server on 127\.0\.0\.1:(\d+)") as (_, port):

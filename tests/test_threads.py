@@ -1,4 +1,4 @@
-"""What docs/threads.md promises to threads, where they share an object; without the GIL is where it is hard."""
+"""The promises of docs/threads.md to threads that share an object; they are hardest to keep without the GIL."""
 
 import contextlib
 import threading
@@ -15,7 +15,7 @@ ROUNDS = 300
 
 
 def at_once(*functions):
-    """Call each function in a thread of its own, all from the same moment on; return what they return."""
+    """Call each function in a thread of its own, all from the same moment on; return their results."""
     barrier = threading.Barrier(len(functions))
 
     def begin(function):
@@ -37,7 +37,7 @@ def compiled_events():
 
 
 def test_a_compiled_buffer_gives_each_line_once(compiled):
-    """Every method is one step: what several threads feed in whole lines, they get in whole lines."""
+    """Every method is one step: threads that feed whole lines get whole lines."""
     buffer = compiled.InputBuffer(b"\n")
 
     def feed_and_take(name):
@@ -82,7 +82,7 @@ def often(function):
 
 
 def test_a_buffer_survives_whatever_threads_do_to_it(framing):
-    """Which bytes come out is undefined then; that the interpreter goes on is not."""
+    """The resulting bytes are undefined, but the interpreter must not crash."""
     buffer = framing.InputBuffer(b"\r\n", 50)
 
     def feed():
@@ -152,7 +152,7 @@ def test_an_event_buffer_survives_whatever_threads_do_to_it(framing):
 
 
 class Sink(Conversation):
-    """What is pushed ends up in a list, a few bytes at a time."""
+    """Pushed data end up in a list, a few bytes at a time."""
 
     ac_out_buffer_size = 16
 
@@ -194,7 +194,7 @@ def test_first_pushes_that_meet_share_a_queue():
 
 
 def test_timers_set_and_cancelled_while_others_go_off():
-    """None is called once it is cancelled or halfway, and the count of those to come stays right."""
+    """No timer is called after its cancellation or half set, and the count of waiting timers stays right."""
     timers, failed, ended = Timers(), [], threading.Event()
 
     def set_and_cancel():

@@ -16,7 +16,7 @@ from asynchat_fast.eventloop.maps import kept_for
 from asynchat_fast.eventloop.pollers import pollers
 from asynchat_fast.eventloop.timers import Timers
 
-PATIENCE = 10  # seconds, for what takes milliseconds unless it hangs
+PATIENCE = 10  # seconds; a wait takes milliseconds unless something hangs
 A_WHILE = 0.02  # seconds
 
 WAYS = [(SocketMap, name) for name in pollers] + [(dict, name) for name in ("poll", "select") if name in pollers]
@@ -127,16 +127,16 @@ class TestCalls:
             passes += 1
         assert passes <= 3
 
-    def test_are_made_beside_what_channels_do(self, map, later, serve):
+    def test_are_called_beside_events_of_channels(self, map, later, serve):
         ours, theirs = socket.socketpair()
         with theirs:
-            theirs.sendall(b"octets")
+            theirs.sendall(b"pieces")
             channel = Chat(ours, map)
             made = []
             later(0, made.append, "call")
             serve()
         assert made == ["call"]
-        assert channel.incoming == [b"octets"]
+        assert channel.incoming == [b"pieces"]
 
     def test_do_not_keep_the_loop_from_ending(self, map, later):
         later(100 * PATIENCE, pytest.fail)
@@ -209,7 +209,7 @@ class TestSettingThem:
             loop(timeout=PATIENCE, map=map, count=1)
             assert len(made) == passes
 
-    def test_by_a_call_starves_nobody(self, map, later, serve):
+    def test_by_a_call_starves_no_channel(self, map, later, serve):
         ours, theirs = socket.socketpair()
 
         def again():
@@ -218,9 +218,9 @@ class TestSettingThem:
         later(0, again)
         with theirs:
             channel = Chat(ours, map)
-            theirs.sendall(b"octets")
+            theirs.sendall(b"pieces")
             serve()
-        assert channel.incoming == [b"octets"]
+        assert channel.incoming == [b"pieces"]
 
     @pytest.mark.parametrize("seconds", [-1, -1e-9, -math.inf, math.nan])
     def test_for_before_now_is_refused(self, later, seconds):
@@ -228,7 +228,7 @@ class TestSettingThem:
             later(seconds, print)
 
     @pytest.mark.parametrize("callback", [None, "print", 3])
-    def test_of_what_cannot_be_called_is_refused(self, later, callback):
+    def test_of_an_object_that_cannot_be_called_is_refused(self, later, callback):
         with pytest.raises(TypeError, match="called"):
             later(0, callback)
 
@@ -279,7 +279,7 @@ class TestCancelling:
         serve()
         assert made == [0, 2]
 
-    def test_in_a_call_of_what_is_due_at_the_same_time(self, later, serve):
+    def test_in_a_call_of_others_due_at_the_same_time(self, later, serve):
         timers = []
         timers.append(later(0, lambda: [timer.cancel() for timer in timers]))
         timers += [later(0, pytest.fail) for _ in range(3)]
@@ -293,7 +293,7 @@ class TestCancelling:
         serve()
         assert made == ["call"]
 
-    def test_lets_go_of_what_would_have_been_called(self, later):
+    def test_releases_its_callback(self, later):
         class Witness:
             def call(self):
                 pass
@@ -307,7 +307,7 @@ class TestCancelling:
         assert gone() is None
 
     def test_of_many_keeps_the_heap_small(self, map, later, serve):
-        """The way of timeouts: each is set, and cancelled when what it guards has happened."""
+        """Timeouts use timers so: each is set, and cancelled when the guarded event has happened."""
         made = []
         later(A_WHILE / 2, made.append, "call")
         sizes = set()
@@ -424,7 +424,7 @@ class TestIdleTimeout:
         for peer in peers:
             peer.close()
 
-    def test_closes_who_is_silent(self, map, connect, capsys):
+    def test_closes_a_silent_channel(self, map, connect, capsys):
         start = time.monotonic()
         channel, peer = connect(A_WHILE)
         while channel in map.values():
@@ -434,7 +434,7 @@ class TestIdleTimeout:
         assert peer.recv(1) == b""
         assert "idle" in capsys.readouterr().out
 
-    def test_spares_who_receives_or_sends(self, map, connect, later, serve):
+    def test_spares_a_channel_that_receives_or_sends(self, map, connect, later, serve):
         receiving, peer = connect(8 * A_WHILE)
         sending, _ = connect(8 * A_WHILE)
         silent, _ = connect(8 * A_WHILE)

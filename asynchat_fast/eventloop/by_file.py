@@ -77,11 +77,10 @@ class EpollPoller:
         self.poll = self._poll_with_care
 
     def _poll_with_care(self, timeout: float | None) -> Events:
-        if self._epoll is None:
-            self._open()
+        epoll = self._epoll or self._open()  # kept here, as another thread may close it meanwhile
         if self._always or self._closed:
             timeout = 0
-        happened: Events = self._epoll.poll(-1 if timeout is None else timeout)
+        happened: Events = epoll.poll(-1 if timeout is None else timeout)
         if self._always or self._closed:
             happened += self._always.items()
             happened += [(fd, INVALID) for fd in self._closed]
@@ -89,7 +88,7 @@ class EpollPoller:
         elif self._doubtful:
             return self._without_false(happened)
         elif sys.implementation.name != "pypy":  # whose poll() takes no None
-            self.poll = self._epoll.poll
+            self.poll = epoll.poll
         return happened
 
     def _without_false(self, happened: Events) -> Events:
@@ -100,14 +99,15 @@ class EpollPoller:
             self.close()
         return [(fd, mask) for fd, mask in happened if fd not in false]
 
-    def _open(self) -> None:
-        self._epoll = select.epoll()
+    def _open(self) -> Any:
+        epoll = self._epoll = select.epoll()
         for fd, mask in list(self.masks.items()):
             try:
                 self._register(fd, mask, 0)
             except (OSError, ValueError, Lost):
                 del self.masks[fd]
                 self._closed.append(fd)
+        return epoll
 
     def close(self) -> None:
         """See ``Poller.close()``."""

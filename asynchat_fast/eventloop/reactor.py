@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .._asyncore import asyncore
+from .interest import is_elsewhere
 from .maps import Kept, Map, SocketMap, kept_for, let_go_of
 from .pollers import INVALID, READ, URGENT, Events, Lost, Poller, pollers
 from .registrations import Registrations
@@ -133,7 +134,7 @@ class Reactor:
             waits = registrations.exceptions.longest_wait()
             limit = waits if limit is None or (waits is not None and waits < limit) else limit
         if limit is None or (timeout is not None and timeout <= limit):
-            return timeout
+            return timeout if timeout is None else min(timeout, _LONGEST_WAIT)
         return min(max(limit, 0.0), _LONGEST_WAIT)
 
     def _dispatch(self, happened: Events, use_poll: bool) -> None:
@@ -151,7 +152,7 @@ class Reactor:
                 if channel is not channel_at(fd) or channel is None:
                     self._drain(fd, events)
                     continue
-                sock = channel.socket if (reports := type(channel) in classes) else None
+                sock = getattr(channel, "socket", None) if (reports := type(channel) in classes) else None
                 if events != READ or exceptional:
                     tell(registrations, fd, channel, events)
                 else:  # nearly always, and the same in all words
@@ -163,7 +164,7 @@ class Reactor:
                         fail(registrations, fd, channel, error)
                 if channel is not channel_at(fd):
                     continue
-                if reports and sock is not None and channel.socket is sock and sock.fileno() == fd:
+                if reports and sock is not None and channel.socket is sock and not is_elsewhere(channel, fd):
                     mask = READ | URGENT if channel.readable() else 0
                     if (mask | write_mask if channel.writable() else mask) == masks.get(fd):
                         continue

@@ -1,6 +1,6 @@
-"""How http_request_handler frames its answers: octet by octet, for every kind of body, and what goes wrong.
+"""How http_request_handler frames its responses: byte by byte, for every kind of body, and for errors of applications.
 
-Source: RFC 9110 and RFC 9112.  Whatever an application does, a client can tell where an answer ends.
+Source: RFC 9110 and RFC 9112.  Whatever an application does, a client can tell where a response ends.
 """
 
 import io
@@ -21,40 +21,40 @@ def request(*lines, method=b"GET", target=b"/", version=b"1.1"):
     )
 
 
-class Octets:
+class Pieces:
     """A producer."""
 
-    def __init__(self, *octets):
-        self.octets = list(octets)
+    def __init__(self, *pieces):
+        self.pieces = list(pieces)
 
     def more(self):
-        return self.octets.pop(0) if self.octets else b""
+        return self.pieces.pop(0) if self.pieces else b""
 
 
-OCTETS = b"0123456789" * 10
+DIGITS = b"0123456789" * 10
 
 BODIES = {
-    "bytes": (lambda: OCTETS, OCTETS),
+    "bytes": (lambda: DIGITS, DIGITS),
     "nothing": (lambda: b"", b""),
-    "bytearray": (lambda: bytearray(OCTETS), OCTETS),
-    "memoryview": (lambda: memoryview(OCTETS), OCTETS),
+    "bytearray": (lambda: bytearray(DIGITS), DIGITS),
+    "memoryview": (lambda: memoryview(DIGITS), DIGITS),
     "str": (lambda: "naïve €", "naïve €".encode()),
-    "list": (lambda: [OCTETS, b"", OCTETS], OCTETS * 2),
+    "list": (lambda: [DIGITS, b"", DIGITS], DIGITS * 2),
     "empty list": (list, b""),
-    "generator": (lambda: (OCTETS for _ in range(3)), OCTETS * 3),
+    "generator": (lambda: (DIGITS for _ in range(3)), DIGITS * 3),
     "generator of nothing": (lambda: (b"" for _ in range(3)), b""),
-    "producer": (lambda: Octets(OCTETS, OCTETS), OCTETS * 2),
-    "empty producer": (Octets, b""),
-    "file": (lambda: io.BytesIO(OCTETS), OCTETS),
+    "producer": (lambda: Pieces(DIGITS, DIGITS), DIGITS * 2),
+    "empty producer": (Pieces, b""),
+    "file": (lambda: io.BytesIO(DIGITS), DIGITS),
     "empty file": (io.BytesIO, b""),
-    "large": (lambda: OCTETS * 30_000, OCTETS * 30_000),
-    "large file": (lambda: io.BytesIO(OCTETS * 30_000), OCTETS * 30_000),
-    "large generator": (lambda: (OCTETS * 100 for _ in range(300)), OCTETS * 30_000),
+    "large": (lambda: DIGITS * 30_000, DIGITS * 30_000),
+    "large file": (lambda: io.BytesIO(DIGITS * 30_000), DIGITS * 30_000),
+    "large generator": (lambda: (DIGITS * 100 for _ in range(300)), DIGITS * 30_000),
 }
 
 
 class Bodies(http.http_request_handler):
-    """Answers with the body that the path names."""
+    """Responds with the body that the path names."""
 
     def do_GET(self):
         if as_text(self.path) == "/good":
@@ -80,40 +80,40 @@ def ask(name, *lines, **options):
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_answer(bodies, name):
+def test_response(bodies, name):
     wire = bodies()
     for _ in range(2):
         wire.send(ask(name))
-        assert wire.answer().body == BODIES[name][1]
+        assert wire.response().body == BODIES[name][1]
     wire.in_step()
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_answers_in_a_row(bodies, name):
+def test_responses_in_a_row(bodies, name):
     wire = bodies()
     wire.send(ask(name) * 3)
-    assert [wire.answer().body for _ in range(3)] == [BODIES[name][1]] * 3
+    assert [wire.response().body for _ in range(3)] == [BODIES[name][1]] * 3
     wire.in_step()
 
 
 @pytest.mark.parametrize("keep", [False, True], ids=["", "keep-alive"])
 @pytest.mark.parametrize("name", BODIES)
-def test_answer_on_1_0(bodies, name, keep):
+def test_response_on_1_0(bodies, name, keep):
     wire = bodies()
     wire.send(ask(name, *[b"Connection: keep-alive"] * keep, version=b"1.0"))
-    answer = wire.answer(version=b"1.0")
-    assert answer.body == BODIES[name][1]
-    if answer.framing and keep:
+    response = wire.response(version=b"1.0")
+    assert response.body == BODIES[name][1]
+    if response.framing and keep:
         wire.in_step()
     else:
         wire.ended()
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_answer_to_head(bodies, name):
+def test_response_to_head(bodies, name):
     wire = bodies()
     wire.send(ask(name) + ask(name, method=b"HEAD") * 2)
-    get, *heads = wire.answers("GET", "HEAD", "HEAD")
+    get, *heads = wire.responses("GET", "HEAD", "HEAD")
     for head in heads:
         assert head.status == 200
         # RFC 9110, 9.3.2: the fields as for GET, but those made only along with the content may be missing.
@@ -124,30 +124,30 @@ def test_answer_to_head(bodies, name):
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"], ids=bytes.decode)
 @pytest.mark.parametrize("status", [204, 304])
 @pytest.mark.parametrize("name", BODIES)
-def test_answer_without_a_body(bodies, name, status, method):
+def test_response_without_a_body(bodies, name, status, method):
     wire = bodies()
     wire.send(ask(name, b"X-Status: %d" % status, method=method) * 2)
-    assert [each.status for each in wire.answers(method.decode(), method.decode())] == [status] * 2
+    assert [each.status for each in wire.responses(method.decode(), method.decode())] == [status] * 2
     wire.in_step()
 
 
 @pytest.mark.parametrize("size", [0, 1, 100_000])
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"], ids=bytes.decode)
-def test_answer_with_a_file_of_the_system(serve_http, tmp_path, size, method):
+def test_response_with_a_file_of_the_system(serve_http, tmp_path, size, method):
     class Sends(Bodies):
         file_to_send = tmp_path / "file"
 
     Sends.file_to_send.write_bytes(b"x" * size)
     wire = serve_http(Sends)()
     wire.send(ask("of the system", method=method) * 2)
-    for answer in wire.answers(method.decode(), method.decode()):
-        assert answer.body == (b"x" * size if method == b"GET" else b"")
-        assert answer.framing in {str(size).encode(), b"chunked"}
+    for response in wire.responses(method.decode(), method.decode()):
+        assert response.body == (b"x" * size if method == b"GET" else b"")
+        assert response.framing in {str(size).encode(), b"chunked"}
     wire.in_step()
 
 
 class ByHand(http.http_request_handler):
-    """Answers as a program for BaseHTTPRequestHandler does."""
+    """Responds as a program for BaseHTTPRequestHandler does."""
 
     def do_GET(self):
         getattr(self, as_text(self.path)[1:], self.good)()
@@ -233,22 +233,22 @@ HANDMADE = {
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"], ids=bytes.decode)
 @pytest.mark.parametrize("name", HANDMADE)
-def test_answer_by_hand(by_hand, delivery, name, method):
-    for answer in delivery.answered(by_hand, request(target=b"/" + name.encode(), method=method), method.decode()):
+def test_response_by_hand(by_hand, delivery, name, method):
+    for response in delivery.responses(by_hand, request(target=b"/" + name.encode(), method=method), method.decode()):
         status, body = HANDMADE[name]
-        assert (answer.status, answer.body) == (status, body if method == b"GET" else b"")
-        assert answer.closes == (name == "closing")
+        assert (response.status, response.body) == (status, body if method == b"GET" else b"")
+        assert response.closes == (name == "closing")
 
 
 @pytest.mark.parametrize("keep", [False, True], ids=["", "keep-alive"])
 @pytest.mark.parametrize("name", HANDMADE)
-def test_answer_by_hand_on_1_0(by_hand, name, keep):
+def test_response_by_hand_on_1_0(by_hand, name, keep):
     lines = [b"Connection: keep-alive"] * keep
     wire = by_hand()
     wire.send(request(*lines, target=b"/" + name.encode(), method=b"GET", version=b"1.0"))
-    answer = wire.answer(version=b"1.0")
-    assert (answer.status, answer.body) == HANDMADE[name]
-    if b"keep-alive" in answer.connection:
+    response = wire.response(version=b"1.0")
+    assert (response.status, response.body) == HANDMADE[name]
+    if b"keep-alive" in response.connection:
         wire.in_step()
     else:
         wire.ended()
@@ -261,17 +261,17 @@ def test_error(by_hand, delivery, name, method):
     delivery.refused(by_hand, stream, {404}, method.decode())
     wire = by_hand()
     wire.send(stream)
-    answer = wire.answer(method.decode())
-    assert b"<script>" not in answer.head + answer.body
-    assert int(answer.framing) > 0
-    assert answer.closes
+    response = wire.response(method.decode())
+    assert b"<script>" not in response.head + response.body
+    assert int(response.framing) > 0
+    assert response.closes
 
 
-# What an application gets wrong
+# Errors of applications
 
 
 class Wrong(http.http_request_handler):
-    """Answers in ways that would be no answers."""
+    """Responds in ways that would not be HTTP."""
 
     def do_GET(self):
         getattr(self, as_text(self.path)[1:], self.good)()
@@ -322,21 +322,21 @@ def wrong(serve_http):
     return serve_http(Wrong)
 
 
-def test_what_a_handler_raises_is_an_error_of_the_server(wrong, capfd):
+def test_an_error_of_a_handler_is_an_error_of_the_server(wrong, capfd):
     wire = wrong()
     wire.send(request(target=b"/raises") + request(target=b"/good"))
-    answer = wire.answer()
-    assert (answer.status, answer.closes) == (500, True)
-    assert b"script" not in answer.body
-    assert b"ZeroDivision" not in answer.body
+    response = wire.response()
+    assert (response.status, response.closes) == (500, True)
+    assert b"script" not in response.body
+    assert b"ZeroDivision" not in response.body
     wire.ended()
     wrong().in_step()
 
 
-def whole_answer(wire):
-    """Return the Answer that comes, None if the connection ends before it is complete."""
+def whole_response(wire):
+    """Return the Response that comes, None if the connection ends before it is complete."""
     try:
-        return wire.answer()
+        return wire.response()
     except AssertionError:
         if wire.has_ended:
             return None
@@ -344,22 +344,22 @@ def whole_answer(wire):
 
 
 @pytest.mark.parametrize("name", ["raises_late", "raises_in_the_body", "shorter"])
-def test_half_an_answer_is_seen_to_be_half(wrong, capfd, name):
+def test_half_a_response_is_seen_to_be_half(wrong, capfd, name):
     wire = wrong()
     wire.send(request(target=b"/" + name.encode()) + request(target=b"/good"))
-    answer = whole_answer(wire)
-    assert answer is None or answer.status == 500
+    response = whole_response(wire)
+    assert response is None or response.status == 500
     wrong().in_step()
 
 
 @pytest.mark.parametrize("name", ["longer", "longer_at_once", "twice"])
-def test_too_much_of_an_answer_is_not_sent(wrong, capfd, name):
+def test_too_much_of_a_response_is_not_sent(wrong, capfd, name):
     wire = wrong()
     wire.send(request(target=b"/" + name.encode()))
-    answer = whole_answer(wire)
-    if answer is None:
+    response = whole_response(wire)
+    if response is None:
         return
-    assert answer.status == 500 or answer.body == b"hello"
+    assert response.status == 500 or response.body == b"hello"
     wire.settle()
     wire.receive_some()
     assert not wire.buffer
@@ -373,7 +373,7 @@ INJECTED = ["x\r\nSet-Cookie: y", "x\ny", "x\ry", "x\0y", "\r\n", "x\r\n", "\n"]
 
 
 class Injects(http.http_request_handler):
-    """Would have a client's octets in the answer's head, and tells what has become of it."""
+    """Puts a client's bytes into the response's head, and notes the error."""
 
     def do_GET(self):
         value = INJECTED[int(self.headers.get("X-Echo"))] if "X-Echo" in self.headers else None
@@ -433,10 +433,10 @@ class Injects(http.http_request_handler):
 def test_nothing_can_be_injected(serve_http, place, number):
     wire = serve_http(Injects)()
     wire.send(request(b"X-Echo: %d" % number, target=b"/" + place.encode()))
-    answer = wire.answer()
-    assert (answer.status, answer.body) == (200, b"ValueError")
-    assert answer.get("set-cookie") is None
-    assert answer.get("y") is None
+    response = wire.response()
+    assert (response.status, response.body) == (200, b"ValueError")
+    assert response.get("set-cookie") is None
+    assert response.get("y") is None
     wire.in_step()
 
 
@@ -445,7 +445,7 @@ def test_nothing_can_be_injected(serve_http, place, number):
 def test_nothing_can_be_injected_into_the_status_line(serve_http, place, number):
     wire = serve_http(Injects)()
     wire.send(request(b"X-Echo: %d" % number, target=b"/" + place.encode()))
-    answer = wire.answer()
-    assert answer.status in {200, 404}
-    assert answer.status == 404 or answer.body == b"ValueError"
-    assert answer.get("set-cookie") is None
+    response = wire.response()
+    assert response.status in {200, 404}
+    assert response.status == 404 or response.body == b"ValueError"
+    assert response.get("set-cookie") is None
