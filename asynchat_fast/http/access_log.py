@@ -14,6 +14,8 @@ __all__ = ["FORMATS", "log_writer"]
 
 _access = logging.getLogger("asynchat_fast.http.access")
 
+_MOST_LOGGED = 8192  # characters of a field, as of a request line
+
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), ord('"'), ord("\\"))}
 
 # The logs of which it was said that they fail.  Held, as the id of one that is gone may be another's.
@@ -69,6 +71,12 @@ def _escaped(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
+def _field(handler: Any, name: str) -> str:
+    """Return what of a field is logged, which may be as long as a head."""
+    value: str = handler.headers.get(name, "")
+    return value[:_MOST_LOGGED]
+
+
 def common(handler: Any, status: int | str, size: int | str) -> str:
     """Return a line in the Common Log Format."""
     request = _escaped(handler.requestline) or "-"
@@ -77,7 +85,7 @@ def common(handler: Any, status: int | str, size: int | str) -> str:
 
 def combined(handler: Any, status: int | str, size: int | str) -> str:
     """Return a line in the Combined Log Format."""
-    referer, agent = (_escaped(handler.headers.get(name, "")) or "-" for name in ("referer", "user-agent"))
+    referer, agent = (_escaped(_field(handler, name)) or "-" for name in ("referer", "user-agent"))
     return f'{common(handler, status, size)} "{referer}" "{agent}"'
 
 
@@ -92,8 +100,8 @@ def as_json(handler: Any, status: int | str, size: int | str) -> str:
         "protocol": protocol,
         "status": status,
         "bytes": size,
-        "referer": handler.headers.get("referer", ""),
-        "user_agent": handler.headers.get("user-agent", ""),
+        "referer": _field(handler, "referer"),
+        "user_agent": _field(handler, "user-agent"),
     }
     return json.dumps(fields)
 

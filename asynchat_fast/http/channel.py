@@ -20,11 +20,11 @@ from .errors import HTTPError
 from .hooks import Hooks
 from .request_reader import HEAD_END
 from .response_bodies import BYTES, close_source
-from .response_writer import Headers, Progress
+from .response_head import Headers
+from .response_writer import Progress
 
 __all__ = ["HTTPChannel"]
 
-_LONGEST_PERIOD = 60  # seconds between two looks at the deadlines
 _HELD = 1 << 40  # bytes that count as waiting to be sent while a task runs, so that no request is read
 _RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
@@ -47,7 +47,6 @@ class HTTPChannel(Hooks, async_chat):
     # CPython is fast up to some thirty attributes of an object's dictionary, and the channel has many.
     __slots__ = (
         "__deadlines",
-        "__period",
         "__receives",
         "__timer",
         "_ac_connection",
@@ -71,11 +70,7 @@ class HTTPChannel(Hooks, async_chat):
         async_chat.__init__(self, sock, map)
         self.set_terminator(HEAD_END)
         self.__deadlines = Deadlines(monotonic())
-        limits = [self.head_timeout, self.body_timeout, self.keep_alive_timeout, self.write_timeout]
-        if self.response_timeout is not None:
-            limits.append(self.response_timeout)
-        self.__period = min(min(limits) / 4, _LONGEST_PERIOD)
-        self.__watch(self.__period)
+        self.__watch(Deadlines.period(_IDLE, self))
 
     # The state of the connection
 
@@ -113,7 +108,7 @@ class HTTPChannel(Hooks, async_chat):
             self.push_with_producer(Then(self.__drained))
         elif state is State.LINGERING:
             self.__deadlines.restart(monotonic(), self._ac_connection)
-            self.__watch(self.linger_timeout)
+            self.__watch(self.linger_timeout or 0)
         elif state is State.CLOSED:
             self.close()
 
@@ -150,7 +145,9 @@ class HTTPChannel(Hooks, async_chat):
         connection = self._ac_connection
         if connection.is_ending:
             return
-        if connection.writer.progress is _DONE:
+        if not self.connected:
+            self._ac_close_unconnected()
+        elif connection.writer.progress is _DONE:
             connection.end()
         else:
             self.send_error(status, explain=explain, headers=headers)
@@ -194,18 +191,38 @@ class HTTPChannel(Hooks, async_chat):
         self._ac_connection.finish_soon()
         self._ac_follow()
 
+    def _ac_cut(self) -> None:
+        """End the connection amid a response, after what waits to be sent: the client sees what is missing."""
+        connection = self._ac_connection
+        writer = connection.writer
+        is_whole = writer.progress is _STREAM and writer.source is None
+        if connection.is_ending or writer.source is not None or (writer.ends_by_closing and not is_whole):
+            self.close()
+            return
+        connection.end()
+        self._ac_follow()
+        self.__discard_output()
+
+    def __discard_output(self) -> None:
+        # On the object, as a check in each push() would cost every response: what is written is discarded from now on.
+        self.push = _discard  # type: ignore[method-assign]
+        self.push_with_producer = close_source  # type: ignore[method-assign,assignment]
+
+    def _ac_close_unconnected(self) -> None:
+        """Close if the socket was given unconnected: the client was gone before accept(), and can be told nothing."""
+        if self.socket is not None and not self.connecting and self._ac_connection.state is not State.CLOSED:
+            self.close()
+
     def close(self) -> None:
         """Close, drop what waits to be sent, and close what it was to be read from."""
         connection = self._ac_connection
         writer = connection.writer
-        is_cut = connection.state is not State.CLOSED and writer.progress in (Progress.BODY, _STREAM)
+        is_cut = writer.progress in (Progress.BODY, _STREAM)
         if is_cut and writer.ends_by_closing:  # the client would take the end for that of the body
             with contextlib.suppress(OSError, AttributeError):  # AttributeError: it has been detached
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)  # type: ignore[union-attr]
         connection.close()
-        # On the object, as a check in each push() would cost every response: what is written is discarded from now on.
-        self.push = _discard  # type: ignore[method-assign]
-        self.push_with_producer = close_source  # type: ignore[method-assign,assignment]
+        self.__discard_output()
         if self.__timer is not None:
             self.__timer.cancel()
         if self._ac_task is not None:
@@ -217,7 +234,7 @@ class HTTPChannel(Hooks, async_chat):
         for item in [item for item in self.producer_fifo or () if not isinstance(item, BYTES)]:
             self.__close_source(partial(close_source, item))
         self.discard_buffers()
-        self.__close_source(writer.abandon)
+        self.__close_source(writer.stream_sent if is_cut else writer.abandon)
 
     def __close_source(self, close: Callable[[], object]) -> None:
         try:
@@ -237,6 +254,7 @@ class HTTPChannel(Hooks, async_chat):
         self.__timer = None
         connection = self._ac_connection
         if not self.connected:
+            self._ac_close_unconnected()
             return
         unsent = unsent_bytes(self.socket)
         outgoing = (self._ac_sent(), unsent) if unsent or self._ac_is_sending() else None
@@ -252,4 +270,4 @@ class HTTPChannel(Hooks, async_chat):
             else:
                 self._ac_refuse_request(HTTPError(status, "the request took too long"))
         if connection.state is not State.CLOSED and not self.__timer:
-            self.__watch(self.__period)
+            self.__watch(Deadlines.period(connection.state, self))

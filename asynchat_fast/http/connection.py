@@ -90,7 +90,7 @@ class Connection:
         self.index: Index = {}  # of the fields of the request at hand
         self.is_last = self.input_ended = False  # is_last: no request is to be read after the one at hand
         self.ahead: list[bytes] = []  # what has come while nothing is to be read
-        self.unsent = 0  # bytes of responses since the queue was last seen empty
+        self.unsent = 0  # bytes that were to be sent since the queue was last seen empty
         self._left = 0  # bytes that are yet to be discarded at the end
 
     # What the channel asks
@@ -141,10 +141,8 @@ class Connection:
     def _read_fields(self, method: str, minor: int, index: Index) -> None:
         persists = is_persistent(index, minor) if "connection" in index else minor > 0
         self.writer.new_request(method, minor, self.is_last or not persists)
-        self.reader.length = 0
         expects = "expect" in index and expects_continue(index, minor)
-        has_body = "content-length" in index or "transfer-encoding" in index
-        if has_body and self.reader.expect_body(index, minor):
+        if self.reader.expect_body(index, minor):
             self.state = _CONTINUE if expects else _BODY
 
     def begin_body(self, settings: Settings, is_wanted: bool) -> Event | None:
@@ -152,7 +150,7 @@ class Connection:
         reader = self.reader
         reader.is_wanted = False
         if self.state in _READING and self.writer.progress in UNSENT:
-            if reader.length > settings.max_body and not settings.stream_body:
+            if reader.is_too_large(reader.length, settings):
                 raise HTTPError(413, "the body is too large")
             reader.is_wanted = is_wanted
             if self.state is _CONTINUE:
@@ -213,8 +211,10 @@ class Connection:
         if self.state is not _HANDLING:
             self._respond_early()
         items = step(*args)
+        for item in items:
+            self.unsent += len(item) if isinstance(item, (bytes, memoryview)) else 0
         if self.writer.progress is _DONE:
-            self._complete(self.writer.written)
+            self._complete()
         return items
 
     @property
@@ -227,7 +227,8 @@ class Connection:
         if self.writer.progress is not _STREAM or self.state is _CLOSED:
             return False
         self.writer.stream_sent()
-        self._complete(0)
+        self.unsent = 0
+        self._complete()
         return True
 
     def _respond_early(self) -> None:
@@ -239,11 +240,10 @@ class Connection:
                 writer.closes = True
             self.reader.is_wanted = False
 
-    def _complete(self, unsent: int) -> None:
+    def _complete(self) -> None:
         if self.writer.closes or (self.input_ended and not self.ahead):
             self.end()
         elif self.state is _HANDLING:
-            self.unsent += unsent
             self.state = _IDLE if self.unsent <= _MOST_UNSENT else _BLOCKED
         elif self.state is _BODY:
             self.state = _DISCARDING

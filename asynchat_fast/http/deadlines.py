@@ -18,6 +18,7 @@ CLOSE = 0
 """What ``look()`` returns for a client that is owed no response."""
 
 _BODY = (State.CONTINUE, State.BODY, State.DISCARDING)
+_SHORTEST_PERIOD, _LONGEST_PERIOD = 0.01, 60.0  # seconds between two looks
 _SIOCOUTQ = 0x5411  # of Linux: bytes that the peer has not acknowledged
 
 
@@ -32,6 +33,20 @@ class Deadlines:
         self._seen: Hashable = None
         self._credit = 0.0  # seconds that a body may still be late
         self._received = 0  # bytes of it at the last look
+
+    @staticmethod
+    def period(state: State, settings: Settings) -> float:
+        """Return the seconds between two looks that notice what takes too long soon enough."""
+        limits = (
+            settings.head_timeout,
+            settings.body_timeout,
+            settings.keep_alive_timeout,
+            settings.write_timeout,
+            settings.response_timeout,
+            settings.linger_timeout if state is State.LINGERING else None,
+        )
+        shortest = min((limit for limit in limits if limit), default=_LONGEST_PERIOD)
+        return min(max(shortest / 4, _SHORTEST_PERIOD), _LONGEST_PERIOD)
 
     def restart(self, now: float, connection: Connection) -> None:
         """Count from *now* for the present state."""
@@ -51,14 +66,17 @@ class Deadlines:
         seen = state, connection.requests
         if seen != self._seen:
             self._seen, self._since, elapsed = seen, now, 0.0
-            self._credit, self._received = settings.body_timeout, 0
+            self._credit, self._received = settings.body_timeout or 0, 0
         if outgoing != self._outgoing:
             self._outgoing, self._stalled_since = outgoing, now
             stalled = 0.0
         else:
             stalled = now - self._stalled_since if outgoing is not None else 0.0
-        if stalled > settings.write_timeout:
+        if settings.write_timeout and stalled > settings.write_timeout:
             return CLOSE
+        if state is State.LINGERING and outgoing is not None and settings.linger_timeout:
+            self._since = now  # the client cannot have seen the end yet
+            return None
         if state is State.HANDLING or state is State.LINGERING:
             return self._wait(now, connection, settings)
         if not is_read or (state is State.IDLE and outgoing is not None):
@@ -67,19 +85,23 @@ class Deadlines:
         if state in _BODY:
             return self._look_at_body(connection.reader.received, elapsed, settings)
         if state is State.HEAD:
-            return 408 if now - self._since >= settings.head_timeout else None
-        return CLOSE if state is State.IDLE and now - self._since >= settings.keep_alive_timeout else None
+            return 408 if self._is_over(now, settings.head_timeout) else None
+        return CLOSE if state is State.IDLE and self._is_over(now, settings.keep_alive_timeout) else None
+
+    def _is_over(self, now: float, limit: float | None) -> bool:
+        """Tell whether the present state has lasted for *limit* seconds; never for a limit that is off."""
+        return bool(limit) and now - self._since >= (limit or 0)
 
     def _wait(self, now: float, connection: Connection, settings: Settings) -> int | None:
-        waited = now - self._since
         if connection.state is State.LINGERING:
-            return CLOSE if waited >= settings.linger_timeout else None
-        limit = settings.response_timeout
+            return CLOSE if now - self._since >= (settings.linger_timeout or 0) else None
         is_begun = connection.writer.progress not in UNSENT
-        return 503 if limit is not None and not is_begun and waited >= limit else None
+        return 503 if not is_begun and self._is_over(now, settings.response_timeout) else None
 
     def _look_at_body(self, received: int, elapsed: float, settings: Settings) -> int | None:
         """Give a second for each ``min_body_rate`` bytes, but never more than ``body_timeout`` ahead."""
+        if not settings.body_timeout or not settings.min_body_rate:
+            return None
         gained = (received - self._received) / settings.min_body_rate
         self._received = received
         self._credit = min(self._credit + gained, settings.body_timeout) - elapsed

@@ -3,8 +3,10 @@
 from collections.abc import Coroutine
 from typing import Any
 
+from ..borrowed import queue_of
 from ..channel import async_chat, asyncore
 from ..producers import Then
+from ..pushing import uncork
 from .channel import HTTPChannel
 from .connection import Event, State
 from .errors import HTTPError
@@ -15,10 +17,12 @@ __all__ = ["Exchange"]
 
 _MOST_COUNTED = 1 << 16  # bytes of responses that are not asked after, whether they have left
 
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
 # The members by names of the module, as each access to one of an Enum is a call on CPython before 3.12.
 _IDLE, _HEAD, _HANDLING = State.IDLE, State.HEAD, State.HANDLING
 _REQUEST, _ASK = Event.REQUEST, Event.CONTINUE
-_DONE = Progress.DONE
+_NOTHING, _BEGUN, _BODY, _, _DONE = Progress
 
 _receive = async_chat._ac_receive
 
@@ -66,6 +70,9 @@ class Exchange(HTTPChannel):
         connection = self._ac_connection
         data = b"".join(self.ibuffer)
         self.ibuffer.clear()
+        if not self.connected:
+            self._ac_close_unconnected()
+            return
         try:
             event = connection.receive(data, self)
         except Exception as error:
@@ -87,6 +94,7 @@ class Exchange(HTTPChannel):
         try:
             if event is _REQUEST:
                 self.handle_head()
+                self.__finish_written()
                 if connection.state is not _HANDLING:
                     self.__begin_body()
                     return
@@ -101,7 +109,9 @@ class Exchange(HTTPChannel):
     def __begin_body(self) -> None:
         connection = self._ac_connection
         if connection.begin_body(self, self._ac_wants_body()) is _ASK:
-            if not self.handle_expect_100() and connection.writer.progress in UNSENT:
+            is_wanted = self.handle_expect_100()
+            self.__finish_written(is_refused=not is_wanted)
+            if not is_wanted and connection.writer.progress in UNSENT:
                 raise HTTPError(417, "the body is not wanted")
             connection.go_on(self)
 
@@ -110,7 +120,8 @@ class Exchange(HTTPChannel):
 
         An override that returns False has responded, or lets 417 be the response.
         """
-        self.push(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._ac_connection.unsent += len(_CONTINUE)
+        self.push(_CONTINUE)
         return True
 
     def __handle(self) -> None:
@@ -134,9 +145,17 @@ class Exchange(HTTPChannel):
 
     def __end_handling(self, result: Any) -> None:
         connection = self._ac_connection
-        if result is not None and connection.state is _HANDLING and connection.writer.progress in UNSENT:
+        if result is not None and connection.state is _HANDLING and connection.writer.progress is _NOTHING:
             self.__refuse_result(result)
         if connection.writer.progress is not _DONE and connection.ends_with_request:
+            self.finish()
+
+    def __finish_written(self, is_refused: bool = False) -> None:
+        """Finish a response whose head was sent as http.server has it, or if the body *is_refused* that was begun."""
+        connection = self._ac_connection
+        writer = connection.writer
+        is_begun = writer.progress is _BODY or (is_refused and writer.progress is _BEGUN and writer.status >= 200)
+        if is_begun and connection.ends_with_request:
             self.finish()
 
     def __is_taken(self) -> bool:
@@ -181,6 +200,17 @@ class Exchange(HTTPChannel):
                     item.failed = self.__body_failed
                 self.push_with_producer(item)
 
+    def _ac_send_whole(self, items: list[Item]) -> None:
+        """Send *items*, a whole response, of which the head leaves with the first of the body."""
+        queue = queue_of(self)
+        corked = queue.cork()
+        try:
+            self._ac_send(items)
+            self._ac_end_response()
+        finally:
+            if corked:
+                uncork(self)
+
     def _ac_end_response(self) -> None:
         """Do what comes after the last of a response was queued."""
         writer = self._ac_connection.writer
@@ -195,6 +225,34 @@ class Exchange(HTTPChannel):
         if self._ac_connection.stream_sent():
             self._ac_end_response()
 
-    def __body_failed(self) -> None:
+    def __body_failed(self, body: Pieces) -> None:
+        """Answer 500, if nothing of the response has left yet; else close after what was to be sent before."""
         self._ac_log_exception()
-        self.close()
+        items = queue_of(self).items
+        if len(items) < 2 or items[1] is not body:  # all before it has left
+            self.__cut()
+            return
+        head, connection = body.head, self._ac_connection
+        is_unsent = not body.sent and len(items[0]) >= len(head)  # the head is the end of what waits, then
+        while len(items) > 1:
+            items.pop()
+        if not is_unsent or connection.is_ending:
+            self.push_with_producer(Then(self.__cut))
+            return
+        before = items.pop()[: -len(head)]
+        if before:
+            items.append(before)
+        connection.writer.start_over()
+        self._ac_refuse(500)
+
+    def __cut(self) -> None:
+        """End the connection, with which the client sees that the body is not complete."""
+        connection = self._ac_connection
+        writer = connection.writer
+        if writer.ends_by_closing or connection.is_ending:
+            self.close()
+            return
+        self._ac_log_response(writer.status, writer.sent)
+        connection.end()  # and not close(): the system would drop what has left if the client is sending
+        writer.stream_sent()
+        self._ac_follow()

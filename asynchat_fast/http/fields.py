@@ -41,7 +41,9 @@ class Fields(Mapping[str, str]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the value of *name*, *default* if there is none."""
-        value = self.index.get(name.lower(), default)
+        value = self.index.get(name.lower())
+        if value is None:
+            return default
         return ", ".join(value) if type(value) is list else value
 
     getheader = get

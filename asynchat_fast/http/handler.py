@@ -10,7 +10,8 @@ from .fields import NO_FIELDS, Fields, Method
 from .head import parse_head
 from .message_framing import parse_target
 from .response_bodies import Body, Data, close_source
-from .response_writer import Headers, Progress
+from .response_head import Headers
+from .response_writer import Progress
 from .server_names import ServerNames
 from .settings import ParsedHead
 
@@ -22,6 +23,7 @@ _NOT_PARSED = object()
 _METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"])
 
 _NAMES = {method: sys.intern(f"do_{method}") for method in _METHODS}  # the type's cache of methods knows no others
+_NO_PAGE = frozenset([204, 205, 304])  # statuses without content; the length of a page would not be theirs
 _OPS = {method: Method(method) for method in _METHODS}
 
 
@@ -169,7 +171,8 @@ class http_request_handler(ServerNames):
         self.op = self.target = self.path = self.host = ""
         self.minor_version = 1
         self.headers = NO_FIELDS
-        self._ac_bad_line = data.lstrip(b"\r\n").partition(b"\r\n")[0].decode("latin-1")
+        line = data.lstrip(b"\r\n").partition(b"\r\n")[0]
+        self._ac_bad_line = line[: self.max_request_line].decode("latin-1")
         self._ac_connection.refuse(self.command)
 
     # Handling it
@@ -213,14 +216,15 @@ class http_request_handler(ServerNames):
         """
         if self.connected:
             connection = self._ac_connection
-            for item in connection.send(connection.writer.respond, status, body, headers, content_type, self):
-                if type(item) is bytes:
-                    self.push(item)
-                else:
-                    self._ac_send([item])
+            items = connection.send(connection.writer.respond, status, body, headers, content_type, self)
+            if len(items) > 1:
+                self._ac_send_whole(items)
+                return
+            self.push(items[0])
             self._ac_end_response()
         else:
             close_source(body)
+            self._ac_close_unconnected()
 
     def write(self, data: Data) -> None:
         """Send *data* (bytes-like or str) as a part of the body; more follows, until ``finish()`` is called.
@@ -247,10 +251,11 @@ class http_request_handler(ServerNames):
         without one.
         """
         if not self._ac_connection.writer.take_back():
-            self.close()
+            self._ac_cut()
             return
         self.close_connection = True
-        self.respond(code, self.error_page(int(code), message, explain), headers, pages.HTML)
+        page = "" if code in _NO_PAGE else self.error_page(int(code), message, explain)
+        self.respond(code, page, headers, pages.HTML)
 
     def error_page(self, code: int, message: str | None = None, explain: str | None = None) -> str:
         """Return the page (str) for an error; see ``send_error()``."""

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from .fields import Fields
-from .response_writer import Headers
+from .response_head import Headers
 from .settings import Settings
 
 __all__ = ["Hooks"]

@@ -10,7 +10,7 @@ from ipaddress import AddressValueError, IPv6Address
 
 from .errors import HTTPError
 from .fields import Index
-from .syntax import BLANKS, QUOTED_STRING, TOKEN, is_token, members
+from .syntax import BLANKS, QUOTED_STRING, TOKEN, members
 
 __all__ = [
     "CHUNKED",
@@ -124,14 +124,23 @@ def body_length(index: Index, minor: int) -> int:
     return int(length)
 
 
+# transfer-coding = token *( OWS ";" OWS transfer-parameter )
+# transfer-parameter = token BWS "=" BWS ( token / quoted-string )
+_CODING = f"({TOKEN})((?:{BLANKS};{BLANKS}{TOKEN}{BLANKS}={BLANKS}(?:{TOKEN}|{QUOTED_STRING}))*)"
+_match_codings = re.compile(f"{BLANKS}{_CODING}(?:{BLANKS},{BLANKS}{_CODING})*{BLANKS}").fullmatch
+_each_coding = re.compile(_CODING).finditer
+
+
 def _check_coding(coding: str | list[str]) -> None:
     if type(coding) is str and coding.lower() == "chunked":
         return
     joined = coding if isinstance(coding, str) else ",".join(coding)
-    codings = [each.strip(" \t").lower() for each in joined.split(",")]
-    if not all(map(is_token, codings)):
+    if not _match_codings(joined):
         raise HTTPError(400, "Transfer-Encoding is not a list of codings")
-    if "chunked" in codings[:-1]:
+    codings = [(each[1].lower(), each[2]) for each in _each_coding(joined)]
+    if any(name == "chunked" and parameters for name, parameters in codings):
+        raise HTTPError(400, "the coding chunked has no parameters")  # RFC 9112, section 7.1
+    if "chunked" in (name for name, _ in codings[:-1]):
         raise HTTPError(400, "the body is not chunked last, and once")
     raise HTTPError(501, "there is no transfer coding here but chunked")
 
@@ -144,9 +153,10 @@ def expects_continue(index: Index, minor: int) -> bool:
     value = index.get("expect")
     if value is None or minor == 0:
         return False
-    if set(members(value)) != {"100-continue"}:
+    expected = set(members(value))
+    if expected - {"100-continue"}:
         raise HTTPError(417, "nothing can be expected here but 100-continue")
-    return True
+    return bool(expected)
 
 
 def wants_upgrade(index: Index, minor: int) -> bool:

@@ -88,6 +88,11 @@ class RequestReader:
         self.length = self.left = body_length(index, minor)
         return self.length
 
+    @staticmethod
+    def is_too_large(size: int, settings: Settings) -> bool:
+        """Tell whether a body of *size* bytes would be kept and is larger than what may be."""
+        return size > settings.max_body and settings.keep_body and not settings.stream_body
+
     def begin_body(self, settings: Settings) -> None:
         """Read the body that ``length`` tells of, from now on."""
         self._parts = []
@@ -169,7 +174,7 @@ class RequestReader:
         if size == 0:
             self._step = RequestReader._read_trailer
             return False
-        if size > _MOST_CHUNK or (self.received + size > settings.max_body and not settings.stream_body):
+        if size > _MOST_CHUNK or self.is_too_large(self.received + size, settings):
             raise HTTPError(413, "the body is too large")
         self.left = size
         self._chunk_end = b""

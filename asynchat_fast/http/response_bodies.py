@@ -35,6 +35,8 @@ def as_bytes(data: Data) -> bytes:
 def source_of(body: Any) -> tuple[Iterator[Data] | file_producer, int | None]:
     """Return what *body* is read from and, of a file, how many bytes it has; TypeError for what is no body."""
     if hasattr(body, "read"):
+        if hasattr(body, "encoding"):  # of text, whatever wraps the file
+            raise TypeError(f"a file is sent as bytes: open it in binary mode, not as {body!r} is")
         body = file_producer(body)
     if isinstance(body, file_producer):
         return body, body.remaining
@@ -58,19 +60,23 @@ def close_source(source: object) -> None:
 
 
 class Pieces:
-    """The producer of a body of unknown length, made of what *source*, an iterator, gives.
+    """The producer of a body that is made of what *source*, an iterator, gives.
 
-    They are sent in chunks if *chunked*.  ``sent`` is how many bytes of the body have been handed out.  An
-    exception of *source* ends the body, and ``failed`` is called while it is being handled.
+    It is sent in chunks if *chunked*; with a *length* (int) in the head, any other number of bytes is an error, and
+    none beyond it are handed out.  ``sent`` is how many bytes of the body have been.  An exception of *source*, or an
+    error of it, ends the body, and ``failed`` is called with this while it is being handled.  ``head`` is that of the
+    response (bytes), which was queued before this.
     """
 
-    __slots__ = ("_chunked", "_source", "failed", "sent")
+    __slots__ = ("_chunked", "_length", "_source", "failed", "head", "sent")
 
-    def __init__(self, source: Iterator[Data], chunked: bool) -> None:
+    def __init__(self, source: Iterator[Data], chunked: bool, length: int | None = None, head: bytes = b"") -> None:
         self._source = source
         self._chunked = chunked
+        self._length = length
+        self.head = head
         self.sent = 0
-        self.failed: Callable[[], object] | None = None
+        self.failed: Callable[[Pieces], object] | None = None
 
     def more(self) -> bytes:
         """Return the next piece, framed; nothing at the end."""
@@ -78,17 +84,24 @@ class Pieces:
             for piece in self._source:
                 data = as_bytes(piece)
                 if data:
-                    self.sent += len(data)
+                    self._count(len(data))
                     return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
+            if self._length not in (None, self.sent):
+                raise ValueError(f"Content-Length says {self._length}, and the body has {self.sent} bytes")
         except Exception:
             if self.failed is None:
                 raise
-            self.failed()
+            self.failed(self)
             return b""
         if not self._chunked:
             return b""
         self._chunked = False
         return b"0\r\n\r\n"
+
+    def _count(self, size: int) -> None:
+        if self._length is not None and self.sent + size > self._length:
+            raise ValueError(f"these are more bytes than the {self._length} that Content-Length says")
+        self.sent += size
 
 
 class WriteFile:

@@ -1,22 +1,26 @@
 """The lines of the head of a response: what cannot stand in one is a ValueError, what is no value a TypeError."""
 
 import time
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from .dates import format_date
 from .syntax import is_field_value, is_token
 
-__all__ = ["Value", "beginning", "date_line", "field_line", "status_line"]
+__all__ = ["Headers", "Value", "beginning", "date_line", "field_line", "pairs_of", "status_line"]
 
 Value: TypeAlias = str | bytes | int
 """What may be the value of a field."""
 
+Headers: TypeAlias = Mapping[str, Value] | Iterable[tuple[str, Value]]
+"""Fields to be sent: pairs of name and value, or a mapping."""
+
 _LONG = 256  # characters of a value that is too long to be cached
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)  # 200.0 is equal to 200, and no status
 def status_line(status: int, reason: str | None) -> bytes:
     """Return the status line, with the usual reason if *reason* is None."""
     if not isinstance(status, int):
@@ -34,7 +38,7 @@ def status_line(status: int, reason: str | None) -> bytes:
     return line + b"\r\n"
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)  # 200.0 is equal to 200, and no status
 def beginning(status: int, reason: str | None, content_type: str, server: str) -> bytes:
     """Return the status line, and Content-Type and Server if they are not empty; *status* is from 200 on."""
     lines = [status_line(status, reason)]
@@ -47,6 +51,16 @@ def beginning(status: int, reason: str | None, content_type: str, server: str) -
     if server:
         lines.append(field_line("Server", server))
     return b"".join(lines)
+
+
+def pairs_of(headers: Any) -> Iterable[tuple[str, Value]]:
+    """Return the pairs of *headers*; TypeError for what are none."""
+    if isinstance(headers, Mapping):
+        return headers.items()
+    if isinstance(headers, (str, bytes)) or not hasattr(headers, "__iter__"):
+        raise TypeError(f"headers are a mapping, or pairs of name and value, not {headers!r}")
+    pairs: Iterable[tuple[str, Value]] = headers
+    return pairs
 
 
 def field_line(name: str, value: Value) -> bytes:

@@ -7,19 +7,15 @@ Source: RFC 9110, sections 6.4, 8.6 and 15; RFC 9112, sections 6 and 7.
 
 import enum
 import re
-from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from ..producers import file_producer
 from .response_bodies import BYTES, Body, Data, Pieces, as_bytes, close_source, source_of
-from .response_head import Value, beginning, date_line, field_line, status_line
+from .response_head import Headers, Value, beginning, date_line, field_line, pairs_of, status_line
 from .settings import Settings
 from .syntax import members
 
-__all__ = ["UNSENT", "Headers", "Item", "Progress", "ResponseWriter"]
-
-Headers: TypeAlias = Mapping[str, Value] | Iterable[tuple[str, Value]]
-"""Fields to be sent: pairs of name and value, or a mapping."""
+__all__ = ["UNSENT", "Item", "Progress", "ResponseWriter"]
 
 Item: TypeAlias = bytes | memoryview | file_producer | Pieces
 """What is to be sent: bytes, or a producer of them."""
@@ -39,7 +35,7 @@ class Progress(enum.Enum):
     NOTHING = "nothing was said"
     BEGUN = "there is a status, but no byte was sent"
     BODY = "the head was sent, and the handler writes the body"
-    STREAM = "the body is read from its source as the client takes it"
+    STREAM = "the rest of the body leaves, from its source or the queue, as the client takes it"
     DONE = "the response is complete"
 
 
@@ -47,15 +43,6 @@ _NOTHING, _BEGUN, _BODY, _STREAM, _DONE = Progress
 
 UNSENT = (_NOTHING, _BEGUN)
 """The progress of a response of which no byte was sent (tuple of Progress)."""
-
-
-def _pairs_of(headers: Any) -> Iterable[tuple[str, Value]]:
-    if isinstance(headers, Mapping):
-        return headers.items()
-    if isinstance(headers, (str, bytes)) or not hasattr(headers, "__iter__"):
-        raise TypeError(f"headers are a mapping, or pairs of name and value, not {headers!r}")
-    pairs: Iterable[tuple[str, Value]] = headers
-    return pairs
 
 
 class ResponseWriter:
@@ -146,16 +133,22 @@ class ResponseWriter:
         self.progress = _STREAM
         self._body = body
         if isinstance(source, file_producer):
-            self.written = length or 0
-            self.source = source if length is not None else Pieces(iter(source.more, b""), self._chunked)
-        else:
-            self.source = Pieces(source, self._chunked)
+            if length is not None and source.fileno is not None:  # which the channel sends by itself
+                self.written, self.source = length, source
+                return [head, source]
+            source = iter(source.more, b"")
+        self.source = Pieces(source, self._chunked, self._length, head)
         return [head, self.source]
 
     def stream_sent(self) -> None:
         """Note that a body in ``STREAM`` has been sent to its end."""
         self.abandon()
         self.progress = _DONE
+
+    def start_over(self) -> None:
+        """Forget a response in ``STREAM`` of which no byte was sent."""
+        self.abandon()
+        self.progress = _NOTHING
 
     def abandon(self) -> None:
         """Close what the body was read from."""
@@ -170,7 +163,7 @@ class ResponseWriter:
         self.status = status
         self._length = None
         self._lines, self._names = [], set()
-        for name, value in _pairs_of(headers):
+        for name, value in pairs_of(headers):
             self._add_field(name, value)
         self._reason = reason
 
@@ -261,7 +254,7 @@ class ResponseWriter:
             items.append(b"0\r\n\r\n")
         elif not self._bodyless and self._length is not None and self.written < self._length:
             self.closes = True  # the client must see that something is missing
-        self.progress = _DONE
+        self.progress = _DONE if self.written <= _QUEUED_MOST else _STREAM
         return items
 
     # The head

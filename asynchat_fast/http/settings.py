@@ -12,7 +12,10 @@ ParsedHead: TypeAlias = tuple[str, int, Index]
 
 
 class Settings:
-    """The attributes of a handler that the parts of its connection look up, each when it needs it."""
+    """The attributes of a handler that the parts of its connection look up, each when it needs it.
+
+    A timeout of 0 or None is no limit, but for ``linger_timeout``, with which the connection is closed at once.
+    """
 
     __slots__ = ()
 
@@ -26,7 +29,7 @@ class Settings:
     """The most fields of a head, and of trailers; else 431."""
 
     max_body: int = 1 << 24
-    """The most bytes of a body that is kept in memory; else 413.  There is no limit with ``stream_body``."""
+    """The most bytes of a body that is kept in memory; else 413.  There is no limit for one that is not kept."""
 
     max_trailers: int = 8192
     """The most bytes of the trailers after a body in chunks; else 431."""
@@ -40,26 +43,26 @@ class Settings:
     keep_body: bool = True
     """Whether a body is kept for ``body``, ``rfile`` and ``cgi_data``; else what comes is discarded."""
 
-    head_timeout: float = 20
+    head_timeout: float | None = 20
     """Seconds from the first byte of a head to its end; then the response is 408."""
 
-    body_timeout: float = 20
+    body_timeout: float | None = 20
     """Seconds that a body may be behind ``min_body_rate``; then the response is 408."""
 
-    min_body_rate: float = 1000
+    min_body_rate: float | None = 1000
     """Bytes of a body that are due each second, see ``body_timeout``."""
 
     response_timeout: float | None = 60
-    """Seconds that a handler may take to begin its response; then it is 503.  None is no limit."""
+    """Seconds that a handler may take to begin its response; then it is 503."""
 
-    keep_alive_timeout: float = 30
+    keep_alive_timeout: float | None = 30
     """Seconds between a response that has left and the next request, after which the connection is closed."""
 
-    write_timeout: float = 30
+    write_timeout: float | None = 30
     """Seconds for which the client may take nothing of what waits to be sent; then the connection is closed."""
 
-    linger_timeout: float = 2
-    """Seconds that the client has to close the connection after us."""
+    linger_timeout: float | None = 2
+    """Seconds that the client has to close the connection, once all has left this machine."""
 
     server_version: str = "asynchat_fast"
     """What the Server field says; empty for no such field."""
