@@ -201,6 +201,20 @@ def asyncio(report):
     return text + "\n" + table(["a timer of 1 ms beside a flood, late by ms", "median", "99 %"], late)
 
 
+def tls(report):
+    cells = [
+        [
+            row["peer"],
+            *(figure(1e6 * row[key]) for key in ("one", "at once", "handshake")),
+            f"{row['idle'] / 1024:.1f}",
+            figure(1e3 * row["file"]) if "file" in row else "",
+        ]
+        for row in report["rows"]
+    ]
+    head = ["over TLS 1.3", "µs a request", "16 at once", "µs a handshake", "KiB idle", "ms a GB of file"]
+    return "\n" + table(head, cells)
+
+
 def rounds_of(row):
     return row.get("cpu_us_rounds") or [row["cpu_us"]]
 
@@ -236,6 +250,7 @@ MAKERS = {
     "echo": echo,
     "loop": loop,
     "asyncio": asyncio,
+    "tls": tls,
     "file": file,
     "http": http,
     "http_head": http_head,

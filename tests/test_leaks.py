@@ -318,7 +318,7 @@ def measure(build):
 
 
 # Bytes where pointers have eight; up to CPython 3.10 the attributes of an object take more.
-IDLE_MOST = {"compiled": 490, "plain": 670} if sys.version_info >= (3, 11) else {"compiled": 630, "plain": 800}
+IDLE_MOST = {"compiled": 530, "plain": 700} if sys.version_info >= (3, 11) else {"compiled": 680, "plain": 840}
 
 
 @pytest.mark.skipif(tracemalloc is None, reason="only CPython traces its memory")
