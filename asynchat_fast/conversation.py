@@ -110,12 +110,12 @@ class Conversation:
     def _ac_use_options(self) -> None:
         """Act upon what the options are now."""
         cls = type(self)
-        self._ac_asked = (  # the terminator must be asked for before each payload
-            self._ac_own_get_terminator is not None
-            or cls.get_terminator is not _get_terminator
-            or cls.terminator is not _terminator
-            or cls.ac_in_buffer is not _ac_in_buffer
-        )
+        # What must be asked for the terminator before each payload: the program's method, or its attribute.
+        self._ac_asked = ""
+        if self._ac_own_get_terminator is not None or cls.get_terminator is not _get_terminator:
+            self._ac_asked = "method"
+        elif cls.terminator is not _terminator or cls.ac_in_buffer is not _ac_in_buffer:
+            self._ac_asked = "attribute"
         self._ac_holds_input = cls.ac_in_buffer is _ac_in_buffer
         self._ac_plain = (
             not self._ac_asked

@@ -79,7 +79,7 @@ def _deliver_asked(self: Any, data: Any) -> None:
         return
     buffer = self._ac_input.feed(data)
     while buffer:
-        terminator = self.get_terminator()
+        terminator = self.get_terminator() if self._ac_asked == "method" else self.terminator
         count = terminator if isinstance(terminator, int) else 0
         before = getattr(self, "terminator", None) if count else None  # not always what get_terminator() returned
         payload = buffer.ask(terminator)
