@@ -114,8 +114,8 @@ class EpollPoller:
             try:
                 self._register(fd, mask, 0)
             except (OSError, ValueError, Lost):
-                del self.masks[fd]
-                self._closed.append(fd)
+                if self.masks.pop(fd, None) is not None:  # not let go of by another thread meanwhile
+                    self._closed.append(fd)
         return epoll
 
     def close(self) -> None:
@@ -195,8 +195,8 @@ class KqueuePoller:
             try:
                 self._register(fd, mask, 0)
             except OSError:
-                del self.masks[fd]
-                self._closed.append(fd)
+                if self.masks.pop(fd, None) is not None:  # not let go of by another thread meanwhile
+                    self._closed.append(fd)
 
     def close(self) -> None:
         """See ``Poller.close()``."""
