@@ -7,6 +7,7 @@ import logging
 import re
 import socket
 import sys
+import threading
 import time
 import weakref
 from pathlib import Path
@@ -768,7 +769,7 @@ def test_send_error(connect):
 
 @pytest.mark.parametrize("way", ["respond", "write", "steps", "nothing"])
 def test_responses_may_come_later(connect, map, way):
-    seen = []
+    seen, waiting, responds = [], [], threading.Event()
 
     def later(handler):
         if way == "respond":
@@ -788,11 +789,16 @@ def test_responses_may_come_later(connect, map, way):
 
     def defer(handler):
         seen.append(handler.path)
-        call_later(0.01, later, handler, map=map)
+        if responds.is_set():
+            call_later(0, later, handler, map=map)
+        else:
+            waiting.append(handler)
 
     client = connect(responding(defer))
     client.send(get("/1") + get("/2") + get("/3"))
     assert seen == ["/1"]  # the others wait
+    responds.set()
+    call_later(0, later, waiting[0], map=map)
     expected = b"" if way == "nothing" else b"later"
     assert [client.response()[2] for _ in range(3)] == [expected] * 3
     assert seen == ["/1", "/2", "/3"]
