@@ -51,7 +51,8 @@ class Timers:
         self._emptied = emptied
 
     def __len__(self) -> int:
-        with self._lock:  # another thread takes a timer out and counts it in two steps; a signal handler may come between
+        # Another thread takes a timer out and counts it in two steps, and a signal handler may come between.
+        with self._lock:
             return max(len(self.heap) - self._cancelled, 0)
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
