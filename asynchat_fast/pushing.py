@@ -103,12 +103,12 @@ def initiate_send(self: Any) -> None:
                 send_failed(self, error)
                 sent = 0
             more = queue.end(data, sent)
-            if more and sent:
-                sent_something(self)
         except BaseException:
             queue.end(None, 0)
             note_that_something_waits(self)
             raise
+        if more and sent:  # not within the try: the queue is left, and another thread may have entered it
+            sent_something(self)
     elif data is None:
         if queue.holder == get_ident() and not _is_sending_here(queue):
             queue.end(None, 0)
