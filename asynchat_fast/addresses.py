@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["bound_socket", "checked", "inherited_sockets", "naming"]
+__all__ = ["bound_socket", "checked", "has_file", "inherited_sockets", "naming"]
 
 
 def checked(address: Any) -> Any:
@@ -49,13 +49,29 @@ def naming(address: Any) -> Iterator[None]:
         raise type(error)(error.errno, message) from None
 
 
-def bound_socket(address: Any, reuse_port: bool = False) -> socket.socket:
+def has_file(address: Any) -> bool:
+    """Tell whether *address* is the path of a file, which a unix socket makes as it is bound."""
+    return isinstance(address, (str, bytes)) and not os.fsdecode(address).startswith("\0")
+
+
+def bound_socket(address: Any, reuse_port: bool = False, mode: int | None = None) -> socket.socket:
     """Return a socket that is bound to *address* (host and port, or a path), and does not listen yet.
 
-    With *reuse_port* other sockets may be bound to the same port.  OSError, which does not name *address*.
+    With *reuse_port* other sockets may be bound to the same port; *mode* is that of the file of a unix socket (int,
+    such as 0o660), None for what the umask leaves.  OSError, which does not name *address*.
     """
+    if mode is not None and not has_file(address):
+        raise ValueError(f"a mode of {mode:#o} is for the file of a unix socket, which {address!r} has not")
     if isinstance(address, (str, bytes)):
-        return _bound(socket.AF_UNIX, address, False)
+        sock = _bound(socket.AF_UNIX, address, False)
+        try:
+            if mode is not None:
+                os.chmod(address, mode)  # nobody can connect before it listens
+        except BaseException:
+            sock.close()
+            os.unlink(address)
+            raise
+        return sock
     host, port = address[:2]
     infos = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     if not host and socket.has_dualstack_ipv6():

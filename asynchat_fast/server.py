@@ -29,7 +29,8 @@ class chat_server(logged_dispatcher):
     (the asyncore map, a dict); ``handle_accepted()`` may be overridden for more.
 
     *backlog* is how many connections the system keeps waiting, *reuse_port* whether several
-    processes may listen at the same port, *nodelay* whether small pushes leave at once (TCP_NODELAY),
+    processes may listen at the same port, *mode* the permissions of the file of a unix socket (int, such as 0o660; None
+    for what the umask leaves), *nodelay* whether small pushes leave at once (TCP_NODELAY),
     and *max_connections* how many may be open; more are left waiting, not refused.
     With *tls* (``ssl.SSLContext``) each connection begins with a handshake of *handshake_timeout* seconds at most
     (number, None for no limit), after which ``handle_accepted()`` is called.
@@ -49,6 +50,7 @@ class chat_server(logged_dispatcher):
         map: dict[int, Any] | None = None,
         backlog: int = 1024,
         reuse_port: bool = False,
+        mode: int | None = None,
         nodelay: bool = True,
         max_connections: int | None = None,
         tls: Any = None,
@@ -67,13 +69,15 @@ class chat_server(logged_dispatcher):
         self.__open: weakref.WeakSet[Any] = weakref.WeakSet()  # what a closed channel holds is not to be kept
         self.__pause = Pause()
         self.__waking: Timer | None = None  # at the end of the pause
-        self.addr = self.__listen(address, backlog, reuse_port).getsockname()
+        self.addr = self.__listen(address, backlog, reuse_port, mode).getsockname()
 
-    def __listen(self, address: Any, backlog: int, reuse_port: bool) -> socket.socket:
+    def __listen(self, address: Any, backlog: int, reuse_port: bool, mode: int | None) -> socket.socket:
         handed_in = isinstance(address, socket.socket)
+        if handed_in and mode is not None:
+            raise ValueError("a mode is for a file that is made here, and not for a socket that is bound already")
         address = address if handed_in else checked(address)
         with naming(address.getsockname() if handed_in else address):
-            sock: socket.socket = address if handed_in else bound_socket(address, reuse_port)
+            sock: socket.socket = address if handed_in else bound_socket(address, reuse_port, mode)
             if isinstance(address, (str, bytes)):
                 self.path = address
             self.set_socket(sock)
