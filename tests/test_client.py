@@ -230,6 +230,13 @@ def connected(client, peer):
     return sock
 
 
+def lose(client, peer, sock):
+    """Close *sock*, the peer's end of the connection, and wait until the client has noticed."""
+    losses = client.channel.told.count("close")
+    sock.close()
+    peer.loop.until(lambda: client.channel.told.count("close") > losses)
+
+
 def is_bare(channel):
     """Tell whether *channel* is as if there had never been a client."""
     return not {"close", "close_when_done", "handle_close", "handle_error"} & set(vars(channel))
@@ -249,7 +256,6 @@ class TestComingBack:
             loop.until(lambda number=number: len(channel.lines) == number)
             sock.close()
             loop.until(lambda number=number: channel.told.count("close") == number)
-            assert client.state == "waiting"
         connected(client, peer)
         assert client.channel is channel
         assert channel.told == ["connect", "close"] * 3 + ["connect"]
@@ -276,8 +282,7 @@ class TestComingBack:
         client.channel.set_terminator(b"\r\n.\r\n")
         sock.send(b"half\r\n.")
         loop.until(lambda: client.channel.ac_in_buffer)
-        sock.close()
-        loop.until(lambda: client.state == "waiting")
+        lose(client, peer, sock)
         assert client.channel.ac_in_buffer == b""
         assert client.channel.incoming == []
         assert client.channel.terminator == b"\r\n.\r\n"
@@ -296,8 +301,7 @@ class TestComingBack:
         sock = connected(client, our_peer)
         sock.send(b"x" * 100)
         our_loop.until(lambda: "overlong" in client.channel.told)
-        sock.close()
-        our_loop.until(lambda: client.state == "waiting")
+        lose(client, our_peer, sock)
         connected(client, our_peer).send(b"whole\n")
         our_loop.until(lambda: client.channel.lines)
         assert client.channel.lines == [b"whole"]
@@ -340,16 +344,15 @@ class TestComingBack:
     def test_no_descriptor_and_no_thread_is_left_behind(self, our_loop, our_peer):
         client = client_of(our_peer)
 
-        def lose():
+        def lose_one():
             sock = connected(client, our_peer)
-            sock.close()
+            lose(client, our_peer, sock)
             our_peer.open.remove(sock)
-            our_loop.until(lambda: client.state != "connected")
 
-        lose()
+        lose_one()
         before = threading.active_count(), len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc") else 0
         for _ in range(20):
-            lose()
+            lose_one()
         after = threading.active_count(), len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc") else 0
         assert after[0] <= before[0] + 1  # a lookup may be under way
         assert after[1] <= before[1] + 2
@@ -360,15 +363,16 @@ class TestComingBack:
         client.stop()
         gone = weakref.ref(client), weakref.ref(client.channel)
         del client
-        gc.collect()
-        assert [each() for each in gone] == [None, None]
+        deadline = time.monotonic() + PATIENCE
+        while any(each() is not None for each in gone):  # the thread of the look-up may still be on its way out
+            assert time.monotonic() < deadline
+            gc.collect()
 
 
 class TestLosses:
     """What is a loss, and is retried; and what the channel is told."""
 
     def check_it_comes_back(self, client, peer, *told):
-        peer.loop.until(lambda: client.state == "waiting")
         connected(client, peer)
         assert client.channel.told == ["connect", *told, "connect"]
 
@@ -554,8 +558,7 @@ class TestEnds:
         client.channel.push(b"whole")
         client.channel.close_when_done()
         peer.received(sock, 100)
-        sock.close()
-        loop.until(lambda: client.state == "waiting")
+        lose(client, peer, sock)
         assert None not in client.channel.producer_fifo
         assert peer.ended(peer.accept()) == b"whole"
         loop.until(lambda: client.state == "stopped")
@@ -596,8 +599,7 @@ class TestWhatIsSent:
 
     def lose(self, client, peer, sock):
         peer.received(sock, 100)
-        sock.close()
-        peer.loop.until(lambda: client.state == "waiting")
+        lose(client, peer, sock)
 
     def check_the_next_gets(self, client, peer, expected):
         sock = connected(client, peer)
@@ -607,8 +609,7 @@ class TestWhatIsSent:
     def test_pushes_while_away_are_sent_in_their_order(self, loop, peer):
         client = client_of(peer)
         client.channel.push(b"one ")
-        connected(client, peer).close()
-        loop.until(lambda: client.state == "waiting")
+        lose(client, peer, connected(client, peer))
         client.channel.push(bytearray(b"two "))
         client.channel.push_with_producer(simple_producer(b"three ", 2))
         client.channel.push(memoryview(b"four "))
@@ -672,8 +673,7 @@ class TestWhatIsSent:
         streams = []
         for size in (5_000, 50_001, 123_456):
             streams.append(our_peer.received(sock, size))
-            sock.close()
-            our_loop.until(lambda: client.channel.told.count("close") == len(streams))
+            lose(client, our_peer, sock)
             sock = connected(client, our_peer)
         for thread in threads:
             thread.join()
@@ -785,8 +785,7 @@ class TestTLS:
             )
             face.send(b"line\n")
             loop.until(lambda number=number: len(client.channel.lines) == number)
-            face.close()
-            loop.until(lambda: client.state == "waiting")
+            lose(client, peer, face)
         assert client.channel.told == ["connect", "tls", "close"] * 2
         client.stop()
         assert not loop.map
@@ -815,7 +814,7 @@ class TestTLS:
         sock = peer.accept()
         loop.until(lambda: client.channel.errors)
         assert type(client.channel.errors[0]) is TimeoutError
-        assert client.channel.told == ["connect", "failed"]
+        assert client.channel.told[:2] == ["connect", "failed"]
         peer.ended(sock)
         peer.accept()
 
@@ -829,7 +828,7 @@ class TestTLS:
         (reset if how == "reset" else socket.socket.close)(sock)
         loop.until(lambda: client.channel.errors)
         assert isinstance(client.channel.errors[0], ssl.SSLError if how == "garbage" else OSError)
-        assert client.channel.told == ["connect", "failed"]
+        assert client.channel.told[:2] == ["connect", "failed"]
         peer.accept()
 
     def test_a_certificate_of_another(self, loop, peer, server_context, client_context):
@@ -846,7 +845,7 @@ class TestTLS:
 
         loop.until(shake)
         assert type(client.channel.errors[0]) is ssl.SSLCertVerificationError
-        assert client.channel.told == ["connect", "failed"]
+        assert client.channel.told[:2] == ["connect", "failed"]
         assert client.state in ("waiting", "connecting")
 
     @pytest.mark.parametrize("where", ["handle_connect", "handle_tls"])
@@ -922,8 +921,8 @@ class TestAddresses:
     def test_an_address_that_leads_nowhere_costs_little(self, loop, peer, resolve):
         with silent(loop) as nowhere:
             resolve(nowhere, peer.address)
-            client = self.client(loop)
             begun = time.monotonic()
+            client = self.client(loop)
             loop.until(lambda: client.state == "connected", timeout=30)
             assert time.monotonic() - begun > 0.2
             assert client.channel.addr == peer.address
@@ -933,8 +932,8 @@ class TestAddresses:
     def test_the_time_to_connect_is_that_of_all_addresses(self, loop, resolve):
         with silent(loop) as nowhere, silent(loop) as nor_there:
             resolve(nowhere, nor_there)
-            client = self.client(loop, connect_timeout=0.4)
             begun = time.monotonic()
+            client = self.client(loop, connect_timeout=0.4)
             loop.until(lambda: client.channel.errors, timeout=30)
             assert 0.3 < time.monotonic() - begun < 10
             assert str(client.channel.errors[0]).endswith(
@@ -1070,7 +1069,7 @@ class TestAddresses:
             first.connect(path)
             client = chat_client(path, Lines, retry=SOON, map=our_loop.map)
             our_loop.until(lambda: client.channel.errors)
-            assert client.channel.told == ["failed"]
+            assert client.channel.told[0] == "failed"
             sock.accept()[0].close()
             our_loop.until(lambda: client.state == "connected")
             client.stop()
