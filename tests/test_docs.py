@@ -278,6 +278,13 @@ def client_of(page, name, listeners=1):
     return register
 
 
+@client_of("clients", "server.py")
+def greet(program):
+    with Lines(program.connect(8007)) as client:
+        assert client.ask("Ann") == ["good-bye to Ann"]
+        assert client.ended()
+
+
 @client_of("README", "echo.py")
 @client_of("index", "echo.py")
 @client_of("loop", "echo.py")
