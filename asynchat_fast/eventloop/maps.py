@@ -1,6 +1,7 @@
 """``SocketMap``, an asyncore map that tells the loop what changes in it; and what the loop keeps for each map."""
 
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from threading import RLock
 from typing import Any, Protocol
@@ -8,7 +9,18 @@ from typing import Any, Protocol
 from .._asyncore import asyncore
 from .timers import Timer, Timers
 
-__all__ = ["Embedder", "Kept", "Map", "Serving", "SocketMap", "kept_for", "let_go_of", "set_timer", "task_for"]
+__all__ = [
+    "Embedder",
+    "Kept",
+    "Map",
+    "Serving",
+    "SocketMap",
+    "clock_of",
+    "kept_for",
+    "let_go_of",
+    "set_timer",
+    "task_for",
+]
 
 Map = dict[int, Any]
 """An asyncore map: descriptor -> dispatcher."""
@@ -158,6 +170,11 @@ def set_timer(map: Map, seconds: float, callback: Callable[..., object], args: t
             raise
     kept.wake()
     return timer
+
+
+def clock_of(map: Map) -> Callable[[], float]:
+    """Return the clock of the timers of *map*."""
+    return map._kept.timers.clock if isinstance(map, SocketMap) else time.monotonic
 
 
 def task_for(map: Map, coroutine: Coroutine[Any, Any, Any]) -> Any:
