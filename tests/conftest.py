@@ -28,6 +28,8 @@ import asynchat_fast
 from asynchat_fast import conversation
 from asynchat_fast.conversation import Conversation
 
+pytest_plugins = ["asynchat_fast.testing"]
+
 settings.register_profile("short", max_examples=200, deadline=None)
 settings.register_profile("long", max_examples=20_000, deadline=None)
 settings.load_profile("short")
