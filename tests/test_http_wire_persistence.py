@@ -273,7 +273,7 @@ def test_requests_of_all_kinds_however_they_arrive(connect, cut):
         ways = [[stream[:each], stream[each:]] for each in at]
     else:
         ways = cut(stream)
-    wire = connect() if cut.__name__ == "whole" else connect.in_process()
+    wire = connect() if cut.__name__ == "whole" else connect.in_memory()
     for chunks in ways:
         wire.send(*chunks)
         for _, method, body in MIXED[::2]:
@@ -503,7 +503,7 @@ UPGRADE = [b"Connection: upgrade", b"Upgrade: reverse"]
 def test_an_upgrade_is_taken(serve_http, cut, body):
     connect = serve_http(Upgrades)
     for chunks in cut(get() + post(body, *UPGRADE) + b"abc\nGET / HTTP/1.1\n"):
-        wire = connect() if len(chunks) == 1 else connect.in_process()
+        wire = connect() if len(chunks) == 1 else connect.in_memory()
         wire.send(*chunks)
         assert wire.response().body == b"/good"
         assert wire.response().status == 101
@@ -786,7 +786,7 @@ def test_input_is_not_hoarded_while_a_response_is_due(serve_http):
 
 
 def test_heads_and_chunks_in_small_pieces_are_not_hoarded(connect):
-    wire = connect.in_process()
+    wire = connect.in_memory()
     body = b"1\r\nx\r\n" * 100_000
     stream = get(b"/", b"Transfer-Encoding: chunked", method=b"POST", body=body + b"0\r\n\r\n")
     wire.send(stream)
@@ -798,7 +798,7 @@ def test_heads_and_chunks_in_small_pieces_are_not_hoarded(connect):
 def test_a_body_in_tiny_pieces_takes_little_more_than_its_size(connect, coded):
     tracemalloc = pytest.importorskip("tracemalloc", reason="only CPython traces allocations", exc_type=ImportError)
     count = 50_000 if coded else 20_000
-    wire = connect.in_process()
+    wire = connect.in_memory()
     wire.in_step()
     wire.send(
         get(b"/", b"Transfer-Encoding: chunked" if coded else b"Content-Length: %d" % (2 * count), method=b"POST")
@@ -807,8 +807,7 @@ def test_a_body_in_tiny_pieces_takes_little_more_than_its_size(connect, coded):
     tracemalloc.start()
     try:
         for piece in pieces:
-            wire.sock.send(piece)
-            wire.settle()
+            wire.send(piece)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
