@@ -11,6 +11,7 @@ ROOMS = {
     "chat_server": "server",
     "http_request_handler": "http",
     "inherited_sockets": "addresses",
+    "testing": "testing",
 }
 """The module that each name is in, or is itself (dict of str to str)."""
 

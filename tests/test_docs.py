@@ -601,6 +601,19 @@ def test_python_blocks(block, directories):
         program.stop()
 
 
+PAGES_OF_TESTS = [page for page in PAGES if any(block.name.startswith("test_") for block in BLOCKS[page])]
+
+
+@pytest.mark.parametrize("page", PAGES_OF_TESTS, ids=[page.stem for page in PAGES_OF_TESTS])
+def test_blocks_that_are_tests_pass(page, directories):
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
+    environment = os.environ | {"PYTHONPATH": str(Path(asynchat_fast.__file__).parents[1])}
+    process = subprocess.run(
+        command, cwd=directories[page], env=environment, capture_output=True, text=True, timeout=2 * PATIENCE
+    )
+    assert process.returncode == 0, process.stdout
+
+
 # Other blocks
 
 

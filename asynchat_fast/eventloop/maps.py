@@ -1,6 +1,7 @@
 """``SocketMap``, an asyncore map that tells the loop what changes in it; and what the loop keeps for each map."""
 
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from threading import RLock
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ __all__ = [
     "Map",
     "Serving",
     "SocketMap",
+    "clock_of",
     "is_served",
     "kept_for",
     "let_go_of",
@@ -179,6 +181,11 @@ def _serving(map: Map) -> Serving | None:
 def is_served(map: Map) -> bool:
     """Tell whether ``loop()``, or an asyncio program, serves *map* now, and not asyncore's loop."""
     return _serving(map) is not None
+
+
+def clock_of(map: Map) -> Callable[[], float]:
+    """Return the clock of the timers of *map*."""
+    return map._kept.timers.clock if isinstance(map, SocketMap) else time.monotonic
 
 
 def task_for(map: Map, coroutine: Coroutine[Any, Any, Any]) -> Any:
