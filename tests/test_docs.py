@@ -521,6 +521,43 @@ def give_commands(program):
         assert client.ended()
 
 
+@client_of("migrate", "mail_printer.py")
+def mail(program):
+    with smtplib.SMTP("127.0.0.1", program.ports[1025], "me", timeout=PATIENCE) as smtp:
+        smtp.ehlo()
+        with Lines(program.connect(1025)) as stranger:
+            assert stranger.receive().startswith("220 ")
+            sender = "a" * 500 + "@example.org"
+            assert smtp.docmd(f"MAIL FROM:<{sender}> size=10")[0] == 250
+        assert smtp.rcpt("b@example.org")[0] == 250
+        assert smtp.data("hello\r\n")[0] == 250
+    while (line := program.next_line()) is not None and not line.startswith("from "):
+        pass  # a DeprecationWarning of smtpd
+    assert line == f"from {sender} to b@example.org bytes 5\n"
+
+
+@client_of("migrate", "device.py")
+def send_frames_to_device(program):
+    with program.connect(8007) as sock, sock.makefile("rb") as file:
+        stream = b"\0\3one\0\0\0\0\0\5\0\1\0\2\0"
+        sock.sendall(stream)
+        assert file.read(len(stream)) == stream
+
+
+@client_of("migrate", "from_http_server.py")
+def ask_a_handler_of_http_server(program):
+    with http(program, 8000) as web:
+        assert fetch(web, "GET", "/") == (200, b"hello, 127.0.0.1\n")
+        assert fetch(web, "POST", "/", b"body") == (200, b"BODY")
+
+
+@client_of("migrate", "with_logging.py")
+def be_logged_by_channels(program):
+    with Lines(program.connect(8007)) as client:
+        assert client.ask("one", "") == ["one", ""]
+    assert program.next_line() == "echo INFO somebody has connected\n"
+
+
 @client_of("migrate", "in_threads.py")
 def have_it_worked_out(program):
     with Lines(program.connect(8007)) as client:
