@@ -24,6 +24,7 @@ from .swap import install as install
 from .swap import uninstall as uninstall
 
 if TYPE_CHECKING:
+    from .client import chat_client as chat_client
     from .http import http_request_handler as http_request_handler
     from .server import chat_server as chat_server
     from .server import inherited_sockets as inherited_sockets
@@ -33,7 +34,8 @@ __all__ = ["async_chat", "asyncore", "deque", "fifo", "find_prefix_at_end", "sim
 
 
 # Imported when they are used, as they take longer than all the rest: logging and HTTP.
-_LATER = {"chat_server": ".server", "http_request_handler": ".http", "inherited_sockets": ".server"}
+_LATER = {"chat_client": ".client", "chat_server": ".server", "http_request_handler": ".http"}
+_LATER["inherited_sockets"] = ".server"
 
 
 def __getattr__(name: str) -> Any:

@@ -149,6 +149,10 @@ class async_chat(Conversation, logged_dispatcher):
         else:
             super().handle_error()
 
+    def handle_connect_failed(self, error: OSError) -> None:
+        """Called by ``chat_client`` when an attempt to connect has failed for *error*; logs it, unless overridden."""
+        self.log_info(str(error), "error")
+
     # What a conversation asks of its transport
 
     def _ac_call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:

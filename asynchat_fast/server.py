@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .addresses import checked, name_of
 from .eventloop import call_later
 from .eventloop.exhaustion import EXHAUSTED, PAUSE, Pause
 from .eventloop.timers import Timer
@@ -71,7 +72,7 @@ class chat_server(logged_dispatcher):
 
     def __listen(self, address: Any, backlog: int, reuse_port: bool) -> socket.socket:
         handed_in = isinstance(address, socket.socket)
-        address = address if handed_in else _checked(address)
+        address = address if handed_in else checked(address)
         with _naming(address.getsockname() if handed_in else address):
             sock: socket.socket = address if handed_in else self.__bind(address, reuse_port)
             self.set_socket(sock)
@@ -192,40 +193,13 @@ def _check_class(channel_class: object, address: Any) -> None:
     raise TypeError(f"channel_class must be a class or a function that makes a channel, not {channel_class!r}")
 
 
-def _checked(address: Any) -> Any:
-    """Return *address*, a path as str or bytes; TypeError or ValueError that says how to write what was meant."""
-    if isinstance(address, os.PathLike):
-        return os.fspath(address)
-    if isinstance(address, (str, bytes)):
-        name = os.fsdecode(address)
-        if "/" in name or os.sep in name or name.startswith("\0"):  # "\0": a unix socket without a file, on Linux
-            return address
-        host, _, port = name.rpartition(":")
-        meant = (host, int(port)) if port.isdecimal() and port.isascii() else (name, 8000)
-        path = "./" + (name or "name")
-        raise ValueError(f"{address!r} is no address: write {meant!r}, or {path!r} for a unix socket")
-    if isinstance(address, int):
-        raise TypeError(f"address must be a pair of host and port, not {address!r}: write ('', {address!r})")
-    if not isinstance(address, (tuple, list)) or len(address) < 2:
-        raise TypeError(f"address must be a pair of host and port, a path or a socket, not {address!r}")
-    return address
-
-
-def _name_of(address: Any) -> str:
-    """Return how to write *address* for people."""
-    if not isinstance(address, (tuple, list)):
-        return os.fsdecode(address)
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in str(host) else f"{host or '*'}:{port}"
-
-
 @contextlib.contextmanager
 def _naming(address: Any) -> Iterator[None]:
     """Have an OSError say which *address* it is that cannot be had."""
     try:
         yield
     except OSError as error:
-        message = f"cannot listen at {_name_of(address)}: {error.strerror or error}"
+        message = f"cannot listen at {name_of(address)}: {error.strerror or error}"
         if error.errno is None:  # found wrong before the system was asked
             raise OSError(message) from None
         raise type(error)(error.errno, message) from None

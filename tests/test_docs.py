@@ -92,7 +92,9 @@ BLOCKS = {page: read_blocks(page) for page in PAGES}
 
 
 def blocks_in(*languages):
-    chosen = [block for blocks in BLOCKS.values() for block in blocks if block.language in languages]
+    """Parametrize a test with the blocks in *languages*, but for those that another block on the page runs."""
+    every = [block for blocks in BLOCKS.values() for block in blocks if block.language in languages]
+    chosen = [block for block in every if "run by" not in block.marks]
     return pytest.mark.parametrize("block", chosen, ids=[block.id for block in chosen])
 
 
@@ -277,6 +279,13 @@ def client_of(page, name, listeners=1):
         return function
 
     return register
+
+
+@client_of("clients", "server.py")
+def greet(program):
+    with Lines(program.connect(8007)) as client:
+        assert client.ask("Ann") == ["good-bye to Ann"]
+        assert client.ended()
 
 
 @client_of("README", "echo.py")
