@@ -128,3 +128,14 @@ def test_a_program_that_carries_its_own_asynchat(tmp_path):
     program.write_text("from carried import async_chat\n", encoding="utf-8")
     printed = run("", "-m", "asynchat_fast", "-v", arguments=[program])
     assert_told(printed, "asynchat-fast: not used: no module has imported asynchat")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system has no forkserver")
+def test_processes_of_a_forkserver(tmp_path):
+    """The block of the page is run with "spawn" as it stands; "forkserver" is the default from Python 3.14 on."""
+    page = PAGE.read_text(encoding="utf-8")
+    (block,) = re.findall(r"^<!-- file: spawning.py -->\n```python\n(.*?)^```$", page, re.M | re.S)
+    assert '"spawn"' in block
+    program = tmp_path / "program.py"
+    program.write_text(block.replace('"spawn"', '"forkserver"'), encoding="utf-8")
+    assert run("", arguments=[program]) == "asynchat_fast\n"
