@@ -6,7 +6,7 @@ from socket import MSG_PEEK, socket
 from typing import Any, TypeAlias
 
 from .deadline import Deadline
-from .networks import Network, Networks
+from .networks import Network, Networks, parse_host
 from .proxied_socket import proxied
 from .proxy_protocol import ProxyProtocolError, parse
 from .transport import reporting
@@ -31,7 +31,9 @@ def accepter(trusted: Iterable[Network] | None, timeout: float) -> Callable[[Any
         raise ValueError(f"a header_timeout of {timeout} seconds is too short for a header that has to be sent twice")
 
     def accept(server: Any, sock: socket, peer: Any, then: Then) -> "_HeaderReader | None":
-        if isinstance(peer, tuple) and not networks.has(peer[0]):  # at a unix socket, the mode of its file decides
+        if (
+            isinstance(peer, tuple) and parse_host(peer[0]) not in networks
+        ):  # at a unix socket, the mode of its file decides
             server.log_info(f"closed the connection from {peer}, which is no trusted proxy", "error")
             sock.close()
             return None
