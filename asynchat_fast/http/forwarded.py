@@ -1,5 +1,6 @@
 """What proxies say of a request that they pass on: X-Forwarded-For and X-Forwarded-Proto."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -7,6 +8,10 @@ from ..networks import Network, Networks, parse_host
 from .fields import Index
 
 __all__ = ["Forwarded"]
+
+_match_entry = re.compile(
+    r"(?:\[(?P<in_brackets>[0-9A-Fa-f:.]+)\]|(?P<ipv4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?|(?P<ipv6>[0-9A-Fa-f:.]+)"
+).fullmatch
 
 
 class Forwarded:
@@ -54,16 +59,8 @@ def _elements(index: Index, name: str) -> list[str]:
 
 def _split(entry: str) -> tuple[str, int]:
     """Return host and port of an *entry*, to which some proxies add the port; 0 without, ValueError for a wrong one."""
-    if "%" in entry:
-        raise ValueError("a zone has no meaning elsewhere")
-    if entry.startswith("["):
-        host, _, port = entry[1:].partition("]")
-        port = port or ":0"
-    else:
-        host, colon, port = entry.partition(":")
-        if ":" in port:
-            host, colon, port = entry, "", ""
-        port = colon + port or ":0"
-    if not (port[:1] == ":" and port[1:].isdecimal() and len(port) <= 6):
-        raise ValueError(f"no port: {port}")
-    return host, int(port[1:])
+    match = _match_entry(entry)
+    port = int(match["port"] or 0) if match else 65536
+    if match is None or port > 65535:
+        raise ValueError(entry)
+    return match["in_brackets"] or match["ipv4"] or match["ipv6"], port
