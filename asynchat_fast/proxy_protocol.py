@@ -6,8 +6,8 @@ Source: https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
-from socket import AF_INET6, inet_ntoa, inet_ntop
+from ipaddress import IPv6Address
+from socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop, inet_pton
 from typing import Any
 
 __all__ = ["ClientTLS", "Header", "ProxyProtocolError", "crc32c", "parse"]
@@ -103,7 +103,9 @@ def _parse_v1(data: bytes) -> Header | None:
 
 
 def _ipv4(text: str) -> str:
-    return str(IPv4Address(text))  # which refuses leading zeros
+    if inet_ntoa(inet_pton(AF_INET, text)) != text:  # some systems take leading zeros
+        raise ValueError("not as it is to be written")
+    return text
 
 
 def _ipv6(text: str) -> str:
@@ -147,7 +149,7 @@ def _read_field(text: str, read: Callable[[str], Any], ends: tuple[str, ...]) ->
     for end in ends:
         try:
             return read(text + end)
-        except ValueError:
+        except (ValueError, OSError):
             pass
     raise ProxyProtocolError(f"a PROXY line with {text!a} as {read.__name__.strip('_')}")
 
