@@ -24,16 +24,16 @@ from .swap import install as install
 from .swap import uninstall as uninstall
 
 if TYPE_CHECKING:
+    from .addresses import inherited_sockets as inherited_sockets
     from .http import http_request_handler as http_request_handler
     from .server import chat_server as chat_server
-    from .server import inherited_sockets as inherited_sockets
 
 # Those of asynchat: with more of them, "from asynchat import *" after "from asyncore import *" would exchange loop().
 __all__ = ["async_chat", "asyncore", "deque", "fifo", "find_prefix_at_end", "simple_producer"]
 
 
 # Imported when they are used, as they take longer than all the rest: logging and HTTP.
-_LATER = {"chat_server": ".server", "http_request_handler": ".http", "inherited_sockets": ".server"}
+_LATER = {"chat_server": ".server", "http_request_handler": ".http", "inherited_sockets": ".addresses"}
 
 
 def __getattr__(name: str) -> Any:
