@@ -443,6 +443,22 @@ def talk_over_tls(program):
         assert client.ask("one", long, "three") == ["one", long, "three"]
 
 
+@client_of("proxy", "proxied.py")
+def come_by_a_proxy(program):
+    with Lines(program.connect(8007)) as client:
+        client.send("PROXY TCP4 192.0.2.7 198.51.100.1 51000 8007")
+        assert client.receive() == "you are 192.0.2.7"
+        client.sock.sendall(b"hello\n")
+        assert client.receive() == "hello"
+
+
+@client_of("proxy", "forwarded.py")
+def be_passed_on(program):
+    with http(program, 8000) as web:
+        response = fetch(web, "GET", "/", X_Forwarded_For="203.0.113.1, 192.0.2.7", X_Forwarded_Proto="https")
+        assert response == (200, b"hello 192.0.2.7, by https\n")
+
+
 @client_of("tls", "starttls.py")
 def start_tls(program):
     with Lines(program.connect(8025)) as client:
