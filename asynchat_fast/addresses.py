@@ -1,4 +1,4 @@
-"""Addresses to listen at: what they may be, how people write them, and the sockets that are bound to them."""
+"""Addresses: what they may be, how people write them, and the sockets that are bound to them."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["bound_socket", "checked", "has_file", "inherited_sockets", "naming"]
+__all__ = ["bound_socket", "checked", "has_file", "inherited_sockets", "name_of", "naming"]
 
 
 def checked(address: Any) -> Any:
@@ -29,7 +29,7 @@ def checked(address: Any) -> Any:
     return address
 
 
-def _name_of(address: Any) -> str:
+def name_of(address: Any) -> str:
     """Return how to write *address* for people."""
     if not isinstance(address, (tuple, list)):
         return os.fsdecode(address)
@@ -43,7 +43,7 @@ def naming(address: Any) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"cannot listen at {_name_of(address)}: {error.strerror or error}"
+        message = f"cannot listen at {name_of(address)}: {error.strerror or error}"
         if error.errno is None:  # found wrong before the system was asked
             raise OSError(message) from None
         raise type(error)(error.errno, message) from None

@@ -1,7 +1,6 @@
 """A deadline for loops with timers and without: ours calls when it is over, asyncore's has to look."""
 
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 
 from .eventloop import call_later
@@ -13,29 +12,26 @@ __all__ = ["Deadline"]
 class Deadline:
     """Calls *overdue* once, in the seconds that were set last."""
 
-    __slots__ = ("_end", "_overdue", "_timer")
+    __slots__ = ("_overdue", "_timer")
 
     def __init__(self, overdue: Callable[[], object]) -> None:
         self._overdue = overdue
-        self._end = float("inf")
         self._timer: Timer | None = None
 
     def set(self, seconds: float, map: dict[int, Any]) -> None:
         """Have *seconds* from now on, under a loop that serves *map*."""
         self.lift()
-        self._end = monotonic() + seconds
         self._timer = call_later(seconds, self._overdue, map=map)
 
     def lift(self) -> None:
         """Have no deadline."""
-        self._end = float("inf")
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def look(self) -> None:
         """Call, if the time is over."""
-        if monotonic() >= self._end:
+        if self.is_over():
             self.lift()
             self._overdue()
 
@@ -46,4 +42,4 @@ class Deadline:
 
     def is_over(self) -> bool:
         """Tell whether the deadline is over, and has not been lifted."""
-        return monotonic() >= self._end
+        return self._timer is not None and self._timer.is_overdue()

@@ -11,7 +11,7 @@ from typing import Any
 
 from .connections import Connections
 from .deadline import Deadline
-from .eventloop.maps import serving_of
+from .eventloop.maps import is_running
 from .eventloop.pollers import READ, look
 from .eventloop.telling import ENDING
 from .eventloop.waker import Waker
@@ -73,8 +73,7 @@ class GracefulEnd:
             if self.life is Life.CLOSED:
                 self.life = Life.LEAVING
             self._count_timeout()
-        serving = serving_of(self._server._map)
-        if serving is not None and serving.is_running:
+        if is_running(self._server._map):
             self._attend()  # this may be another thread, or a signal handler amid anything
         else:
             self.act()

@@ -34,6 +34,9 @@ class chat_server(logged_dispatcher):
     and *max_connections* how many may be open; more are left waiting, not refused.
     With *tls* (``ssl.SSLContext``) each connection begins with a handshake of *handshake_timeout* seconds at most
     (number, None for no limit), after which ``handle_accepted()`` is called.
+    With *proxy_protocol* each connection comes by a proxy, and begins, before TLS, with a PROXY header that is to be
+    there in *header_timeout* seconds (3 at least); the address of the client is then that which the proxy tells.
+    The proxies are in *trusted*, networks such as "10.0.0.0/8"; None is this machine.
     OSError if *address* cannot be had, ``addr`` what it became.
     """
 
@@ -55,11 +58,17 @@ class chat_server(logged_dispatcher):
         max_connections: int | None = None,
         tls: Any = None,
         handshake_timeout: float | None = 10,
+        proxy_protocol: bool = False,
+        trusted: Any = None,
+        header_timeout: float = 5,
     ) -> None:
         super().__init__(map=map)
         _check_class(channel_class, address)
         if max_connections is not None and max_connections < 1:
             raise ValueError(f"with max_connections of {max_connections}, nobody could connect")
+        if trusted is not None and not proxy_protocol:
+            raise ValueError("trusted says which proxies to trust: pass proxy_protocol=True, too")
+        self.__read_header = _header_reader(trusted, header_timeout) if proxy_protocol else None
         self.__accept_tls = None if tls is None else _tls_accepter(tls, handshake_timeout)
         self.channel_class = channel_class
         self.nodelay = nodelay
@@ -118,10 +127,16 @@ class chat_server(logged_dispatcher):
                     return
                 continue  # a connection that ended while it waited
             self.__pause.end()
-            if self.__accept_tls is None:
-                self.handle_accepted(sock, addr)
-            else:
-                self.__open.add(self.__accept_tls(self, sock, addr))
+            if self.__read_header is None:
+                self.__begin(sock, addr)
+            elif (reader := self.__read_header(self, sock, addr, self.__begin)) is not None:
+                self.__open.add(reader)
+
+    def __begin(self, sock: socket.socket, addr: Any) -> None:
+        if self.__accept_tls is None:
+            self.handle_accepted(sock, addr)
+        else:
+            self.__open.add(self.__accept_tls(self, sock, addr))
 
     def make_channel(self, sock: socket.socket, addr: Any) -> Any:
         """Return the channel of a connection *sock* from *addr*, for classes that are called with other arguments."""
@@ -183,6 +198,13 @@ def _tls_accepter(context: Any, handshake_timeout: float | None) -> Callable[...
     from .tls_start import accepter  # imports ssl, which a program without TLS need not wait for
 
     return accepter(context, handshake_timeout)
+
+
+def _header_reader(trusted: Any, timeout: float) -> Callable[..., Any]:
+    """Return what reads the PROXY header, given a server, a socket, the address of the peer, and what comes then."""
+    from .proxy_accept import accepter  # likewise ipaddress
+
+    return accepter(trusted, timeout)
 
 
 def _check_class(channel_class: object, address: Any) -> None:

@@ -1,6 +1,7 @@
 """``SocketMap``, an asyncore map that tells the loop what changes in it; and what the loop keeps for each map."""
 
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from threading import RLock
 from typing import Any, Protocol
@@ -14,9 +15,11 @@ __all__ = [
     "Map",
     "Serving",
     "SocketMap",
+    "clock_of",
+    "is_running",
+    "is_served",
     "kept_for",
     "let_go_of",
-    "serving_of",
     "set_timer",
     "task_for",
 ]
@@ -175,16 +178,31 @@ def set_timer(map: Map, seconds: float, callback: Callable[..., object], args: t
     return timer
 
 
-def task_for(map: Map, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Return an asyncio.Task that runs *coroutine*, None if *map* is not served within an asyncio program."""
-    serving = serving_of(map)
-    return serving.embedder.create_task(coroutine) if serving is not None and serving.embedder is not None else None
-
-
-def serving_of(map: Map) -> Serving | None:
-    """Return what serves *map* or has something registered for it, None if there is nothing; asyncore's loop is not."""
+def _serving(map: Map) -> Serving | None:
     kept = map._kept if isinstance(map, SocketMap) else _of_plain_maps.get(id(map), (None, None))[1]
     return None if kept is None else kept.reactor
+
+
+def is_served(map: Map) -> bool:
+    """Tell whether ``loop()``, or an asyncio program, serves *map* now, and not asyncore's loop."""
+    return _serving(map) is not None
+
+
+def is_running(map: Map) -> bool:
+    """Tell whether ``loop()``, or an asyncio program, is about serving *map*, and does not only have it registered."""
+    serving = _serving(map)
+    return serving is not None and serving.is_running
+
+
+def clock_of(map: Map) -> Callable[[], float]:
+    """Return the clock of the timers of *map*."""
+    return map._kept.timers.clock if isinstance(map, SocketMap) else time.monotonic
+
+
+def task_for(map: Map, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Return an asyncio.Task that runs *coroutine*, None if *map* is not served within an asyncio program."""
+    serving = _serving(map)
+    return serving.embedder.create_task(coroutine) if serving is not None and serving.embedder is not None else None
 
 
 # Not where others than asyncore hold its map, as they would not see another in its place; and not in a function, as

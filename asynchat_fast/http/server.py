@@ -1,13 +1,15 @@
 """``http_server``: the acceptor of an HTTP server, and its graceful end."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from socket import socket
 from typing import Any
 
 from ..graceful_end import Life
+from ..networks import Network
 from ..server import chat_server
 from .access_log import log_writer
+from .forwarded import Forwarded
 from .handler import http_request_handler
 from .health import Health
 
@@ -19,9 +21,10 @@ _GOING_ON = (Life.LISTENING, Life.DRAINING)
 class http_server(chat_server):
     """Listen at *address*, and make a *handler_class* of each connection.
 
-    *sessions* and *log* are given to each handler; see ``http_request_handler``, and ``chat_server`` for
-    *address* and the other arguments.  At *health*, a path such as "/healthz" (str, None for none), the server itself
-    tells proxies whether to send it requests: by 200, and by 503 from ``shut_down()`` on.
+    *sessions* and *log* are given to each handler.  *forwarded* are the networks of proxies, such as "10.0.0.0/8", that
+    are believed what X-Forwarded-For and X-Forwarded-Proto say of the client of a request.  At *health*, a path such as
+    "/healthz" (str, None for none), the server itself tells proxies whether to send it requests: by 200, and by 503
+    from ``shut_down()`` on.  See ``http_request_handler``, and ``chat_server`` for *address* and the other arguments.
     """
 
     def __init__(
@@ -31,6 +34,7 @@ class http_server(chat_server):
         sessions: Any = None,
         log: Any = None,
         *,
+        forwarded: Iterable[Network] = (),
         health: str | None = None,
         **options: Any,
     ) -> None:
@@ -44,6 +48,7 @@ class http_server(chat_server):
         self.sessions = sessions
         self.log = log  # type: ignore[method-assign]
         self.__health = None if health is None else Health(health, self)
+        self.__forwarded = Forwarded(forwarded) if forwarded else None
         super().__init__(address, handler_class, **options)
 
     @property
@@ -56,6 +61,8 @@ class http_server(chat_server):
         handler = self.channel_class(sock, addr, self.sessions, self.log, **self._channel_options)
         if getattr(type(handler), "server", self) is None:  # a program may have a server of its own
             handler.server = self
+        if self.__forwarded is not None:
+            handler._ac_forwarded = self.__forwarded
         if self.__health is not None:
             handler._ac_health = self.__health
         if self._ac_end.life not in _GOING_ON:  # a request has come with it perhaps, before it can be told to end
