@@ -7,6 +7,7 @@ from threading import RLock
 from typing import Any, Protocol
 
 from .._asyncore import asyncore
+from .counters import Counters
 from .timers import Timer, Timers
 
 __all__ = [
@@ -57,10 +58,11 @@ class Serving(Protocol):
 class Kept:
     """What the loop keeps for one map: its timers, and what serves it while something is registered."""
 
-    __slots__ = ("__weakref__", "reactor", "timers")
+    __slots__ = ("__weakref__", "counters", "reactor", "timers")
 
     def __init__(self, emptied: Callable[[], object] | None = None) -> None:
         self.timers = Timers(emptied)
+        self.counters = Counters()
         self.reactor: Any = None  # a Serving; of a map that loop() serves, its Reactor
 
     def wake(self) -> None:
