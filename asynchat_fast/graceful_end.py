@@ -225,6 +225,9 @@ class _Prompter:
         self._waker = Waker()
         map[self._waker.fd] = self
 
+    def _ac_status(self) -> None:
+        """Say that this is no connection."""
+
     def readable(self) -> bool:
         """Tell that the loop may be woken, and do so if something is due."""
         if self._end.is_due():

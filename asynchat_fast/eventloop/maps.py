@@ -17,6 +17,7 @@ __all__ = [
     "Serving",
     "SocketMap",
     "clock_of",
+    "find_kept",
     "is_running",
     "is_served",
     "kept_for",
@@ -180,8 +181,13 @@ def set_timer(map: Map, seconds: float, callback: Callable[..., object], args: t
     return timer
 
 
+def find_kept(map: Map) -> Kept | None:
+    """Return what is kept for *map*, None if nothing is."""
+    return map._kept if isinstance(map, SocketMap) else _of_plain_maps.get(id(map), (None, None))[1]
+
+
 def _serving(map: Map) -> Serving | None:
-    kept = map._kept if isinstance(map, SocketMap) else _of_plain_maps.get(id(map), (None, None))[1]
+    kept = find_kept(map)
     return None if kept is None else kept.reactor
 
 
