@@ -25,19 +25,19 @@ class chat_server(logged_dispatcher):
     *address* is ``(host, port)``, with host ``""`` for all and an IPv4 or IPv6 address or a name
     otherwise; the path of a unix socket (os.PathLike, or str or bytes with a slash), whose file goes
     with the server; or a socket that listens already, such as ``inherited_sockets()`` gives.
-    *channel_class* is called with the socket of the connection, and with *map* if that is given
-    (the asyncore map, a dict); ``handle_accepted()`` may be overridden for more.
+    *channel_class* is called with the socket of the connection, and with ``map=`` if *map* (an asyncore
+    map, a dict) is given; override ``make_channel()`` for other arguments.
 
     *backlog* is how many connections the system keeps waiting, *reuse_port* whether several
     processes may listen at the same port, *nodelay* whether small pushes leave at once (TCP_NODELAY),
     and *max_connections* how many may be open; more are left waiting, not refused.
     With *tls* (``ssl.SSLContext``) each connection begins with a handshake of *handshake_timeout* seconds at most
     (number, None for no limit), after which ``handle_accepted()`` is called.
-    OSError if *address* cannot be had, ``addr`` what it became.
+    OSError if *address* cannot be had; ValueError or TypeError, which say how to write it, for what is no address.
     """
 
     ac_logger: logging.Logger | None = logging.getLogger("asynchat_fast")
-    """Where ``log_info()`` and errors go (logging.Logger); None for asyncore's way, to the standard output."""
+    """The logger for messages and errors (logging.Logger); None prints them as asyncore does."""
 
     _map: dict[int, Any]
 
@@ -59,14 +59,15 @@ class chat_server(logged_dispatcher):
         if max_connections is not None and max_connections < 1:
             raise ValueError(f"with max_connections of {max_connections}, nobody could connect")
         self.__accept_tls = None if tls is None else _tls_accepter(tls, handshake_timeout)
-        self.channel_class = channel_class
-        self.nodelay = nodelay
-        self.max_connections = max_connections
-        self.path: str | bytes | None = None
+        self.channel_class = channel_class  #: As given; may be assigned.
+        self.nodelay = nodelay  #: As given; may be assigned.
+        self.max_connections = max_connections  #: As given; may be assigned.
+        self.path: str | bytes | None = None  #: The path of a unix socket, None for other addresses.
         self._channel_options: dict[str, Any] = {} if map is None else {"map": map}
         self.__open: weakref.WeakSet[Any] = weakref.WeakSet()  # what a closed channel holds is not to be kept
         self.__pause = Pause()
         self.__waking: Timer | None = None  # at the end of the pause
+        #: The address at which it listens, as ``getsockname()`` tells it.
         self.addr = self.__listen(address, backlog, reuse_port).getsockname()
 
     def __listen(self, address: Any, backlog: int, reuse_port: bool) -> socket.socket:
@@ -97,11 +98,11 @@ class chat_server(logged_dispatcher):
         return _bound(family, (where[0], port, *where[2:]), reuse_port)  # some systems cut a port to 16 bits
 
     def readable(self) -> bool:
-        """Tell whether to accept: not while ``max_connections`` are open, nor soon after descriptors ran out."""
+        """Tell whether to accept: not while ``max_connections`` are open, nor just after descriptors ran out."""
         return not self.__pause.seconds_left() and not self.__is_full()
 
     def writable(self) -> bool:
-        """Tell that there is nothing to send."""
+        """Return False: an acceptor sends nothing."""
         return False
 
     def __is_full(self) -> bool:
@@ -111,7 +112,7 @@ class chat_server(logged_dispatcher):
         return len(self.__open) >= self.max_connections
 
     def handle_accept(self) -> None:
-        """Accept what waits, but no more than a batch."""
+        """Accept the connections that wait, up to a batch; the loop calls this."""
         for _ in range(_BATCH):
             if self.socket is None or not self.accepting or self.__is_full():
                 return
@@ -133,11 +134,11 @@ class chat_server(logged_dispatcher):
                 self.__open.add(self.__accept_tls(self, sock, addr))
 
     def make_channel(self, sock: socket.socket, addr: Any) -> Any:
-        """Return the channel of a connection *sock* from *addr*, for classes that are called with other arguments."""
+        """Return a channel for a connection *sock* from *addr*; override it to call the class with other arguments."""
         return self.channel_class(sock, **self._channel_options)
 
     def handle_accepted(self, sock: socket.socket, addr: Any) -> None:
-        """Make the channel of a connection *sock* from *addr*; what goes wrong closes that connection only."""
+        """Make the channel of a connection *sock* from *addr*; an exception closes that connection, with a log line."""
         fd = sock.fileno()
         try:
             if self.nodelay and sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -262,7 +263,7 @@ def _remove_dead(path: str | bytes) -> None:
 
 
 def inherited_sockets() -> list[socket.socket]:
-    """Return the listening sockets that the service manager has opened for this process, none if it has not.
+    """Return the listening sockets (list) that the service manager has opened for this process, ``[]`` if none.
 
     Source: sd_listen_fds(3), for LISTEN_PID and LISTEN_FDS.
     """
