@@ -5,6 +5,8 @@ import re
 import sys
 from pathlib import Path
 
+from sphinx import addnodes
+
 ROOT = Path(__file__).parents[1]
 
 # The reference is made from the modules of this tree, in plain Python: those have the docstrings and the types.
@@ -24,8 +26,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sp
 exclude_patterns = ["README.md", "_build"]
 nitpicky = True
 
-# Types of the standard library are documented elsewhere, and these of our own are not public.
-nitpick_ignore_regex = [("py:class", r"(?!asynchat_fast\b).*|asynchat_fast\.http\..*\.(Method|Producer|WriteFile)")]
+# Types in signatures that are not public.
+nitpick_ignore_regex = [("py:class", r"asynchat_fast\.http\..*\.(Method|Producer|WriteFile)")]
 
 add_module_names = False
 autodoc_member_order = "bysource"
@@ -42,6 +44,9 @@ html_theme = "furo"
 html_title = f"asynchat_fast {release}"
 html_show_copyright = False
 html_theme_options = {"navigation_with_keys": True}
+html_static_path = ["static"]
+html_css_files = ["pages.css"]
+pygments_dark_style = "github-dark"
 
 # Pages that stand in the root of the repository are included here, and lead elsewhere from here.
 MOVED = {
@@ -55,6 +60,14 @@ def move_links(app, path, docname, content):
     content[0] = re.sub(r"\]\((?:docs/)?([^)]+)\)", lambda match: f"]({MOVED.get(match[1], match[1])})", content[0])
 
 
+def unlink_other_types(app, doctree):
+    """Leave the types of others in signatures without a link: Sphinx would lead from "list" to a member of that name."""
+    for node in list(doctree.findall(addnodes.pending_xref)):
+        if node.get("reftype") == "class" and not node["reftarget"].startswith("asynchat_fast."):
+            node.replace_self(node.children)
+
+
 def setup(app):
     app.connect("include-read", move_links)
+    app.connect("doctree-read", unlink_other_types)
     return {"parallel_read_safe": True}
