@@ -61,7 +61,7 @@ def move_links(app, path, docname, content):
 
 
 def unlink_other_types(app, doctree):
-    """Leave the types of others in signatures without a link: Sphinx would lead from "list" to a member of that name."""
+    """Remove the links of other types than ours in signatures: that of "list" would lead to a member of this name."""
     for node in list(doctree.findall(addnodes.pending_xref)):
         if node.get("reftype") == "class" and not node["reftarget"].startswith("asynchat_fast."):
             node.replace_self(node.children)

@@ -147,6 +147,13 @@ def test_the_compiled_input_buffer_is_described_as_the_plain_one():
             assert inspect.getdoc(getattr(compiled, name)) == inspect.getdoc(member), name
 
 
+@pytest.mark.parametrize("module", ["asynchat_fast", "asynchat_fast.http"])
+def test_every_option_of_the_commands_is_in_the_documentation(module, run_python):
+    options = set(re.findall(r"^ {2,4}(-{1,2}[\w-]+)|, (--[\w-]+)", run_python("-m", module, "--help").stdout, re.M))
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert [option for pair in options for option in pair if option and f"`{option}" not in text] == []
+
+
 def anchors(page):
     """Return the anchors that *page* has, as GitHub and MyST make them of headings."""
     text = without_code(page)
