@@ -16,7 +16,7 @@ __all__ = ["pause_reading", "readable", "resume_reading", "writable"]
 
 @reporting
 def readable(self: Any) -> bool:
-    """Tell whether to read: always, but while reading is paused, or too much waits to be sent."""
+    """Tell whether to receive: yes, unless reading is paused or more than ``output_high_water`` bytes wait."""
     try:
         return not self._ac_unreadable or _may_read(self)
     except AttributeError:
@@ -27,7 +27,7 @@ def readable(self: Any) -> bool:
 
 @reporting
 def writable(self: Any) -> bool:
-    """Tell whether there is something to send, or a connection to be waited for."""
+    """Tell whether something waits to be sent, or the connection is not made yet."""
     try:
         return (self._ac_waiting and _may_send(self)) or not self.connected
     except AttributeError:
@@ -68,7 +68,7 @@ def wait_to_send(self: Any) -> None:
 
 
 def pause_reading(self: Any) -> None:
-    """Receive nothing until ``resume_reading()``, for a channel that cannot take more at present."""
+    """Receive nothing until ``resume_reading()`` is called, for a channel that cannot take more now."""
     self._ac_paused = True
     self._ac_unreadable = True
     self._ac_report()

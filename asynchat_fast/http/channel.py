@@ -1,6 +1,6 @@
 """A channel that follows the state of a Connection: terminators, pauses, deadlines, and the end.
 
-Whoever takes a step of the connection calls ``_ac_follow()`` after it, which sets the channel as the new state asks.
+Code that takes a step of the connection calls ``_ac_follow()`` after it, which sets up the channel for the new state.
 """
 
 import contextlib
@@ -40,9 +40,10 @@ def _discard(data: object) -> None:
 
 
 class HTTPChannel(Hooks, async_chat):
-    """The life of a connection; what is received and sent meanwhile is the matter of ``Exchange``."""
+    """The life of a connection, from its first request to its end; ``Exchange`` handles requests and responses."""
 
     coalesce_pushes = True
+    """Whether responses to requests that arrive together leave together (bool)."""
 
     # CPython is fast up to some thirty attributes of an object's dictionary, and the channel has many.
     __slots__ = (
@@ -65,7 +66,7 @@ class HTTPChannel(Hooks, async_chat):
         self._ac_followed = _IDLE  # the state of the connection that the channel is set for
         self._ac_framed: bytes | int | None = HEAD_END  # the terminator that was set
         self._ac_connection = Connection()
-        self.ibuffer: list[bytes] = []
+        self.ibuffer: list[bytes] = []  #: The received parts of a head, as in asynchat's example.
         self.max_payload = self.max_head
         async_chat.__init__(self, sock, map)
         self.set_terminator(HEAD_END)
@@ -136,12 +137,12 @@ class HTTPChannel(Hooks, async_chat):
     # The end
 
     def _ac_refuse_request(self, error: HTTPError) -> None:
-        """Answer a request that must not be served, or has not come in time."""
+        """Respond to a request that must not be served, or has not come in time."""
         self._ac_forget_request(b"".join(self.ibuffer))
         self._ac_refuse(error.status, error.reason, error.headers)
 
     def _ac_refuse(self, status: int, explain: str | None = None, headers: Headers = ()) -> None:
-        """Answer with *status* unless the request is answered, and read no more requests."""
+        """Respond with *status* unless the request has its response, and read no more requests."""
         connection = self._ac_connection
         if connection.is_ending:
             return
@@ -154,7 +155,7 @@ class HTTPChannel(Hooks, async_chat):
         self._ac_follow()
 
     def recv(self, buffer_size: int) -> bytes:
-        """Receive; the end of what the client sends is told to ``handle_eof()``."""
+        """Receive at most *buffer_size* bytes; at the end of the input ``handle_eof()`` is called."""
         self.__receives = True
         try:
             return _recv(self, buffer_size)
@@ -162,14 +163,14 @@ class HTTPChannel(Hooks, async_chat):
             self.__receives = False
 
     def handle_close(self) -> None:
-        """Close, but at the end of input answer what has been asked first."""
+        """Close; at the end of the input, after the responses to the requests that were received."""
         if self.__receives and self.connected:
             self.handle_eof()
         else:
             self.close()
 
     def handle_eof(self) -> None:
-        """Called when the peer will send no more: answer what has been asked, and then close."""
+        """Act upon the end of the input: respond to the requests that were received, then close."""
         try:
             self._ac_connection.receive_eof()
         except HTTPError as error:
@@ -177,12 +178,12 @@ class HTTPChannel(Hooks, async_chat):
         self._ac_follow()
 
     def handle_error(self) -> None:
-        """Log the exception that is being handled, and close."""
+        """Act upon an exception of the channel: log it, and close."""
         self._ac_log_exception()
         self.close()
 
     def close_when_done(self) -> None:
-        """Close once what was pushed so far is sent, and look at no more requests."""
+        """Close once everything that was pushed before is sent, and read no more requests."""
         self._ac_connection.end()
         self._ac_follow()
 
@@ -209,12 +210,15 @@ class HTTPChannel(Hooks, async_chat):
         self.push_with_producer = close_source  # type: ignore[method-assign,assignment]
 
     def _ac_close_unconnected(self) -> None:
-        """Close if the socket was given unconnected: the client was gone before accept(), and can be told nothing."""
+        """Close if the socket was never connected: the client left before accept(), and nothing can be sent."""
         if self.socket is not None and not self.connecting and self._ac_connection.state is not State.CLOSED:
             self.close()
 
     def close(self) -> None:
-        """Close, drop what waits to be sent, and close what it was to be read from."""
+        """Close, drop data that waits to be sent, and close the producers and files that it comes from.
+
+        From then on, written and pushed data is discarded.  An override calls this method.
+        """
         connection = self._ac_connection
         writer = connection.writer
         is_cut = writer.progress in (Progress.BODY, _STREAM)

@@ -2,7 +2,6 @@
 
 ``receive()`` takes what the terminator has cut off and returns the Event that it amounts to; what is to be sent
 comes back as a list of bytes and producers.  The state is changed in this file only:
-
     IDLE (-> HEAD) (-> CONTINUE) -> BODY -> HANDLING -> IDLE, or without a body IDLE (-> HEAD) -> HANDLING -> IDLE
 
     state       what comes from the client       what the handler may do             what ends it

@@ -66,7 +66,7 @@ class Exchange(HTTPChannel):
             self._ac_follow()
 
     def found_terminator(self) -> None:
-        """Act upon a part of a request that is complete."""
+        """Act upon a complete part of a request: a head, a body, a line of a body in chunks."""
         connection = self._ac_connection
         data = b"".join(self.ibuffer)
         self.ibuffer.clear()
@@ -85,7 +85,7 @@ class Exchange(HTTPChannel):
             self._ac_follow()
 
     def handle_overlong_payload(self) -> None:
-        """Refuse a head, or a line in a body, that has no end."""
+        """Refuse a head, or a line of a body, that exceeds its limit."""
         is_head = self._ac_connection.state in (_IDLE, _HEAD)
         self._ac_refuse_request(HTTPError(431 if is_head else 413, "what was sent is too long"))
 
@@ -116,9 +116,9 @@ class Exchange(HTTPChannel):
             connection.go_on(self)
 
     def handle_expect_100(self) -> bool:
-        """Send 100, for a client that waits for it before it sends the body, and tell that it may.
+        """Tell whether a client that waits for 100 may send the body: by default send 100, and return True.
 
-        An override that returns False has responded, or lets 417 be the response.
+        An override that returns False has responded, or lets the response be 417.
         """
         self._ac_connection.unsent += len(_CONTINUE)
         self.push(_CONTINUE)
