@@ -133,7 +133,8 @@ class Hooks(Settings):
 
     def address_string(self) -> str:
         """Return the address of the client without its port (str); "-" at a unix socket."""
-        return str(self.addr[0]).removeprefix("::ffff:") if isinstance(self.addr, tuple) else "-"
+        addr = self.addr
+        return str(addr[0]).removeprefix("::ffff:") if isinstance(addr, tuple) else "-"
 
     # Logs
 

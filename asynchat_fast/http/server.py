@@ -7,8 +7,10 @@ from socket import socket
 from typing import Any
 
 from ..eventloop import call_later
+from ..networks import Network
 from ..server import chat_server
 from .access_log import log_writer
+from .forwarded import Forwarded
 from .handler import http_request_handler
 
 __all__ = ["http_server"]
@@ -18,8 +20,9 @@ class http_server(chat_server):
     """Listen at *address*, and make a *handler_class* for each connection.
 
     *sessions* and *log* are given to each handler, see ``http_request_handler``; *address* and *options* are
-    those of ``chat_server``.  TypeError for an *address* that is a str without a slash, for a
-    *handler_class* that cannot be called, and for a *log* that is none.
+    those of ``chat_server``.  *forwarded* are the networks (list of str, such as "10.0.0.0/8") of proxies whose
+    X-Forwarded-For and X-Forwarded-Proto are believed.  TypeError for an *address* that is a str without a
+    slash, for a *handler_class* that cannot be called, and for a *log* that is none; ValueError for a wrong network.
     """
 
     def __init__(
@@ -28,6 +31,8 @@ class http_server(chat_server):
         handler_class: Callable[..., Any] = http_request_handler,
         sessions: Any = None,
         log: Any = None,
+        *,
+        forwarded: Iterable[Network] = (),
         **options: Any,
     ) -> None:
         if isinstance(address, (str, bytes)) and "/" not in os.fsdecode(address):
@@ -39,6 +44,7 @@ class http_server(chat_server):
         log_writer(log)  # TypeError now, and not at each connection
         self.sessions = sessions  #: As given.
         self.log = log  # type: ignore[method-assign]
+        self.__forwarded = Forwarded(forwarded) if forwarded else None
         self.__is_ending = False
         self.__handlers: weakref.WeakSet[http_request_handler] = weakref.WeakSet()
         super().__init__(address, handler_class, **options)
@@ -53,6 +59,8 @@ class http_server(chat_server):
         handler = self.channel_class(sock, addr, self.sessions, self.log, **self._channel_options)
         if getattr(type(handler), "server", self) is None:  # a program may have a server of its own
             handler.server = self
+        if self.__forwarded is not None:
+            handler._ac_forwarded = self.__forwarded
         self.__handlers.add(handler)
         if self.__is_ending:  # its TLS handshake had begun before
             handler._ac_finish_soon()
