@@ -105,7 +105,7 @@ class async_chat(Conversation, logged_dispatcher):
             place.join(self)
 
     def _ac_of_socket(self, name: str) -> Any:
-        """Return the attribute *name* of a socket of this package's, None of one that has none or is another's."""
+        """Return the attribute *name* of a socket of this package; None for other sockets and without it."""
         sock = self.socket
         return getattr(sock, name) if hasattr(type(sock), name) else None  # other sockets' __getattr__() is not asked
 

@@ -78,8 +78,8 @@ class Conversation:
     _ac_collect_views = _ac_coalesce_pushes = False
     _ac_max_payload: int | None = None
     _ac_output_high_water: int | None = None
-    _ac_has_options = False  # of its own, which are in the place of these
-    _ac_own_get_terminator: Any = None  # what the object has in the place of the method
+    _ac_has_options = False  # set on the class or the object
+    _ac_own_get_terminator: Any = None  # the replacement of the method on the object
     _ac_blocked: str | None = None  # of a TLS socket: what must happen first, "received" or "writable"
     _ac_paused = False
 
@@ -91,12 +91,12 @@ class Conversation:
             self.producer_fifo = deque()
 
     def _ac_prepare(self) -> None:
-        """Make the two buffers; not in ``__init__`` alone, which a subclass need not call."""
+        """Make the two buffers; separate from ``__init__``, which a subclass need not call."""
         cls = type(self)
         self._ac_input = EventBuffer()
-        self._ac_plain = False  # nothing is overridden or set that the short ways leave out of account
-        self._ac_waiting = cls.producer_fifo is not _producer_fifo  # writable() has to look what waits to be sent
-        self._ac_unreadable = False  # readable() has to look what holds back reading
+        self._ac_plain = False  # nothing is overridden or set that the fast paths ignore
+        self._ac_waiting = cls.producer_fifo is not _producer_fifo  # writable() has to look at the queue
+        self._ac_unreadable = False  # readable() has to look at the reasons not to read
         if not self._ac_waiting:
             self._ac_output = OutputQueue()
         self._ac_use_options()
@@ -108,9 +108,9 @@ class Conversation:
             self._ac_prepare()
 
     def _ac_use_options(self) -> None:
-        """Act upon what the options are now."""
+        """Act upon the present values of the options."""
         cls = type(self)
-        # What must be asked for the terminator before each payload: the program's method, or its attribute.
+        # Set if the terminator must be asked for before each payload: of the program's method, or of its attribute.
         self._ac_asked = ""
         if self._ac_own_get_terminator is not None or cls.get_terminator is not _get_terminator:
             self._ac_asked = "method"
@@ -136,7 +136,7 @@ class Conversation:
         self._ac_input.set_options(self.max_payload or None, self.collect_views)
 
     def _ac_rebound(self) -> None:
-        """Have the events end at once, as ``get_terminator()`` of this object is another now."""
+        """End the events at once, because ``get_terminator()`` of this object was replaced."""
         self._ac_prepared()
         self._ac_use_options()
         self._ac_input.interrupt()
@@ -184,7 +184,7 @@ class Conversation:
             self._ac_give_options()
         try:
             self._ac_input.terminator = terminator
-        except (TypeError, ValueError):  # asynchat's are noticed when they are needed
+        except (TypeError, ValueError):  # asynchat raises when the terminator is needed, not here
             self._ac_input.hold(terminator)
 
     @terminator.deleter

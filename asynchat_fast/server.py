@@ -37,7 +37,7 @@ class chat_server(logged_dispatcher):
     With *proxy_protocol* each connection comes by a proxy, and begins, before TLS, with a PROXY header that is to be
     there in *header_timeout* seconds (3 at least); the address of the client is then that which the proxy tells.
     The proxies are in *trusted*, networks such as "10.0.0.0/8"; None is this machine.
-    OSError if *address* cannot be had, ``addr`` what it became.
+    OSError if *address* cannot be had; ValueError or TypeError, which say how to write it, for what is no address.
     """
 
     ac_logger: logging.Logger | None = logging.getLogger("asynchat_fast")
@@ -78,6 +78,7 @@ class chat_server(logged_dispatcher):
         self.__open: weakref.WeakSet[Any] = weakref.WeakSet()  # what a closed channel holds is not to be kept
         self.__pause = Pause()
         self.__waking: Timer | None = None  # at the end of the pause
+        #: The address at which it listens, as ``getsockname()`` tells it.
         self.addr = self.__listen(address, backlog, reuse_port, mode).getsockname()
 
     def __listen(self, address: Any, backlog: int, reuse_port: bool, mode: int | None) -> socket.socket:

@@ -62,8 +62,10 @@ ENTRIES = Entries()
 
 
 def public_names(module):
-    """Return the public names of *module*, more than those that a star import brings, but for names it only uses."""
+    """Return the public names of *module*: of a package more than a star import brings, as asynchat's are few."""
     found = importlib.import_module(module)
+    if not hasattr(found, "__path__"):
+        return set(found.__all__)
     names = {name for name in dir(found) if not name.startswith("_") and name not in ("TYPE_CHECKING", "Any")}
     return {name for name in names if not inspect.ismodule(getattr(found, name))} | set(found.__all__)
 

@@ -24,10 +24,10 @@ class Timer:
     __slots__ = ("_call", "_timers", "when")
 
     when: float
-    """The time at which the call is due, in seconds of ``time.monotonic()``."""
+    """The time at which the call is due, in seconds of the clock, which is ``time.monotonic()``."""
 
     def __init__(self, timers: "Timers", when: float, call: _Call) -> None:
-        self.when = when  # seconds of the clock of the timers
+        self.when = when
         self._timers = timers
         self._call: _Call | None = call
 
@@ -40,7 +40,7 @@ class Timer:
         return self._call is None
 
     def is_overdue(self) -> bool:
-        """Tell whether the time has come that the call is to be made at."""
+        """Tell whether the call is due."""
         return self._timers.clock() >= self.when
 
 

@@ -28,7 +28,7 @@ __all__ = ["HTTPChannel"]
 _HELD = 1 << 40  # bytes that count as waiting to be sent while a task runs, so that no request is read
 _RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
-# The members by names of the module, as each access to one of an Enum is a call on CPython before 3.12.
+# Names of the module, because each access to a member of an Enum is a call on CPython before 3.12.
 _IDLE = State.IDLE
 _DONE, _STREAM = Progress.DONE, Progress.STREAM
 
@@ -45,7 +45,7 @@ class HTTPChannel(Hooks, async_chat):
     coalesce_pushes = True
     """Whether responses to requests that arrive together leave together (bool)."""
 
-    # CPython is fast up to some thirty attributes of an object's dictionary, and the channel has many.
+    # CPython is fast up to about thirty attributes in an object's dictionary, and a channel has many.
     __slots__ = (
         "__deadlines",
         "__receives",
@@ -76,14 +76,14 @@ class HTTPChannel(Hooks, async_chat):
     # The state of the connection
 
     def _ac_follow(self) -> None:
-        """Set the channel as the state of the connection asks, after a step that may have changed it."""
+        """Set up the channel for the state of the connection, after a step that may have changed it."""
         connection = self._ac_connection
         state = connection.state
         if state is not self._ac_followed:
             self._ac_followed = state
             self.__enter(state)
             if self._ac_followed is not state:
-                return  # what entering has sent has led further
+                return  # entering the state has led to another one
         if state is State.UPGRADED or state is State.CLOSED:
             return
         terminator = connection.terminator
@@ -205,7 +205,7 @@ class HTTPChannel(Hooks, async_chat):
         self.__discard_output()
 
     def __discard_output(self) -> None:
-        # On the object, as a check in each push() would cost every response: what is written is discarded from now on.
+        # On the object, because a check in each push() would slow down every response.
         self.push = _discard  # type: ignore[method-assign]
         self.push_with_producer = close_source  # type: ignore[method-assign,assignment]
 
@@ -222,7 +222,7 @@ class HTTPChannel(Hooks, async_chat):
         connection = self._ac_connection
         writer = connection.writer
         is_cut = writer.progress in (Progress.BODY, _STREAM)
-        if is_cut and writer.ends_by_closing:  # the client would take the end for that of the body
+        if is_cut and writer.ends_by_closing:  # the client would take this end for that of the body
             with contextlib.suppress(OSError, AttributeError):  # AttributeError: it has been detached
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)  # type: ignore[union-attr]
         connection.close()
@@ -243,7 +243,7 @@ class HTTPChannel(Hooks, async_chat):
     def __close_source(self, close: Callable[[], object]) -> None:
         try:
             close()
-        except Exception:  # a program's: the connection is closed all the same
+        except Exception:  # a program's method: the connection is closed nevertheless
             self._ac_log_exception()
 
     # Deadlines

@@ -27,7 +27,7 @@ from .ranges import wanted_part
 
 __all__ = ["file_handler"]
 
-_JOINED_MAX = 1 << 15  # bytes of a file that are read, to leave in one piece with the head
+_JOINED_MAX = 1 << 15  # a file of so many bytes is read, and leaves together with the head
 _NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 _KEEPS = (403, 404, 412, 416)  # statuses after which the connection stays: the request was well-formed
 _CODINGS = {".zst": "zstd", ".br": "br", ".gz": "gzip"}  # by the suffix of the compressed file, the best first
@@ -116,7 +116,8 @@ class file_handler(http_request_handler):
         super().respond(status, body, headers, content_type)
 
     def _ac_wants_body(self) -> bool:
-        reads = self.command not in ("GET", "HEAD") or type(self).do_GET is not file_handler.do_GET  # which reads none
+        # do_GET() of this class reads no body.
+        reads = self.command not in ("GET", "HEAD") or type(self).do_GET is not file_handler.do_GET
         return super()._ac_wants_body() and (reads or self.stream_body)
 
     def do_GET(self) -> None:
@@ -157,7 +158,7 @@ class file_handler(http_request_handler):
                 raise
 
     def __is_route(self, segments: list[str]) -> bool:
-        """Tell whether the program in the index page is to make the page at *segments*."""
+        """Tell whether *segments* are a page that the single-page application makes."""
         if not self.single_page or (segments and "." in segments[-1]) or any(name[0] == "." for name in segments):
             return False
         return wants_html(self.headers.get("accept"))
@@ -175,7 +176,7 @@ class file_handler(http_request_handler):
             self.__send_listing(root, segments, query)
 
     def __redirect(self, segments: list[str], query: str) -> None:
-        # Made of the names alone: a path that begins with two slashes would lead to another host.
+        # Made of the names, not of the path: a path that begins with two slashes would lead to another host.
         location = "".join(f"/{quote(os.fsencode(name), safe='')}" for name in segments) + "/"
         if query:
             location += f"?{query}"

@@ -20,10 +20,10 @@ __all__ = ["http_request_handler"]
 
 _NOT_PARSED = object()
 
-# What RFC 9110 and 5789 define: one that is not served is refused for the target, others are not known at all.
+# The methods of RFC 9110 and 5789: 405 if the class does not define one; any other method gets 501.
 _METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"])
 
-_NAMES = {method: sys.intern(f"do_{method}") for method in _METHODS}  # the type's cache of methods knows no others
+_NAMES = {method: sys.intern(f"do_{method}") for method in _METHODS}  # the cache of a type has interned names only
 _NO_PAGE = frozenset([204, 205, 304])  # statuses without content; the length of a page would not be theirs
 _OPS = {method: Method(method) for method in _METHODS}
 
@@ -106,8 +106,8 @@ class http_request_handler(ServerNames):
         return method, minor, index
 
     def _ac_parse_again(self, data: bytes) -> ParsedHead:
-        """Read the head that an override of ``parse_headers()`` has read; what it left out is filled in."""
-        if self.__is_filled:  # it has called the inherited one
+        """Parse the head again for the connection, and set the attributes that an override has left out."""
+        if self.__is_filled:  # the override has called the inherited method
             self.__is_filled = False
             return super()._ac_parse_again(data)
         op, headers = self.op, self.headers
@@ -143,7 +143,7 @@ class http_request_handler(ServerNames):
 
     @reading_headers.setter
     def reading_headers(self, value: bool) -> None:
-        pass  # asynchat's example assigns it, and so do programs after it: the state is the connection's
+        pass  # asynchat's example assigns it, and so do programs: ignored, because the connection has the state
 
     @property
     def handling(self) -> bool:
@@ -152,7 +152,7 @@ class http_request_handler(ServerNames):
 
     @handling.setter
     def handling(self, value: bool) -> None:
-        pass  # likewise
+        pass  # ignored, as above
 
     @property
     def cgi_data(self) -> Any:
@@ -175,7 +175,7 @@ class http_request_handler(ServerNames):
         self._ac_connection.writer.closes = bool(closes)
 
     def _ac_wants_body(self) -> bool:
-        """Tell whether anybody could read the body of the request."""
+        """Tell whether any method could read the body of the request."""
         if self.stream_body or not self.keep_body:
             return self.stream_body
         return type(self).handle_request is not http_request_handler.handle_request or self.__has_method()
@@ -190,10 +190,10 @@ class http_request_handler(ServerNames):
         self.__data = _NOT_PARSED if self.body else None
 
     def _ac_forget_request(self, data: bytes) -> None:
-        """Have nothing of the request before stand for one that cannot be read, of which *data* has come."""
+        """Forget the attributes of the request before, as *data*, the next head, cannot be parsed."""
         if not self.reading_headers:
             return
-        self.command = "HEAD" if data.startswith(b"HEAD ") else ""  # which has no body, whatever the response
+        self.command = "HEAD" if data.startswith(b"HEAD ") else ""  # no response to HEAD has a body
         self.op = self.target = self.path = self.host = ""
         self.minor_version = 1
         self.headers = NO_FIELDS

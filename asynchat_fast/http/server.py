@@ -19,11 +19,10 @@ __all__ = ["http_server"]
 class http_server(chat_server):
     """Listen at *address*, and make a *handler_class* for each connection.
 
-    *sessions* and *log* are given to each handler, see ``http_request_handler``.  *forwarded* are the
-    networks of proxies, such as "10.0.0.0/8", that are believed what X-Forwarded-For and X-Forwarded-Proto
-    say of the client of a request.  *address* and *options* are those of ``chat_server``.  TypeError for an
-    *address* that is a str without a slash, for a *handler_class* that cannot be called, and for a *log*
-    that is none.
+    *sessions* and *log* are given to each handler, see ``http_request_handler``; *address* and *options* are
+    those of ``chat_server``.  *forwarded* are the networks (list of str, such as "10.0.0.0/8") of proxies whose
+    X-Forwarded-For and X-Forwarded-Proto are believed.  TypeError for an *address* that is a str without a
+    slash, for a *handler_class* that cannot be called, and for a *log* that is none; ValueError for a wrong network.
     """
 
     def __init__(
