@@ -201,8 +201,7 @@ class Connection:
         """Prepare the last response, to a request by *method* that cannot be read."""
         if self.state is _IDLE or self.state is _HEAD:
             self.writer.new_request(method, 1, True)
-            self.index = {}
-            self.state = _HANDLING
+            self.index, self.state = {}, _HANDLING
 
     # Responses
 
