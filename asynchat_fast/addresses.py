@@ -1,4 +1,4 @@
-"""Addresses: what they may be, how people write them, and the sockets that are bound to them."""
+"""Addresses: the check of their forms, their text for people, and the sockets that are bound to them."""
 
 import contextlib
 import os
@@ -39,7 +39,7 @@ def name_of(address: Any) -> str:
 
 @contextlib.contextmanager
 def naming(address: Any) -> Iterator[None]:
-    """Have an OSError say which *address* it is that cannot be had."""
+    """Add *address* to the message of an OSError."""
     try:
         yield
     except OSError as error:
@@ -111,7 +111,7 @@ def _remove_dead(path: str | bytes) -> None:
 
 
 def inherited_sockets() -> list[socket.socket]:
-    """Return the listening sockets that the service manager has opened for this process, none if it has not.
+    """Return the listening sockets (list) that the service manager has opened for this process, ``[]`` if none.
 
     Source: sd_listen_fds(3), for LISTEN_PID and LISTEN_FDS.
     """

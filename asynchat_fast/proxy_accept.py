@@ -54,7 +54,7 @@ class _HeaderReader:
     The header alone is taken from the socket, so that what follows, TLS or not, is read by whatever comes after this.
     """
 
-    __slots__ = ("__weakref__", "_data", "_deadline", "_fd", "_peer", "_server", "_then", "connected", "socket")
+    __slots__ = ("__weakref__", "_data", "_deadline", "_fd", "_server", "_then", "addr", "connected", "socket")
 
     accepting = connecting = False
 
@@ -62,7 +62,7 @@ class _HeaderReader:
         self._server = server
         self.socket = sock
         self._fd = sock.fileno()
-        self._peer = peer
+        self.addr = peer
         self._then = then
         self._data = b""  # of the header
         self._deadline = Deadline(self._overdue)
@@ -107,12 +107,12 @@ class _HeaderReader:
             return
         if header is not None:
             self._leave()
-            addr = self._peer if header.source is None else header.source
-            self._then(proxied(sock, dataclasses.replace(header, peer=self._peer)), addr)
+            addr = self.addr if header.source is None else header.source
+            self._then(proxied(sock, dataclasses.replace(header, peer=self.addr)), addr)
 
     def _refuse(self, why: object) -> None:
         if self._data:  # what says nothing is a check whether there is a server
-            self._server.log_info(f"closed the connection from {self._peer}: {why}", "error")
+            self._server.log_info(f"closed the connection from {self.addr}: {why}", "error")
         self.close()
 
     def _overdue(self) -> None:

@@ -73,7 +73,10 @@ class Kept:
 
 
 class SocketMap(dict[int, Any]):
-    """An asyncore map (descriptor -> dispatcher) that tells ``loop()`` what changes in it."""
+    """A dict, descriptor to dispatcher, that tells ``loop()`` what is put into it and taken out.
+
+    ``asyncore.socket_map`` is one, unless it was in use before asynchat_fast was imported.
+    """
 
     __slots__ = ("__weakref__", "_kept", "changed", "watched")
 
@@ -84,17 +87,17 @@ class SocketMap(dict[int, Any]):
         self._kept = Kept()
 
     def touch(self, fd: int) -> None:
-        """Have the channel at *fd* asked again what it waits for; any thread may."""
+        """Have the channel at descriptor *fd* asked again what it waits for; any thread may call this."""
         self.changed.add(fd)
         self._kept.wake()
 
     def watch(self, fd: int) -> None:
-        """Have the channel at *fd* asked in each pass, as others may change what it waits for and not report it."""
+        """Have the channel at *fd* asked in each pass, because changes of what it waits for are not reported."""
         self.watched.add(fd)
         self.touch(fd)
 
     def wake(self) -> None:
-        """Have a loop that waits begin its next pass; any thread may."""
+        """Have a loop that waits begin its next pass; any thread may call this."""
         self._kept.wake()
 
     def _forget(self, fd: int) -> None:
