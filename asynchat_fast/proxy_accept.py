@@ -70,7 +70,7 @@ class _HeaderReader:
 
     def _ac_status(self) -> dict[str, Any]:
         """Return what ``status()`` tells of this."""
-        return {"addr": self._peer, "state": "handshake"}
+        return {"state": "handshake"}
 
     def wait(self, timeout: float) -> None:
         """Read on when there is more, for *timeout* seconds at most."""

@@ -387,7 +387,7 @@ def test_a_signal_shows_the_stack_and_the_status(hang):
         finally:
             process.kill()
     assert "most recent call first" in said
-    assert ("hang_here" in said) == (hang in ("while True: pass", "import time; time.sleep(60)"))
+    assert "hang_here" in said or hang in ("return", "call_later(0, sys.stdin.readline)")
     assert "passes=" in said
     assert "class='chat_server'" in said
 
