@@ -37,12 +37,12 @@ _LATER = {"chat_server": ".server", "http_request_handler": ".http", "inherited_
 
 
 def __getattr__(name: str) -> Any:
-    if name == "aio":
-        return _import_module(".aio", __name__)
+    if name in ("aio", "workers"):
+        return _import_module(f".{name}", __name__)
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(_import_module(_LATER[name], __name__), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER, "aio"})
+    return sorted({*globals(), *_LATER, "aio", "workers"})
