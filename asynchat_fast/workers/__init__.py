@@ -20,9 +20,8 @@ def run(
     pid_file: str | os.PathLike[str] | None = None,
     mode: int | None = None,
 ) -> int:
-    """Serve *addresses* by *workers* processes until told to end, and return an exit status (int).
+    """Serve *addresses* by *workers* processes (None: one a processor) until told to end; return an exit status (int).
 
-    *workers* is a number, None for as many as there are processors.
     *start* is called in each with its listening sockets, one for each of *addresses*, and returns what has
     ``shut_down(timeout, *, drain)``, or a list of such; "module:name" is imported there, and anew at a reload.
     *addresses* are those of ``chat_server``; "{worker}" in a path stands for the number of a worker, from 0.  Sockets
@@ -39,9 +38,9 @@ def run(
     if os.name != "posix":
         raise OSError("workers take fork(), which this system has not")
     from .limits import Limits
+    from .pid_file import pid_file_at  # takes what only POSIX has
     from .slots import Slots
     from .supervisor import supervise
 
     limits = Limits(grace, drain, worker_timeout)
-    with Slots(addresses, workers, balance=balance, mode=mode) as slots:
-        return supervise(start, slots, limits, pid_file)
+    return supervise(start, limits, lambda: Slots(addresses, workers, balance, mode), lambda: pid_file_at(pid_file))

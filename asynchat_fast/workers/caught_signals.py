@@ -2,9 +2,10 @@
 
 import signal
 import socket
-from collections.abc import Iterable
 
 __all__ = ["CaughtSignals", "pass_over"]
+
+_NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
 
 
 def pass_over(number: int, frame: object) -> None:
@@ -12,17 +13,14 @@ def pass_over(number: int, frame: object) -> None:
 
 
 class CaughtSignals:
-    """Within the context, the signals *numbers* can be waited for by ``fileno()``, and have no other effect."""
-
-    def __init__(self, numbers: Iterable[int]) -> None:
-        self._numbers = list(numbers)
+    """Within the context, those that a parent acts upon can be waited for by ``fileno()``, and have no other effect."""
 
     def __enter__(self) -> "CaughtSignals":
         self._ours, self._theirs = socket.socketpair()
         for sock in (self._ours, self._theirs):
             sock.setblocking(False)
         self._wakeup_before = signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
-        self._before = {number: signal.signal(number, pass_over) for number in self._numbers}
+        self._before = {number: signal.signal(number, pass_over) for number in _NUMBERS}
         return self
 
     def __exit__(self, *exception: object) -> None:

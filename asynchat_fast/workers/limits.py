@@ -15,8 +15,8 @@ class Limits:
     """Seconds: *grace* to finish, after *drain* of being unhealthy; *timeout* without a beat, None for any time."""
 
     grace: float
-    drain: float
-    timeout: float | None
+    drain: float = 0
+    timeout: float | None = 30
 
     def __post_init__(self) -> None:
         if self.grace < 0 or self.drain < 0:

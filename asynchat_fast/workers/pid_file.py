@@ -1,10 +1,11 @@
 """The file that has the number of the parent's process, and is locked as long as that runs."""
 
+import contextlib
 import errno
 import fcntl
 import os
 
-__all__ = ["PidFile"]
+__all__ = ["PidFile", "pid_file_at"]
 
 
 class PidFile:
@@ -38,6 +39,11 @@ class PidFile:
             pass
         finally:
             os.close(self._fd)
+
+
+def pid_file_at(path: str | os.PathLike[str] | None) -> contextlib.AbstractContextManager[PidFile | None]:
+    """Return the ``PidFile`` at *path*, or a context without one for None."""
+    return contextlib.nullcontext() if path is None else PidFile(path)
 
 
 def _locked(path: str) -> int:

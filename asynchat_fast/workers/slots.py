@@ -20,7 +20,7 @@ class Slots:
     See ``run()`` for the arguments.  Leaving the context closes all, and removes the files of unix sockets.
     """
 
-    def __init__(self, addresses: Iterable[Any], count: int | None, *, balance: bool = True, mode: int | None = None):
+    def __init__(self, addresses: Iterable[Any], count: int | None, balance: bool = True, mode: int | None = None):
         self.count = _processors() if count is None else count
         if self.count < 1:
             raise ValueError(f"{self.count} workers would serve nobody")

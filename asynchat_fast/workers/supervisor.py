@@ -6,6 +6,7 @@ import os
 import selectors
 import signal
 import time
+from collections.abc import Callable
 from enum import Enum
 
 from . import service_manager
@@ -20,7 +21,6 @@ __all__ = ["supervise"]
 
 _log = logging.getLogger("asynchat_fast.workers")
 
-_CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
 _LONGEST_WAIT = 1.0  # seconds; the service manager is to hear that all is well
 _STABLE = 10.0  # seconds of life after which the end of a worker is no failure to start
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0  # seconds before a worker that ends again and again is started anew
@@ -30,13 +30,22 @@ _KILLED = 1  # exit statuses
 _NOT_STARTED = 3
 
 
-def supervise(start: Start, slots: Slots, limits: Limits, pid_file: str | os.PathLike[str] | None) -> int:
-    """Have workers serve the sockets of *slots* until told to end; return the exit status.  See ``run()``."""
+def supervise(
+    start: Start,
+    limits: Limits,
+    open_slots: Callable[[], Slots],
+    open_pid_file: Callable[[], contextlib.AbstractContextManager[PidFile | None]],
+) -> int:
+    """Have workers serve the sockets of *open_slots* until told to end; return the exit status.  See ``run()``."""
     check_start(start)
-    with contextlib.ExitStack() as stack:
-        file = None if pid_file is None else stack.enter_context(PidFile(pid_file))
-        signals = stack.enter_context(CaughtSignals(_CAUGHT))
-        return stack.enter_context(Supervisor(start, slots, limits, file, signals)).run()
+    # The signals come first: one that ended the process now would leave the files behind.
+    with (
+        CaughtSignals() as signals,
+        open_pid_file() as pid_file,
+        open_slots() as slots,
+        Supervisor(start, slots, limits, pid_file, signals) as supervisor,
+    ):
+        return supervisor.run()
 
 
 class Phase(Enum):
