@@ -64,7 +64,7 @@ def _become_worker(
     status = 1
     try:
         let_go()
-        _set_up(mask)
+        _set_up(worker, mask)
         worker.serve(start, sockets)
         status = 0
     except SystemExit as error:
@@ -76,14 +76,16 @@ def _become_worker(
         os._exit(status)
 
 
-def _set_up(mask: Any) -> None:
+def _set_up(worker: "_Worker", mask: Any) -> None:
     """Make the process one that can be told to end, and that reads no terminal."""
     signal.set_wakeup_fd(-1)
     # A terminal sends SIGINT to all, and the parent says what it means; SIGUSR1 is for programs that handle it.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, pass_over)
-    for number in (signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # Acted upon by the loop, so not before the worker has started: connections may wait for it.  If the signal comes
+    # just as the loop begins to wait, it is seen at the next beat.
+    signal.signal(signal.SIGTERM, lambda number, frame: call_later(0, worker.end))
     with contextlib.suppress(Exception):  # there is no stderr, or it has no descriptor
         faulthandler.enable()  # SIGABRT has a hung worker write where it hangs
     null = os.open(os.devnull, os.O_RDONLY)
@@ -109,9 +111,10 @@ class _Worker:
         for server in self._servers:
             if not hasattr(server, "shut_down"):
                 raise TypeError(f"{start!r} is to return what has shut_down(), or a list of such, not {made!r}")
-        signal.signal(signal.SIGTERM, lambda number, frame: call_later(0, self._end))  # at most a beat later
         call_later(0, self._beat)
         loop()
+        if not self._is_ending:
+            _log.warning("worker %d has nothing to serve in asyncore.socket_map, and ends", os.getpid())
 
     def _say(self, word: bytes) -> bool:
         """Tell the parent; tell whether it listens: it does not if it is gone, or has another in this one's place."""
@@ -129,9 +132,9 @@ class _Worker:
         if self._say(BEAT):
             call_later(self._limits.between_beats, self._beat)
         else:
-            self._end()
+            self.end()
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """Finish what is at hand."""
         if self._is_ending:
             return
