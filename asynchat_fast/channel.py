@@ -65,6 +65,13 @@ class async_chat(Conversation, logged_dispatcher):
         self.__stop_idle_timer()
         super().close()
 
+    def handle_shut_down(self) -> None:
+        """Called when the server that has made this channel is to end: close once all is sent, unless overridden.
+
+        See ``chat_server.shut_down()``.
+        """
+        self.close_when_done()
+
     # TLS
 
     def start_tls(

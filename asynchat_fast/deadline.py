@@ -38,3 +38,12 @@ class Deadline:
         if monotonic() >= self._end:
             self.lift()
             self._overdue()
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a deadline, be it over or not."""
+        return self._timer is not None
+
+    def is_over(self) -> bool:
+        """Tell whether the deadline is over, and has not been lifted."""
+        return monotonic() >= self._end

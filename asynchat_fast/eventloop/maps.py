@@ -8,7 +8,18 @@ from typing import Any, Protocol
 from .._asyncore import asyncore
 from .timers import Timer, Timers
 
-__all__ = ["Embedder", "Kept", "Map", "Serving", "SocketMap", "kept_for", "let_go_of", "set_timer", "task_for"]
+__all__ = [
+    "Embedder",
+    "Kept",
+    "Map",
+    "Serving",
+    "SocketMap",
+    "kept_for",
+    "let_go_of",
+    "serving_of",
+    "set_timer",
+    "task_for",
+]
 
 Map = dict[int, Any]
 """An asyncore map: descriptor -> dispatcher."""
@@ -28,6 +39,10 @@ class Serving(Protocol):
     """What serves a map: a Reactor, or asyncio's transports."""
 
     embedder: Embedder | None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is serving at this moment, waiting included."""
 
     def wake(self) -> None:
         """Have a pass come soon; any thread may, and a signal handler."""
@@ -162,9 +177,14 @@ def set_timer(map: Map, seconds: float, callback: Callable[..., object], args: t
 
 def task_for(map: Map, coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Return an asyncio.Task that runs *coroutine*, None if *map* is not served within an asyncio program."""
-    kept = map._kept if isinstance(map, SocketMap) else _of_plain_maps.get(id(map), (None, None))[1]
-    serving: Serving | None = None if kept is None else kept.reactor
+    serving = serving_of(map)
     return serving.embedder.create_task(coroutine) if serving is not None and serving.embedder is not None else None
+
+
+def serving_of(map: Map) -> Serving | None:
+    """Return what serves *map* or has something registered for it, None if there is nothing; asyncore's loop is not."""
+    kept = map._kept if isinstance(map, SocketMap) else _of_plain_maps.get(id(map), (None, None))[1]
+    return None if kept is None else kept.reactor
 
 
 # Not where others than asyncore hold its map, as they would not see another in its place; and not in a function, as

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from .. import asyncore, loop
+from .. import asyncore, call_later, loop
 from .command_line import DEFAULT_PORT, PROGRAM, Address, parser
 from .files import file_handler
 from .server import http_server
@@ -21,6 +21,7 @@ __all__ = ["main"]
 
 T = TypeVar("T")
 
+_WORDS: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _FIRST_FREE_PORT = 1024  # ports below it are for root, on most systems
 
 
@@ -223,7 +224,7 @@ def _netloc(host: str, port: int) -> str:
 
 
 class _Wakening(asyncore.dispatcher):
-    """Shut *server* down when SIGTERM comes, from within the loop: a signal handler may run amid anything."""
+    """Shuts *server* down at a signal, from within the loop: a handler may be late if the loop begins to wait then."""
 
     def __init__(self, server: http_server, grace: float) -> None:
         self.server = server
@@ -232,17 +233,20 @@ class _Wakening(asyncore.dispatcher):
         super().__init__(ours)
         self.signalled.setblocking(False)
         self.wakeup_before = signal.set_wakeup_fd(self.signalled.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, lambda number, frame: None)
+        for number in _WORDS:
+            signal.signal(number, lambda number, frame: None)
 
     def writable(self) -> bool:
         return False
 
     def handle_read(self) -> None:
-        if signal.SIGTERM in self.recv(64):
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
+        said = [_WORDS[number] for number in self.recv(64) if number in _WORDS]
+        if said:
+            for number in _WORDS:
+                signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
             self.close()
             self.server.shut_down(self.grace)
-            _say("terminated")
+            call_later(0, _say, said[0])  # when the server has stopped listening, unless connections wait
 
     def close(self) -> None:
         signal.set_wakeup_fd(self.wakeup_before)

@@ -37,7 +37,9 @@ class Hooks(Settings):
     body: bytes
     minor_version: int
     addr: Any
+    path: str
     _ac_bad_line: str  # the request line of a head that was refused
+    _ac_health: Any = None  # a Health, of a server that tells how it is
 
     def handle_head(self) -> None:
         """Called when the head of a request has come, before its body is read; may respond, or set ``stream_body``."""
