@@ -124,6 +124,7 @@ class Round:
             stdout=writing if self.closed_pipe else self.log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell may have it ignored
         )
         os.close(reading)  # with closed_pipe, nobody reads what they print
         os.close(writing)
@@ -275,7 +276,7 @@ class Round:
             client.join()
         statuses = self.do(self.chance.choice(self.ENDS))
         if early:
-            statuses |= {-signal.SIGTERM, -signal.SIGINT, 1}  # it was still Python that started
+            statuses |= {-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, 1}  # it was still Python that started
         elif self.killed:
             statuses |= {1}  # a worker that hangs is killed in the end
         self.check(statuses, early)
@@ -294,7 +295,7 @@ class Round:
                     os.kill(pid, signal.SIGKILL)
         self.wait_for(lambda: not self.processes(), "a process is left")
         left = {path.name for path in Path(self.directory).iterdir()} - {"log", "program.py", "served.py", "new"}
-        assert not left or status in (-9, -15, -2), f"left behind: {left}"
+        assert not left or status < 0, f"left behind: {left}"
         total = sum((client.outcomes for client in self.clients), Counter())
         fresh, reused = total["lost, fresh"], total["lost, reused"]
         assert self.killed or not (fresh or reused), f"lost without a kill: {total} {self.errors()}"
