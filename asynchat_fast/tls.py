@@ -40,12 +40,14 @@ class Engine:
         "_object",
         "_outgoing",
         "_plain",
+        "_read",
+        "_write",
         "has_begun",
         "has_input",
         "input_ended",
         "is_closed",
         "is_complete",
-        "is_finished",
+        "take",
         "truncated",
     )
 
@@ -55,15 +57,16 @@ class Engine:
             raise ValueError("a context with check_hostname needs the server_hostname that the certificate is to have")
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
+        # As they are, since each call in between is felt in what a request costs.
+        self._read, self._write = self._object.read, self._object.write
+        self.take = self._outgoing.read
+        """Return the ciphertext that is to be sent to the peer, none if there is nothing to say."""
+        self._plain = b""  # what is decrypted, and not read
         self._end: ssl.SSLError | bool = False  # what read() is to tell once the plaintext before it is read
-        self._plain = b""  # what is decrypted of a record, and not read
-        # Whether read() may have something to tell without more ciphertext (bool).  A part of a record counts until
-        # read() is called: OpenSSL takes it out of the BIO then.
-        self.has_input = False
+        self.has_input = False  # read() has something to tell
         self.has_begun = False  # handshake() has been called
         self.is_complete = False  # the handshake is
         self.input_ended = False  # no more ciphertext will come
-        self.is_finished = False  # read() has told the end
         self.is_closed = False  # close() has been called
         self.truncated = False  # the end came without the peer's close_notify
 
@@ -71,23 +74,6 @@ class Engine:
     def object(self) -> ssl.SSLObject:
         """What knows the certificate of the peer, the cipher, and the like."""
         return self._object
-
-    # Ciphertext
-
-    def receive(self, data: Any) -> None:
-        """Take *data* (bytes-like), ciphertext from the peer."""
-        if not self.is_finished:  # or it would be kept, and never be read
-            self._incoming.write(data)
-            self.has_input = True
-
-    def receive_eof(self) -> None:
-        """Note that no more ciphertext will come."""
-        self.input_ended = True
-        self.has_input = not self.is_finished
-
-    def take(self) -> bytes:
-        """Return the ciphertext that is to be sent to the peer, none if there is nothing to say."""
-        return self._outgoing.read() if self._outgoing.pending else b""
 
     # The handshake and the end
 
@@ -104,6 +90,8 @@ class Engine:
         except ssl.SSLWantReadError:
             return False
         self.is_complete = True
+        if self._incoming.pending:
+            self.receive(b"")
         return True
 
     def close(self) -> None:
@@ -115,68 +103,65 @@ class Engine:
 
     # Plaintext
 
-    def decrypt(self) -> bool:
-        """Decrypt the next record unless one is decrypted already, and tell whether read() has something to tell."""
-        if not self._plain and not self._end:
-            self._plain = self._read_record()
-        return bool(self._plain or self._end) and not self.is_finished
+    def receive(self, data: Any) -> bool:
+        """Take *data* (bytes-like), ciphertext from the peer; tell whether read() has something to tell."""
+        if self._end:  # or it would be kept, and never be read
+            return self.has_input
+        incoming, parts = self._incoming, []
+        incoming.write(data)
+        if not self.is_complete:
+            return False
+        try:
+            while plain := self._read(_RECORD):
+                parts.append(plain)
+                if not incoming.pending:  # or OpenSSL would raise SSLWantReadError, which takes longer
+                    break
+            else:
+                self._end = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self._end = True
+        except ssl.SSLError as error:
+            if self.is_closed:  # OpenSSL reads no more once our close_notify has met data that was under way
+                incoming.read()
+            else:
+                self._end = error
+        if self._plain:
+            parts.insert(0, self._plain)
+        self._plain = plain = b"".join(parts)
+        self.has_input = bool(plain or self._end)
+        return self.has_input
+
+    def receive_eof(self) -> bool:
+        """Note that no more ciphertext will come; tell whether read() has something to tell."""
+        self.input_ended = True
+        if self.is_complete and not self._end:
+            # OpenSSL is not told of the end: as contexts ignore an unexpected one, it would pass for close_notify.
+            self.truncated = self._end = self.has_input = True
+        return self.has_input
 
     def read(self, size: int) -> bytes | None:
         """Return at most *size* bytes of plaintext: ``b""`` at the end, None if no whole record has come.
 
         ssl.SSLError for what the peer must not send, and for its alerts.
         """
-        if not self.decrypt():
-            return b"" if self.is_finished else None
-        data, self._plain = self._plain, b""
-        if data:
-            self.has_input = self.input_ended or self._incoming.pending > 0
-            if self.has_input and len(data) < size:
-                data = self._read_on(data, size)
-            if len(data) > size:
-                data, self._plain = data[:size], data[size:]
-                self.has_input = True
-            return data
         end = self._end
-        self.is_finished = self._end = True
+        if self._plain or not end:
+            return self.read_plaintext(size) or None
+        self._end = True
         self.has_input = False
         if isinstance(end, ssl.SSLError):
             raise end
         return b""
 
-    def _read_on(self, data: bytes, size: int) -> bytes:
-        """Return *data* and what follows it in whole records, until it is *size* bytes or more."""
-        parts = [data]
-        left = size - len(data)
-        while data and left > 0 and self.has_input and not self._end:
-            data = self._read_record()
-            parts.append(data)
-            left -= len(data)
-            self.has_input = bool(self.input_ended or self._end or self._incoming.pending)
-        return b"".join(parts)
-
-    def _read_record(self) -> bytes:
-        """Return the plaintext of the next record; none if no whole one is there, or at the end (noted)."""
-        try:
-            data = self._object.read(_RECORD)
-        except ssl.SSLWantReadError:
-            # OpenSSL is not told of the end: as contexts ignore an unexpected one, it would pass for close_notify.
-            if self.input_ended:
-                self.truncated = self._end = True
-            self.has_input = self.input_ended
-            return b""
-        except ssl.SSLZeroReturnError:
-            self._end = True
-            return b""
-        except ssl.SSLError as error:
-            if self.is_closed:  # OpenSSL reads no more once our close_notify has met data that was under way
-                self._incoming.read()
-                self._end = self.has_input = self.input_ended
-            else:
-                self._end = error
-            return b""
-        if not data:
-            self._end = True
+    def read_plaintext(self, size: int) -> bytes:
+        """Return at most *size* bytes of plaintext, none where ``read()`` would return or raise anything else."""
+        data, self._plain = self._plain, b""
+        if len(data) > size:
+            data, self._plain = data[:size], data[size:]
+        elif not self._end:
+            self.has_input = False
         return data
 
     def write(self, data: Any) -> int:
@@ -188,11 +173,11 @@ class Engine:
             raise BrokenPipeError(errno.EPIPE, "the end has been said")
         sent, whole = 0, len(data)
         try:
-            sent = self._object.write(data)
+            sent = self._write(data)
             if sent < whole:
                 view = memoryview(data)
                 while sent < whole:
-                    sent += self._object.write(view[sent:])
+                    sent += self._write(view[sent:])
         except ssl.SSLWantReadError:
             if not sent:
                 raise BlockingIOError(errno.EAGAIN, "the peer is to speak first") from None

@@ -82,7 +82,8 @@ class Handshake(Place):
         """Receive, and go on."""
         if not self.connected:
             self.handle_write_event()
-        elif self.face._ac_receive():
+        else:
+            self.face._ac_receive()
             self.go_on()
 
     def handle_write_event(self) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import socket
+import ssl
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -56,12 +57,8 @@ class TLSSocket:
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Return at most *size* bytes of plaintext, ``b""`` at the end; BlockingIOError if none have come."""
         self._ac_reads += 1
-        engine = self._ac_engine
-        if not engine.is_complete:
-            raise BlockingIOError(errno.EAGAIN, "the handshake is not complete")
         try:
-            with self._ac_lock:
-                data = engine.read(size)
+            data = self._ac_engine.read(size)
         except OSError as error:
             raise self._ac_failed(error) from None
         if data is None:
@@ -73,18 +70,18 @@ class TLSSocket:
 
     def send(self, data: Any, flags: int = 0) -> int:
         """Send *data* (bytes-like), and return how many bytes were taken; BlockingIOError if none can be now."""
-        with self._ac_lock:
-            engine = self._ac_engine
+        engine, lock = self._ac_engine, self._ac_lock
+        lock.acquire()
+        try:
             if self._ac_unsent or not engine.is_complete:
                 raise BlockingIOError(errno.EAGAIN, "other bytes are to be sent first")
-            try:
-                sent = engine.write(data)
-            except (BlockingIOError, BrokenPipeError):
-                raise
-            except OSError as error:
-                raise self._ac_failed(error) from None
-            self._ac_flush()
-        return sent
+            sent = engine.write(data)
+            self._ac_send(engine.take())
+            return sent
+        except ssl.SSLError as error:
+            raise self._ac_failed(error) from None
+        finally:
+            lock.release()
 
     def _ac_failed(self, error: OSError) -> OSError:
         """Note *error*, after which there is no TLS, and return what to raise."""
@@ -109,49 +106,48 @@ class TLSSocket:
     # Ciphertext
 
     def _ac_receive(self) -> bool:
-        """Receive from the socket below; tell whether there is something new for the engine."""
+        """Receive from the socket below; tell whether the channel has something to read."""
         try:
             data = self._ac_socket.recv(_READ)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
             data, self._ac_fault = b"", error
-        with self._ac_lock:
-            if data:
-                self._ac_engine.receive(data)
-            else:
-                self._ac_engine.receive_eof()
-        return True
-
-    def _ac_decrypt(self) -> bool:
-        """Tell whether recv() would not block: dispatchers expect that of what they are told to read."""
-        with self._ac_lock:
-            return self._ac_engine.decrypt()
+        lock = self._ac_lock
+        lock.acquire()  # in half the time of a with statement
+        try:
+            return self._ac_engine.receive(data) if data else self._ac_engine.receive_eof()
+        finally:
+            lock.release()
 
     def _ac_flush(self) -> bool:
         """Send what waits for the socket below, and tell whether that was all; OSError if the connection is lost."""
         with self._ac_lock:
             unsent = self._ac_unsent
             said = self._ac_engine.take()
-            if said:
-                unsent = bytes(unsent) + said if unsent else said
-            if unsent:
-                try:
-                    sent = self._ac_socket.send(unsent)
-                except (BlockingIOError, InterruptedError):
-                    sent = 0
-                except OSError:
-                    self._ac_unsent = b""
-                    raise
-                if sent < len(unsent):
-                    self._ac_unsent = memoryview(unsent)[sent:]
-                    self._ac_place.report_output(sent)
-                    return False
-                self._ac_unsent = b""
+            if unsent or said:
+                self._ac_send(bytes(unsent) + said if unsent else said)
+            if self._ac_unsent:
+                return False
             if self._ac_shuts:
                 self._ac_shuts = False
                 self._ac_socket.shutdown(socket.SHUT_WR)
         return True
+
+    def _ac_send(self, data: Any) -> None:
+        """Send *data* by the socket below, and keep what that does not take."""
+        try:
+            sent = self._ac_socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self._ac_unsent = b""
+            raise
+        if sent < len(data):
+            self._ac_unsent = memoryview(data)[sent:]
+            self._ac_place.report_output(sent)
+        else:
+            self._ac_unsent = b""
 
     def _ac_end_output(self) -> bool:
         """Say that nothing more will be sent; tell whether that could be said."""
