@@ -35,18 +35,18 @@ class Engine:
     """
 
     __slots__ = (
-        "_end",
         "_incoming",
+        "_is_over",
         "_object",
         "_outgoing",
-        "_plain",
         "_read",
         "_write",
+        "end",
         "has_begun",
-        "has_input",
         "input_ended",
         "is_closed",
         "is_complete",
+        "plaintext",
         "take",
         "truncated",
     )
@@ -61,9 +61,9 @@ class Engine:
         self._read, self._write = self._object.read, self._object.write
         self.take = self._outgoing.read
         """Return the ciphertext that is to be sent to the peer, none if there is nothing to say."""
-        self._plain = b""  # what is decrypted, and not read
-        self._end: ssl.SSLError | bool = False  # what read() is to tell once the plaintext before it is read
-        self.has_input = False  # read() has something to tell
+        self.plaintext = b""  # what is decrypted, and not read
+        self.end: ssl.SSLError | bool = False  # what read() has still to tell after that
+        self._is_over = False  # no more plaintext will come
         self.has_begun = False  # handshake() has been called
         self.is_complete = False  # the handshake is
         self.input_ended = False  # no more ciphertext will come
@@ -74,6 +74,11 @@ class Engine:
     def object(self) -> ssl.SSLObject:
         """What knows the certificate of the peer, the cipher, and the like."""
         return self._object
+
+    @property
+    def has_input(self) -> bool:
+        """Whether read() has something to tell (bool)."""
+        return bool(self.plaintext or self.end)
 
     # The handshake and the end
 
@@ -103,66 +108,57 @@ class Engine:
 
     # Plaintext
 
-    def receive(self, data: Any) -> bool:
-        """Take *data* (bytes-like), ciphertext from the peer; tell whether read() has something to tell."""
-        if self._end:  # or it would be kept, and never be read
-            return self.has_input
-        incoming, parts = self._incoming, []
-        incoming.write(data)
+    def receive(self, data: Any) -> None:
+        """Take *data* (bytes-like), ciphertext from the peer, and decrypt the records that are whole."""
+        if self._is_over:  # or it would be kept, and never be read
+            return
+        self._incoming.write(data)
         if not self.is_complete:
-            return False
+            return
+        parts = [self.plaintext] if self.plaintext else []
         try:
             while plain := self._read(_RECORD):
                 parts.append(plain)
-                if not incoming.pending:  # or OpenSSL would raise SSLWantReadError, which takes longer
+                if not self._incoming.pending:  # or OpenSSL would raise SSLWantReadError, which takes longer
                     break
             else:
-                self._end = True
+                self._note_end(True)
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
-            self._end = True
+            self._note_end(True)
         except ssl.SSLError as error:
             if self.is_closed:  # OpenSSL reads no more once our close_notify has met data that was under way
-                incoming.read()
+                self._incoming.read()
             else:
-                self._end = error
-        if self._plain:
-            parts.insert(0, self._plain)
-        self._plain = plain = b"".join(parts)
-        self.has_input = bool(plain or self._end)
-        return self.has_input
+                self._note_end(error)
+        self.plaintext = b"".join(parts)
 
-    def receive_eof(self) -> bool:
-        """Note that no more ciphertext will come; tell whether read() has something to tell."""
+    def receive_eof(self) -> None:
+        """Note that no more ciphertext will come."""
         self.input_ended = True
-        if self.is_complete and not self._end:
+        if self.is_complete and not self._is_over:
             # OpenSSL is not told of the end: as contexts ignore an unexpected one, it would pass for close_notify.
-            self.truncated = self._end = self.has_input = True
-        return self.has_input
+            self.truncated = True
+            self._note_end(True)
+
+    def _note_end(self, end: ssl.SSLError | bool) -> None:
+        self.end = end
+        self._is_over = True
 
     def read(self, size: int) -> bytes | None:
         """Return at most *size* bytes of plaintext: ``b""`` at the end, None if no whole record has come.
 
         ssl.SSLError for what the peer must not send, and for its alerts.
         """
-        end = self._end
-        if self._plain or not end:
-            return self.read_plaintext(size) or None
-        self._end = True
-        self.has_input = False
+        data = self.plaintext
+        if data:
+            self.plaintext = data[size:]
+            return data[:size]
+        end, self.end = self.end, False
         if isinstance(end, ssl.SSLError):
             raise end
-        return b""
-
-    def read_plaintext(self, size: int) -> bytes:
-        """Return at most *size* bytes of plaintext, none where ``read()`` would return or raise anything else."""
-        data, self._plain = self._plain, b""
-        if len(data) > size:
-            data, self._plain = data[:size], data[size:]
-        elif not self._end:
-            self.has_input = False
-        return data
+        return b"" if self._is_over else None
 
     def write(self, data: Any) -> int:
         """Encrypt *data* (bytes-like), and return how many bytes of it were taken: all, but while keys are exchanged.
@@ -182,7 +178,7 @@ class Engine:
             if not sent:
                 raise BlockingIOError(errno.EAGAIN, "the peer is to speak first") from None
         except ssl.SSLError as error:
-            if isinstance(self._end, ssl.SSLError):  # found behind what was read last; OpenSSL has forgotten it
-                raise self._end from None
+            if isinstance(self.end, ssl.SSLError):  # found behind what is to be read; OpenSSL has forgotten it
+                raise self.end from None
             raise error
         return sent

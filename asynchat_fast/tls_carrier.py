@@ -40,8 +40,9 @@ class Carrier(Place):
     @reporting
     def readable(self) -> bool:
         """Tell whether the channel would read, and something may come."""
-        channel = self.channel
-        return channel is not None and channel.readable() and not self._engine.input_ended
+        if self._engine.input_ended or self.channel is None:
+            return False
+        return self.channel.readable()  # type: ignore[no-any-return]
 
     @reporting
     def writable(self) -> bool:
@@ -49,25 +50,29 @@ class Carrier(Place):
         channel = self.channel
         if channel is None:
             return False
-        return channel.writable() or bool(self.face._ac_unsent) or (self._engine.has_input and channel.readable())
+        if channel.writable() or self.face._ac_unsent:
+            return True
+        engine = self._engine
+        return bool((engine.plaintext or engine.end) and channel.readable())
 
     def handle_read_event(self) -> None:
         """Receive ciphertext, and have the channel read the plaintext."""
-        if self.face._ac_receive() and self.channel is not None:
+        engine, channel = self._engine, self.channel
+        self.face._ac_receive()
+        data = engine.plaintext
+        if data and self._is_direct and channel is not None and len(data) <= channel.ac_in_buffer_size:
+            engine.plaintext = b""
+            channel._ac_receive(data)
+        if engine.plaintext or engine.end:
             self.deliver()
 
     def deliver(self) -> None:
         """Have the channel read until all is read that has come, or it does not want more."""
         engine, face, channel = self._engine, self.face, self.channel
-        while True:
+        while self.channel is not None and engine.has_input and channel.readable():
             reads = face._ac_reads
-            if self._is_direct and (data := engine.read_plaintext(channel.ac_in_buffer_size)):
-                channel._ac_receive(data)
-            else:
-                channel.handle_read_event()
-                if face._ac_reads == reads:  # it does not read, and is asked but once an event
-                    return
-            if not engine.has_input or self.channel is None or not channel.readable():
+            channel.handle_read_event()
+            if face._ac_reads == reads:  # it does not read, and is asked but once an event
                 return
 
     def handle_write_event(self) -> None:
@@ -80,8 +85,7 @@ class Carrier(Place):
             return
         if channel is None or not is_sent:
             return
-        if self._engine.has_input and channel.readable():
-            self.deliver()
+        self.deliver()
         if self.channel is not None and channel.writable():
             channel.handle_write_event()
 

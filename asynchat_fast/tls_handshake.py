@@ -161,8 +161,7 @@ class Handshake(Place):
             channel = self.map.get(self._fd)  # one that is no async_chat has not had the carrier join
             if channel is not None:
                 carrier.join(channel)
-        if carrier.channel is not None and self._engine.has_input and carrier.channel.readable():
-            carrier.deliver()
+        carrier.deliver()
 
     def _fail(self, error: OSError) -> None:
         face, channel = self.face, self.channel

@@ -105,18 +105,21 @@ class TLSSocket:
 
     # Ciphertext
 
-    def _ac_receive(self) -> bool:
-        """Receive from the socket below; tell whether the channel has something to read."""
+    def _ac_receive(self) -> None:
+        """Receive from the socket below, and decrypt."""
         try:
             data = self._ac_socket.recv(_READ)
         except (BlockingIOError, InterruptedError):
-            return False
+            return
         except OSError as error:
             data, self._ac_fault = b"", error
         lock = self._ac_lock
         lock.acquire()  # in half the time of a with statement
         try:
-            return self._ac_engine.receive(data) if data else self._ac_engine.receive_eof()
+            if data:
+                self._ac_engine.receive(data)
+            else:
+                self._ac_engine.receive_eof()
         finally:
             lock.release()
 
