@@ -15,6 +15,7 @@ from .eventloop.maps import task_for
 from .eventloop.timers import Timer
 from .interest import unblock
 from .logged import logged_dispatcher
+from .proxied_socket import HeaderOfSocket, ProxiedSocket
 from .pushing import send_held_back
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["async_chat", "asyncore"]
 
+_PLAIN_SOCKETS = (socket.socket, ProxiedSocket)  # those of the system, with nothing between that encrypts or counts
 _SENDFILE_MOST = 1 << 24  # bytes at once: as much as the socket takes, but the other channels are to have their turn
 _NO_SENDFILE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOTSOCK)  # not for this file, system or socket
 
@@ -40,6 +42,9 @@ class async_chat(Conversation, logged_dispatcher):
 
     Looked up when the channel gets its socket.  It is noticed with a delay of up to a quarter, and under ``loop()``.
     """
+
+    proxy = HeaderOfSocket()
+    """The PROXY header that the connection began with, at a ``chat_server(..., proxy_protocol=True)``; else None."""
 
     _fileno: int | None
     _map: dict[int, Any]
@@ -96,12 +101,12 @@ class async_chat(Conversation, logged_dispatcher):
     def add_channel(self, map: dict[int, Any] | None = None) -> None:
         """Join *map*, the channel's own if that is None."""
         super().add_channel(map)
-        place = self._ac_of_tls("_ac_place")
+        place = self._ac_of_socket("_ac_place")
         if place is not None:
             place.join(self)
 
-    def _ac_of_tls(self, name: str) -> Any:
-        """Return the attribute *name* of a TLSSocket; None of a socket that is none."""
+    def _ac_of_socket(self, name: str) -> Any:
+        """Return the attribute *name* of a socket of this package's, None of one that has none or is another's."""
         sock = self.socket
         return getattr(sock, name) if hasattr(type(sock), name) else None  # other sockets' __getattr__() is not asked
 
@@ -143,12 +148,16 @@ class async_chat(Conversation, logged_dispatcher):
 
     def handle_error(self) -> None:
         """Log the exception that is being handled, and close, unless overridden."""
-        failure = self._ac_of_tls("_ac_failure")
+        failure = self._ac_of_socket("_ac_failure")
         if failure is not None and failure is sys.exc_info()[1]:
             self.log_info(f"closing {self!r}: no TLS: {failure}", "error")
             self.handle_close()
         else:
             super().handle_error()
+
+    def handle_connect_failed(self, error: OSError) -> None:
+        """Called by ``chat_client`` when an attempt to connect has failed for *error*; logs it, unless overridden."""
+        self.log_info(str(error), "error")
 
     # What a conversation asks of its transport
 
@@ -183,13 +192,14 @@ class async_chat(Conversation, logged_dispatcher):
 
     def _ac_end_output(self) -> bool:
         """Tell the peer that nothing more will be sent, and tell whether that can be done without closing."""
-        end_output = self._ac_of_tls("_ac_end_output")
+        end_output = self._ac_of_socket("_ac_end_output")
         if end_output is not None:
             return bool(end_output())
-        if type(self.socket) is not socket.socket:
+        sock = self.socket
+        if sock is None or type(sock) not in _PLAIN_SOCKETS:
             return False  # another's TLS has words of its own for the end
         try:
-            self.socket.shutdown(socket.SHUT_WR)
+            sock.shutdown(socket.SHUT_WR)
         except OSError:
             return False
         return True
@@ -199,10 +209,11 @@ class async_chat(Conversation, logged_dispatcher):
         # Only past a send() that is the dispatcher's own: one that encrypts, counts or logs is not to be passed by.
         if getattr(self.send, "__func__", None) is not asyncore.dispatcher.send:
             return None
-        if type(self.socket) is socket.socket and hasattr(os, "sendfile"):
-            send_file: Any = partial(os.sendfile, self.socket.fileno())
+        sock = self.socket
+        if sock is not None and type(sock) in _PLAIN_SOCKETS and hasattr(os, "sendfile"):
+            send_file: Any = partial(os.sendfile, sock.fileno())
         else:
-            send_file = self._ac_of_tls("_ac_send_file")
+            send_file = self._ac_of_socket("_ac_send_file")
         if send_file is None:
             return None
         try:

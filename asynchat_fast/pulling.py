@@ -151,14 +151,7 @@ def _join(queue: OutputQueue, size: int) -> bytes:
     A producer behind them is asked for its first piece, so that the head of a message and its body leave together.
     """
     items, total = queue.items, 0
-    parts: list[Any] = [item for item in list(items) if type(item) is bytes]  # other threads may push meanwhile
-    if len(parts) <= _JOINED_MOST and len(parts) == len(items) and (total := sum(map(len, parts))) <= size:
-        for _ in parts:
-            items.popleft()
-        joined = b"".join(parts)
-        items.appendleft(joined)
-        return joined
-    parts, total = [], 0
+    parts: list[Any] = []
     while items and len(parts) < _JOINED_MOST and isinstance(items[0], BYTES_LIKE):
         part = _flat(items[0]) if isinstance(items[0], memoryview) else items[0]
         if total + len(part) > size:

@@ -9,11 +9,12 @@ import struct
 import sys
 from collections.abc import Callable
 from functools import partial
-from time import monotonic
 from typing import Any
 
 from ..channel import async_chat
+from ..eventloop.maps import clock_of
 from ..producers import Then
+from ..transport import passing
 from .connection import Connection, State
 from .deadlines import CLOSE, Deadlines, unsent_bytes
 from .errors import HTTPError
@@ -69,7 +70,7 @@ class HTTPChannel(Hooks, async_chat):
         self.max_payload = self.max_head
         async_chat.__init__(self, sock, map)
         self.set_terminator(HEAD_END)
-        self.__deadlines = Deadlines(monotonic())
+        self.__deadlines = Deadlines(clock_of(self._map))
         self.__watch(Deadlines.period(_IDLE, self))
 
     # The state of the connection
@@ -107,7 +108,7 @@ class HTTPChannel(Hooks, async_chat):
         elif state is State.BLOCKED:
             self.push_with_producer(Then(self.__drained))
         elif state is State.LINGERING:
-            self.__deadlines.restart(monotonic(), self._ac_connection)
+            self.__deadlines.restart(self._ac_connection)
             self.__watch(self.linger_timeout or 0)
         elif state is State.CLOSED:
             self.close()
@@ -153,6 +154,7 @@ class HTTPChannel(Hooks, async_chat):
             self.send_error(status, explain=explain, headers=headers)
         self._ac_follow()
 
+    @passing
     def recv(self, buffer_size: int) -> bytes:
         """Receive; the end of what the client sends is told to ``handle_eof()``."""
         self.__receives = True
@@ -258,7 +260,7 @@ class HTTPChannel(Hooks, async_chat):
             return
         unsent = unsent_bytes(self.socket)
         outgoing = (self._ac_sent(), unsent) if unsent or self._ac_is_sending() else None
-        status = self.__deadlines.look(monotonic(), connection, outgoing, self.readable(), self)
+        status = self.__deadlines.look(connection, outgoing, self.readable(), self)
         if status == CLOSE:
             self.close()
         elif status is not None:

@@ -202,6 +202,7 @@ class Connection:
         """Have the response go to a request by *method* that cannot be read, and be the last."""
         if self.state is _IDLE or self.state is _HEAD:
             self.writer.new_request(method, 1, True)
+            self.index = {}
             self.state = _HANDLING
 
     # Responses

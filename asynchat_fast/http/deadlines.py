@@ -5,7 +5,8 @@ so costs the busy nothing.  No one is late before the time is over, and at most 
 """
 
 import sys
-from collections.abc import Hashable
+import time
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from .connection import Connection, State
@@ -23,12 +24,13 @@ _SIOCOUTQ = 0x5411  # of Linux: bytes that the peer has not acknowledged
 
 
 class Deadlines:
-    """What was seen of a connection at the last look, and since when it has been so."""
+    """What was seen of a connection at the last look, and since when, by *clock*, it has been so."""
 
-    __slots__ = ("_credit", "_looked", "_outgoing", "_received", "_seen", "_since", "_stalled_since")
+    __slots__ = ("_clock", "_credit", "_looked", "_outgoing", "_received", "_seen", "_since", "_stalled_since")
 
-    def __init__(self, now: float) -> None:
-        self._looked = self._since = self._stalled_since = now
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._looked = self._since = self._stalled_since = clock()
         self._outgoing: Hashable = None
         self._seen: Hashable = None
         self._credit = 0.0  # seconds that a body may still be late
@@ -48,19 +50,18 @@ class Deadlines:
         shortest = min((limit for limit in limits if limit), default=_LONGEST_PERIOD)
         return min(max(shortest / 4, _SHORTEST_PERIOD), _LONGEST_PERIOD)
 
-    def restart(self, now: float, connection: Connection) -> None:
-        """Count from *now* for the present state."""
+    def restart(self, connection: Connection) -> None:
+        """Count from now for the present state."""
         self._seen = connection.state, connection.requests
-        self._since = now
+        self._since = self._clock()
 
-    def look(
-        self, now: float, connection: Connection, outgoing: Hashable, is_read: bool, settings: Settings
-    ) -> int | None:
+    def look(self, connection: Connection, outgoing: Hashable, is_read: bool, settings: Settings) -> int | None:
         """Return the status for one that has taken too long, CLOSE for none; None if nobody has.
 
-        *now* is time.monotonic(), *outgoing* a value that changes when bytes leave, None if none wait,
-        and *is_read* whether anything is received at all at the moment.
+        *outgoing* is a value that changes when bytes leave, None if none wait, and *is_read* whether anything
+        is received at all at the moment.
         """
+        now = self._clock()
         elapsed, self._looked = now - self._looked, now
         state = connection.state
         seen = state, connection.requests

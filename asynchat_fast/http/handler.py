@@ -7,6 +7,7 @@ from . import pages
 from .access_log import FORMATS, log_writer
 from .connection import State
 from .fields import NO_FIELDS, Fields, Method
+from .forwarded import Forwarded
 from .head import parse_head
 from .message_framing import parse_target
 from .response_bodies import Body, Data, close_source
@@ -53,6 +54,9 @@ class http_request_handler(ServerNames):
         "target",
         "trailers",
     )
+
+    _ac_peer: Any = None  # the address that the connection came from
+    _ac_forwarded: Forwarded | None = None
 
     def __init__(
         self,
@@ -109,6 +113,27 @@ class http_request_handler(ServerNames):
         method, minor, index = http_request_handler.parse_headers(self, data) or ("", 1, {})
         self.op, self.headers, self.__is_filled = op, headers, False
         return method, minor, index
+
+    @property
+    def addr(self) -> Any:
+        """The address of the client, be the request at hand from there or passed on by proxies that are believed."""
+        forwarded = self._ac_forwarded
+        return self._ac_peer if forwarded is None else forwarded.client(self._ac_peer, self._ac_connection.index)
+
+    @addr.setter
+    def addr(self, addr: Any) -> None:
+        self._ac_peer = addr
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of the request at hand: "https" if the client speaks TLS, with this or with a proxy, or "http"."""
+        forwarded, header = self._ac_forwarded, self._ac_of_socket("_ac_proxy")
+        told = forwarded and forwarded.scheme(self._ac_peer, self._ac_connection.index)
+        if told:
+            return told
+        version = getattr(type(self.socket), "version", None)  # of TLS
+        is_secure = version is not None and version(self.socket) is not None
+        return "https" if is_secure or (header is not None and header.tls is not None) else "http"
 
     @property
     def reading_headers(self) -> bool:

@@ -107,7 +107,8 @@ class Hooks(Settings):
 
     def address_string(self) -> str:
         """Return the host of the client (str), one of IPv4 as such at an IPv6 socket, too; "-" at a unix socket."""
-        return str(self.addr[0]).removeprefix("::ffff:") if isinstance(self.addr, tuple) else "-"
+        addr = self.addr
+        return str(addr[0]).removeprefix("::ffff:") if isinstance(addr, tuple) else "-"
 
     # Logs
 

@@ -7,8 +7,10 @@ from socket import socket
 from typing import Any
 
 from ..eventloop import call_later
+from ..networks import Network
 from ..server import chat_server
 from .access_log import log_writer
+from .forwarded import Forwarded
 from .handler import http_request_handler
 
 __all__ = ["http_server"]
@@ -17,8 +19,9 @@ __all__ = ["http_server"]
 class http_server(chat_server):
     """Listen at *address*, and make a *handler_class* of each connection.
 
-    *sessions* and *log* are given to each handler; see ``http_request_handler``, and ``chat_server`` for
-    *address* and the other arguments.
+    *sessions* and *log* are given to each handler.  *forwarded* are the networks of proxies, such as "10.0.0.0/8", that
+    are believed what X-Forwarded-For and X-Forwarded-Proto say of the client of a request.
+    See ``http_request_handler``, and ``chat_server`` for *address* and the other arguments.
     """
 
     def __init__(
@@ -27,6 +30,8 @@ class http_server(chat_server):
         handler_class: Callable[..., Any] = http_request_handler,
         sessions: Any = None,
         log: Any = None,
+        *,
+        forwarded: Iterable[Network] = (),
         **options: Any,
     ) -> None:
         if isinstance(address, (str, bytes)) and "/" not in os.fsdecode(address):
@@ -38,6 +43,7 @@ class http_server(chat_server):
         log_writer(log)  # TypeError now, and not at each connection
         self.sessions = sessions
         self.log = log  # type: ignore[method-assign]
+        self.__forwarded = Forwarded(forwarded) if forwarded else None
         self.__is_ending = False
         self.__handlers: weakref.WeakSet[http_request_handler] = weakref.WeakSet()
         super().__init__(address, handler_class, **options)
@@ -52,6 +58,8 @@ class http_server(chat_server):
         handler = self.channel_class(sock, addr, self.sessions, self.log, **self._channel_options)
         if getattr(type(handler), "server", self) is None:  # a program may have a server of its own
             handler.server = self
+        if self.__forwarded is not None:
+            handler._ac_forwarded = self.__forwarded
         self.__handlers.add(handler)
         if self.__is_ending:  # its TLS handshake had begun before
             handler._ac_finish_soon()
