@@ -1,4 +1,4 @@
-"""Addresses to listen at: what they may be, how people write them, and the sockets that are bound to them."""
+"""Addresses: the check of their forms, their text for people, and the sockets that are bound to them."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["bound_socket", "checked", "has_file", "inherited_sockets", "naming"]
+__all__ = ["bound_socket", "checked", "has_file", "inherited_sockets", "name_of", "naming"]
 
 
 def checked(address: Any) -> Any:
@@ -29,7 +29,7 @@ def checked(address: Any) -> Any:
     return address
 
 
-def _name_of(address: Any) -> str:
+def name_of(address: Any) -> str:
     """Return how to write *address* for people."""
     if not isinstance(address, (tuple, list)):
         return os.fsdecode(address)
@@ -39,11 +39,11 @@ def _name_of(address: Any) -> str:
 
 @contextlib.contextmanager
 def naming(address: Any) -> Iterator[None]:
-    """Have an OSError say which *address* it is that cannot be had."""
+    """Add *address* to the message of an OSError."""
     try:
         yield
     except OSError as error:
-        message = f"cannot listen at {_name_of(address)}: {error.strerror or error}"
+        message = f"cannot listen at {name_of(address)}: {error.strerror or error}"
         if error.errno is None:  # found wrong before the system was asked
             raise OSError(message) from None
         raise type(error)(error.errno, message) from None
@@ -111,7 +111,7 @@ def _remove_dead(path: str | bytes) -> None:
 
 
 def inherited_sockets() -> list[socket.socket]:
-    """Return the listening sockets that the service manager has opened for this process, none if it has not.
+    """Return the listening sockets (list) that the service manager has opened for this process, ``[]`` if none.
 
     Source: sd_listen_fds(3), for LISTEN_PID and LISTEN_FDS.
     """

@@ -16,7 +16,7 @@ __all__ = ["handle_read", "receive"]
 
 
 def handle_read(self: Any) -> None:
-    """Receive once, and deliver to the callbacks."""
+    """Receive once by ``self.recv()``, and deliver to the callbacks; the loop calls this."""
     size = self.ac_in_buffer_size
     try:
         data = self.recv(size)

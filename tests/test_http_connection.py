@@ -351,7 +351,7 @@ class Clock:
     def __init__(self, peer):
         self.peer = peer
         self.now = 0.0
-        self.deadlines = Deadlines(0.0)
+        self.deadlines = Deadlines(lambda: self.now)
 
     def passes(self, seconds, outgoing=(), is_read=True, received=0):
         """Return the first status there is within so many *seconds*; *outgoing* waits in each of them."""
@@ -360,7 +360,7 @@ class Clock:
             self.now += 1
             if received:
                 self.peer.feed(bytes(received))
-            status = self.deadlines.look(self.now, self.peer.connection, next(outgoing), is_read, self.peer.settings)
+            status = self.deadlines.look(self.peer.connection, next(outgoing), is_read, self.peer.settings)
             if status is not None:
                 return status
         return None

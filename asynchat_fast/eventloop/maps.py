@@ -1,6 +1,7 @@
 """``SocketMap``, an asyncore map that tells the loop what changes in it; and what the loop keeps for each map."""
 
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from threading import RLock
 from typing import Any, Protocol
@@ -8,7 +9,19 @@ from typing import Any, Protocol
 from .._asyncore import asyncore
 from .timers import Timer, Timers
 
-__all__ = ["Embedder", "Kept", "Map", "Serving", "SocketMap", "kept_for", "let_go_of", "set_timer", "task_for"]
+__all__ = [
+    "Embedder",
+    "Kept",
+    "Map",
+    "Serving",
+    "SocketMap",
+    "clock_of",
+    "is_served",
+    "kept_for",
+    "let_go_of",
+    "set_timer",
+    "task_for",
+]
 
 Map = dict[int, Any]
 """An asyncore map: descriptor -> dispatcher."""
@@ -52,7 +65,10 @@ class Kept:
 
 
 class SocketMap(dict[int, Any]):
-    """An asyncore map (descriptor -> dispatcher) that tells ``loop()`` what changes in it."""
+    """A dict, descriptor to dispatcher, that tells ``loop()`` what is put into it and taken out.
+
+    ``asyncore.socket_map`` is one, unless it was in use before asynchat_fast was imported.
+    """
 
     __slots__ = ("__weakref__", "_kept", "changed", "watched")
 
@@ -63,17 +79,17 @@ class SocketMap(dict[int, Any]):
         self._kept = Kept()
 
     def touch(self, fd: int) -> None:
-        """Have the channel at *fd* asked again what it waits for; any thread may."""
+        """Have the channel at descriptor *fd* asked again what it waits for; any thread may call this."""
         self.changed.add(fd)
         self._kept.wake()
 
     def watch(self, fd: int) -> None:
-        """Have the channel at *fd* asked in each pass, as others may change what it waits for and not report it."""
+        """Have the channel at *fd* asked in each pass, because changes of what it waits for are not reported."""
         self.watched.add(fd)
         self.touch(fd)
 
     def wake(self) -> None:
-        """Have a loop that waits begin its next pass; any thread may."""
+        """Have a loop that waits begin its next pass; any thread may call this."""
         self._kept.wake()
 
     def _forget(self, fd: int) -> None:
@@ -160,10 +176,24 @@ def set_timer(map: Map, seconds: float, callback: Callable[..., object], args: t
     return timer
 
 
+def _serving(map: Map) -> Serving | None:
+    kept = map._kept if isinstance(map, SocketMap) else _of_plain_maps.get(id(map), (None, None))[1]
+    return None if kept is None else kept.reactor
+
+
+def is_served(map: Map) -> bool:
+    """Tell whether ``loop()``, or an asyncio program, serves *map* now, and not asyncore's loop."""
+    return _serving(map) is not None
+
+
+def clock_of(map: Map) -> Callable[[], float]:
+    """Return the clock of the timers of *map*."""
+    return map._kept.timers.clock if isinstance(map, SocketMap) else time.monotonic
+
+
 def task_for(map: Map, coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Return an asyncio.Task that runs *coroutine*, None if *map* is not served within an asyncio program."""
-    kept = map._kept if isinstance(map, SocketMap) else _of_plain_maps.get(id(map), (None, None))[1]
-    serving: Serving | None = None if kept is None else kept.reactor
+    serving = _serving(map)
     return serving.embedder.create_task(coroutine) if serving is not None and serving.embedder is not None else None
 
 

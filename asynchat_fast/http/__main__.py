@@ -19,7 +19,7 @@ from .server import http_server
 
 __all__ = ["main"]
 
-_GRACE = 10  # seconds that clients have for what they asked for, when the server is told to end
+_GRACE = 10  # seconds for responses that are due, when the server is told to end
 _FIRST_FREE_PORT = 1024  # ports below it are for root, on most systems
 
 
@@ -51,7 +51,7 @@ def _address(options: argparse.Namespace) -> Address:
             _fail("a unix socket has neither --bind nor --port")
         return given
     host, port = given if isinstance(given, tuple) else ("", DEFAULT_PORT if given is None else given)
-    # The options prevail, so that "try --port 0" can be followed by adding it to the command.
+    # The options prevail over ADDRESS, so that the advice "try --port 0" works at the end of any command.
     return (host if options.bind is None else options.bind, port if options.port is None else options.port)
 
 
@@ -114,7 +114,7 @@ def _listen(address: Address, handler_class: type[file_handler], log: Any, tls: 
 
 
 def _in_words(error: Exception, address: Address) -> str:
-    """Return why *address* cannot be had, and what to do."""
+    """Return the reason why the server cannot listen at *address*, and what to do."""
     code = getattr(error, "errno", None)
     usual = str(getattr(error, "strerror", None) or error)
     if isinstance(address, Path):
@@ -135,7 +135,7 @@ def _in_words(error: Exception, address: Address) -> str:
 
 
 def _announce(directory: str, server: http_server, scheme: str) -> None:
-    """Print what is served, and where: first an address that can be clicked."""
+    """Print the directory and the addresses, first one that can be clicked."""
     directory = _printable(directory)
     if not isinstance(server.addr, tuple):
         print(f"Serving {directory} at the unix socket {_printable(os.fsdecode(server.addr))} ...", flush=True)
@@ -194,13 +194,13 @@ class _Wakening(asyncore.dispatcher):
 
 
 def _printable(text: str) -> str:
-    """Return *text* with what standard output cannot encode escaped."""
+    """Return *text*, with characters escaped that standard output cannot encode."""
     encoding = sys.stdout.encoding or "ascii"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _say(message: str) -> None:
-    with contextlib.suppress(OSError):  # a disk that is full must not keep the server from ending well
+    with contextlib.suppress(OSError):  # a full disk must not prevent a graceful end
         print(f"{PROGRAM}: {message}", file=sys.stderr)
 
 

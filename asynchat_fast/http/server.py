@@ -17,11 +17,12 @@ __all__ = ["http_server"]
 
 
 class http_server(chat_server):
-    """Listen at *address*, and make a *handler_class* of each connection.
+    """Listen at *address*, and make a *handler_class* for each connection.
 
-    *sessions* and *log* are given to each handler.  *forwarded* are the networks of proxies, such as "10.0.0.0/8", that
-    are believed what X-Forwarded-For and X-Forwarded-Proto say of the client of a request.
-    See ``http_request_handler``, and ``chat_server`` for *address* and the other arguments.
+    *sessions* and *log* are given to each handler, see ``http_request_handler``; *address* and *options* are
+    those of ``chat_server``.  *forwarded* are the networks (list of str, such as "10.0.0.0/8") of proxies whose
+    X-Forwarded-For and X-Forwarded-Proto are believed.  TypeError for an *address* that is a str without a
+    slash, for a *handler_class* that cannot be called, and for a *log* that is none; ValueError for a wrong network.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class http_server(chat_server):
         if not callable(handler_class):
             raise TypeError(f"handler_class is a class of handlers, not {handler_class!r}")
         log_writer(log)  # TypeError now, and not at each connection
-        self.sessions = sessions
+        self.sessions = sessions  #: As given.
         self.log = log  # type: ignore[method-assign]
         self.__forwarded = Forwarded(forwarded) if forwarded else None
         self.__is_ending = False
@@ -50,11 +51,11 @@ class http_server(chat_server):
 
     @property
     def server_address(self) -> Any:
-        """The address that this listens at, ``addr`` by its name in http.server."""
+        """The address at which it listens: ``addr``, by its name in ``http.server``."""
         return self.addr
 
     def make_channel(self, sock: socket, addr: Any) -> Any:
-        """Return the handler of a connection *sock* from *addr*."""
+        """Return a handler for a connection *sock* from *addr*."""
         handler = self.channel_class(sock, addr, self.sessions, self.log, **self._channel_options)
         if getattr(type(handler), "server", self) is None:  # a program may have a server of its own
             handler.server = self
