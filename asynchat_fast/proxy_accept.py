@@ -35,9 +35,7 @@ def accepter(trusted: Iterable[Network] | None, timeout: float) -> Callable[[Any
         return parse_host(host) in networks
 
     def accept(server: Any, sock: socket, peer: Any, then: Then) -> "_HeaderReader | None":
-        if (
-            isinstance(peer, tuple) and parse_host(peer[0]) not in networks
-        ):  # at a unix socket, the mode of its file decides
+        if isinstance(peer, tuple) and not is_trusted(peer[0]):  # the mode of a unix socket's file decides
             server.log_info(f"closed the connection from {peer}, which is no trusted proxy", "error")
             sock.close()
             return None
