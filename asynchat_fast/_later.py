@@ -12,6 +12,7 @@ ROOMS = {
     "http_request_handler": "http",
     "inherited_sockets": "addresses",
     "testing": "testing",
+    "workers": "workers",
 }
 """The module that each name is in, or is itself (dict of str to str)."""
 

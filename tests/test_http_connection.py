@@ -174,12 +174,19 @@ def test_an_end_within_a_request_is_400(stream):
 def test_the_last_request():
     peer = Peer(responses=False)
     peer.feed(GET)
-    peer.connection.finish_soon()
+    peer.connection.make_last()
     (response,) = peer.respond()
     assert b"\r\nConnection: close\r\n" in response
     assert peer.connection.state is State.CLOSING
-    peer = Peer()
-    peer.connection.finish_soon()
+
+
+def test_the_next_request_is_the_last():
+    peer = Peer(responses=False)
+    peer.connection.make_last()
+    assert peer.connection.state is State.IDLE
+    peer.feed(GET)
+    (response,) = peer.respond()
+    assert b"\r\nConnection: close\r\n" in response
     assert peer.connection.state is State.CLOSING
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "Serving",
     "SocketMap",
     "clock_of",
+    "is_running",
     "is_served",
     "kept_for",
     "let_go_of",
@@ -41,6 +42,10 @@ class Serving(Protocol):
     """What serves a map: a Reactor, or asyncio's transports."""
 
     embedder: Embedder | None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is serving at this moment, waiting included."""
 
     def wake(self) -> None:
         """Have a pass come soon; any thread may, and a signal handler."""
@@ -184,6 +189,12 @@ def _serving(map: Map) -> Serving | None:
 def is_served(map: Map) -> bool:
     """Tell whether ``loop()``, or an asyncio program, serves *map* now, and not asyncore's loop."""
     return _serving(map) is not None
+
+
+def is_running(map: Map) -> bool:
+    """Tell whether ``loop()``, or an asyncio program, is about serving *map*, and does not only have it registered."""
+    serving = _serving(map)
+    return serving is not None and serving.is_running
 
 
 def clock_of(map: Map) -> Callable[[], float]:

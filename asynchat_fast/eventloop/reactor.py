@@ -49,6 +49,11 @@ class Reactor:
         reactor.registrations.note_run()
         return reactor
 
+    @property
+    def is_running(self) -> bool:
+        """See ``Serving.is_running``."""
+        return self._depth > 0
+
     def leave(self) -> None:
         """Let go of the descriptors, unless a loop goes on or what is registered serves the next."""
         self._depth -= 1

@@ -269,11 +269,9 @@ class Connection:
             self.state = _HANDLING
             self.reader.terminator = HEAD_END
 
-    def finish_soon(self) -> None:
-        """Read no request after the one at hand, which is begun or being handled."""
+    def make_last(self) -> None:
+        """Read no request after the one at hand, or the next one if there is none."""
         self.is_last = self.writer.closes = True
-        if self.state is _IDLE:
-            self.end()
 
     def end(self) -> None:
         """Read no more requests: data that waits is sent, and then the connection is closed."""
