@@ -96,8 +96,7 @@ class Bell:
     @reporting
     def readable(self) -> bool:
         """Tell that this can be rung."""
-        if not is_served(self._map):  # by asyncore's loop, which asks in each pass
-            self._look()
+        if not is_served(self._map):  # by our loops, but by asyncore's, which asks in each pass
             self._wake_in_time()
         return True
 
@@ -109,6 +108,7 @@ class Bell:
     def handle_read_event(self) -> None:
         """Act upon the ringing."""
         self._waker.drain()
+        self._look()
         self._heard()
 
     def handle_write_event(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from .borrowed import queue_of
 from .channel import async_chat
-from .client_queue import WholeQueue, drop_begun
+from .client_queue import WholeQueue, drop_begun, drop_lost
 from .eventloop.telling import ENDING
 
 __all__ = ["Keeper", "Owner"]
@@ -68,6 +68,7 @@ class Keeper:
         channel.connected, channel.connecting, channel.addr = False, True, address
         self._untold, self.is_attached = [None], True
         queue = queue_of(channel)
+        drop_begun(queue)  # another thread may have been in the middle of send() at the loss
         if self._ends and not _has_end(queue):  # it was dropped at a loss
             queue.extend([None])
         try:
@@ -160,7 +161,7 @@ class Keeper:
         is_done = self._ends and not _has_end(queue)
         if channel._fileno is not None:
             self._call("close")
-        drop_begun(queue)
+        drop_lost(queue)
         if not is_done:
             _cut_off(channel)
         channel.ac_in_buffer = b""
@@ -178,6 +179,6 @@ def _has_end(queue: Any) -> bool:
 
 def _cut_off(channel: Any) -> None:
     """Have nothing stand in the map that sends on what a TLS connection has not sent."""
-    place = channel._ac_of_tls("_ac_place")
+    place = channel._ac_of_socket("_ac_place")
     if place is not None:
         place.drop()

@@ -8,7 +8,7 @@ from .output_queue import PlainOutputQueue
 from .output_queue import _exchanging as exchanging
 from .producers import file_producer
 
-__all__ = ["WholeQueue", "drop_begun"]
+__all__ = ["WholeQueue", "drop_begun", "drop_lost"]
 
 
 class WholeQueue(PlainOutputQueue):
@@ -136,16 +136,10 @@ def _whole(items: Iterable[Any], things: deque[Any]) -> tuple[deque[Any], float]
 
 
 def drop_begun(queue: Any) -> None:
-    """Drop from *queue* what is left of a push or a producer of which part was sent, and every None.
-
-    Of a deque that the program has put in the place of ours, the first item may be such a rest, and is dropped.
-    """
+    """Drop from *queue* what is left of a push or a producer of which part was sent."""
     with exchanging:
         items = queue.items
         if not isinstance(items, _Items):
-            rest = [item for item in list(items)[1:] if item is not None]
-            items.clear()
-            items.extend(rest)
             return
         things, left = _whole(items, items.things)
         producers = {id(thing.item) for thing in things if not isinstance(thing, int)}
@@ -154,9 +148,9 @@ def drop_begun(queue: Any) -> None:
             if hasattr(item, "more"):
                 if id(item) in producers:
                     rest.append(item)
-            elif item is not None and not left:
+            elif item is None or not left:
                 rest.append(item)
-            elif item is not None:
+            else:
                 size = _size_of(item)
                 if queue.joins and size > left:  # pushes that were joined are cut where the next begins
                     rest.append(item[int(left) :])
@@ -165,3 +159,18 @@ def drop_begun(queue: Any) -> None:
         deque.extend(items, rest)
         items.things.extend(things)
     queue.corked = min(queue.corked, 1)
+
+
+def drop_lost(queue: Any) -> None:
+    """Drop from *queue* what belonged to a connection that is lost: what was begun, and every None.
+
+    Of a deque that the program has put in the place of ours, the first item may have been begun, and is dropped.
+    """
+    drop_begun(queue)
+    with exchanging:
+        items = queue.items
+        if items and not isinstance(items, _Items):
+            del items[0]
+        for index in range(len(items) - 1, -1, -1):
+            if items[index] is None:
+                del items[index]

@@ -223,6 +223,11 @@ class TLSSocket:
         """The map that a channel on this is to join: that of an asyncio transport, None for any."""
         return getattr(self._ac_socket, "_ac_map", None)
 
+    @property
+    def _ac_proxy(self) -> Any:
+        """The PROXY header that came before TLS, None if none did."""
+        return getattr(self._ac_socket, "_ac_proxy", None)
+
     def fileno(self) -> int:
         """Return the descriptor, -1 once it is closed; reading and writing there would break the connection."""
         return self._ac_socket.fileno()

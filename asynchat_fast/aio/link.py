@@ -16,9 +16,9 @@ from typing import Any
 from .._asyncore import asyncore
 from ..channel import async_chat
 from ..eventloop.interest import reports
+from ..transport_socket import TransportSocket, adopt
 from .closing import Closing
 from .transport_map import TransportMap
-from .transport_socket import TransportSocket
 
 __all__ = ["Link"]
 
@@ -83,9 +83,7 @@ class Link(asyncio.Protocol):
             sock = TransportSocket(self)
             channel = self._make(sock)
             if self.channel is None and not self.is_closed:  # of a class that is not async_chat of ours
-                channel.del_channel()
-                channel._map = self.map
-                channel.set_socket(sock, self.map)
+                adopt(channel, sock)
         except Exception as error:
             self._refuse(error)
         finally:
@@ -105,6 +103,10 @@ class Link(asyncio.Protocol):
         self.map.pop(self.fd, None)
         self.resets = True
         self.close()
+
+    def get_extra_info(self, name: str) -> Any:
+        """Return what the transport knows as *name*, None for nothing."""
+        return self.transport.get_extra_info(name)
 
     def carry(self, channel: Any) -> None:
         """Carry *channel*, or what stands in the map in its place, from now on."""

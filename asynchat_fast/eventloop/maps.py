@@ -1,6 +1,7 @@
 """``SocketMap``, an asyncore map that tells the loop what changes in it; and what the loop keeps for each map."""
 
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from threading import RLock
 from typing import Any, Protocol
@@ -14,6 +15,8 @@ __all__ = [
     "Map",
     "Serving",
     "SocketMap",
+    "clock_of",
+    "is_running",
     "is_served",
     "kept_for",
     "let_go_of",
@@ -40,6 +43,10 @@ class Serving(Protocol):
 
     embedder: Embedder | None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it is serving at this moment, waiting included."""
+
     def wake(self) -> None:
         """Have a pass come soon; any thread may, and a signal handler."""
 
@@ -63,7 +70,10 @@ class Kept:
 
 
 class SocketMap(dict[int, Any]):
-    """An asyncore map (descriptor -> dispatcher) that tells ``loop()`` what changes in it."""
+    """A dict, descriptor to dispatcher, that tells ``loop()`` what is put into it and taken out.
+
+    ``asyncore.socket_map`` is one, unless it was in use before asynchat_fast was imported.
+    """
 
     __slots__ = ("__weakref__", "_kept", "changed", "watched")
 
@@ -74,17 +84,17 @@ class SocketMap(dict[int, Any]):
         self._kept = Kept()
 
     def touch(self, fd: int) -> None:
-        """Have the channel at *fd* asked again what it waits for; any thread may."""
+        """Have the channel at descriptor *fd* asked again what it waits for; any thread may call this."""
         self.changed.add(fd)
         self._kept.wake()
 
     def watch(self, fd: int) -> None:
-        """Have the channel at *fd* asked in each pass, as others may change what it waits for and not report it."""
+        """Have the channel at *fd* asked in each pass, because changes of what it waits for are not reported."""
         self.watched.add(fd)
         self.touch(fd)
 
     def wake(self) -> None:
-        """Have a loop that waits begin its next pass; any thread may."""
+        """Have a loop that waits begin its next pass; any thread may call this."""
         self._kept.wake()
 
     def _forget(self, fd: int) -> None:
@@ -179,6 +189,17 @@ def _serving(map: Map) -> Serving | None:
 def is_served(map: Map) -> bool:
     """Tell whether ``loop()``, or an asyncio program, serves *map* now, and not asyncore's loop."""
     return _serving(map) is not None
+
+
+def is_running(map: Map) -> bool:
+    """Tell whether ``loop()``, or an asyncio program, is about serving *map*, and does not only have it registered."""
+    serving = _serving(map)
+    return serving is not None and serving.is_running
+
+
+def clock_of(map: Map) -> Callable[[], float]:
+    """Return the clock of the timers of *map*."""
+    return map._kept.timers.clock if isinstance(map, SocketMap) else time.monotonic
 
 
 def task_for(map: Map, coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -49,6 +49,11 @@ class Reactor:
         reactor.registrations.note_run()
         return reactor
 
+    @property
+    def is_running(self) -> bool:
+        """See ``Serving.is_running``."""
+        return self._depth > 0
+
     def leave(self) -> None:
         """Let go of the descriptors, unless a loop goes on or what is registered serves the next."""
         self._depth -= 1
@@ -153,20 +158,19 @@ class Reactor:
             return []
         finally:
             self._is_waiting = False
-        return self._with_closed(happened)
+        return self._with_closed(happened) if registrations.closed else happened
 
     def _with_closed(self, happened: Events) -> Events:
         """Return *happened*, with what was found closed."""
         closed = self.registrations.closed
-        if closed:
-            happened = happened + [(fd, INVALID) for fd in closed]
-            closed.clear()
+        happened = happened + [(fd, INVALID) for fd in closed]
+        closed.clear()
         return happened
 
     def _limited(self, timeout: float | None, now: float) -> float | None:
         """Return *timeout*, or how long to wait at most if that is less."""
         registrations = self.registrations
-        limit = self._timers.seconds_to_next()
+        limit = self._timers.seconds_to_next() if self._timers.heap else None
         if registrations.slow.owed and (limit is None or registrations.slow.next - now < limit):
             limit = registrations.slow.next - now
         if registrations.exceptions.fds:

@@ -76,12 +76,8 @@ class Registrations:
         if noting is None:
             self._ask_each(self.channels.keys() | self.map.keys())
             return bool(self.closed)
-        for cls, methods in self.classes.items():
-            if cls.readable is not methods[0] or cls.writable is not methods[1]:  # type: ignore[attr-defined]
-                self.classes.clear()
-                self._ask_all_again()
-                break
         if slow.owed and now >= slow.next:
+            self._look_at_classes()
             self._ask_slowly(slow.take(self.channels, now))
         if self._asked or noting.changed or noting.watched or self.exceptions.fds:
             self._ask_some(noting)
@@ -114,6 +110,14 @@ class Registrations:
             self._ask_one(fd)
         for fd in fds & (self._unsure | self.exceptions.fds):
             self._ask_one(fd)
+
+    def _look_at_classes(self) -> None:
+        """Have all channels asked if a class has got another ``readable()`` or ``writable()``."""
+        for cls, methods in self.classes.items():
+            if methods_of(cls) != methods:
+                self.classes.clear()
+                self._ask_all_again()
+                break
 
     def _ask_slowly(self, fds: list[int]) -> None:
         """Have those at *fds* asked that have changed unnoticed, or may be other files by now."""

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .. import asyncore, loop
+from .. import asyncore, call_later, loop
 from .command_line import DEFAULT_PORT, PROGRAM, Address, parser
 from .files import file_handler
 from .server import http_server
 
 __all__ = ["main"]
 
+_WORDS: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _GRACE = 10  # seconds that clients have for what they asked for, when the server is told to end
 _FIRST_FREE_PORT = 1024  # ports below it are for root, on most systems
 
@@ -51,7 +52,7 @@ def _address(options: argparse.Namespace) -> Address:
             _fail("a unix socket has neither --bind nor --port")
         return given
     host, port = given if isinstance(given, tuple) else ("", DEFAULT_PORT if given is None else given)
-    # The options prevail, so that "try --port 0" can be followed by adding it to the command.
+    # The options prevail over ADDRESS, so that the advice "try --port 0" works at the end of any command.
     return (host if options.bind is None else options.bind, port if options.port is None else options.port)
 
 
@@ -114,7 +115,7 @@ def _listen(address: Address, handler_class: type[file_handler], log: Any, tls: 
 
 
 def _in_words(error: Exception, address: Address) -> str:
-    """Return why *address* cannot be had, and what to do."""
+    """Return the reason why the server cannot listen at *address*, and what to do."""
     code = getattr(error, "errno", None)
     usual = str(getattr(error, "strerror", None) or error)
     if isinstance(address, Path):
@@ -135,7 +136,7 @@ def _in_words(error: Exception, address: Address) -> str:
 
 
 def _announce(directory: str, server: http_server, scheme: str) -> None:
-    """Print what is served, and where: first an address that can be clicked."""
+    """Print the directory and the addresses, first one that can be clicked."""
     directory = _printable(directory)
     if not isinstance(server.addr, tuple):
         print(f"Serving {directory} at the unix socket {_printable(os.fsdecode(server.addr))} ...", flush=True)
@@ -167,7 +168,7 @@ def _netloc(host: str, port: int) -> str:
 
 
 class _Wakening(asyncore.dispatcher):
-    """Shut *server* down when SIGTERM comes, from within the loop: a signal handler may run amid anything."""
+    """Shuts *server* down at a signal, from within the loop: a handler may be late if the loop begins to wait then."""
 
     def __init__(self, server: http_server) -> None:
         self.server = server
@@ -175,17 +176,20 @@ class _Wakening(asyncore.dispatcher):
         super().__init__(ours)
         self.signalled.setblocking(False)
         self.wakeup_before = signal.set_wakeup_fd(self.signalled.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, lambda number, frame: None)
+        for number in _WORDS:
+            signal.signal(number, lambda number, frame: None)
 
     def writable(self) -> bool:
         return False
 
     def handle_read(self) -> None:
-        if signal.SIGTERM in self.recv(64):
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
+        said = [_WORDS[number] for number in self.recv(64) if number in _WORDS]
+        if said:
+            for number in _WORDS:
+                signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
             self.close()
             self.server.shut_down(_GRACE)
-            _say("terminated")
+            call_later(0, _say, said[0])  # when the server has stopped listening, unless connections wait
 
     def close(self) -> None:
         signal.set_wakeup_fd(self.wakeup_before)
@@ -194,13 +198,13 @@ class _Wakening(asyncore.dispatcher):
 
 
 def _printable(text: str) -> str:
-    """Return *text* with what standard output cannot encode escaped."""
+    """Return *text*, with characters escaped that standard output cannot encode."""
     encoding = sys.stdout.encoding or "ascii"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _say(message: str) -> None:
-    with contextlib.suppress(OSError):  # a disk that is full must not keep the server from ending well
+    with contextlib.suppress(OSError):  # a full disk must not prevent a graceful end
         print(f"{PROGRAM}: {message}", file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""The options of ``asynchat-fast-http``: which there are, and what each value must look like."""
+"""The options of ``asynchat-fast-http``, and the checks of their values."""
 
 import argparse
 import os
@@ -36,7 +36,7 @@ examples:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what reads the arguments; its actions are the options by name."""
+    """Return the parser of the arguments; its actions are the options by name."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Serve the files of a directory over HTTP.",
@@ -116,7 +116,7 @@ def _port(text: str) -> int:
 
 
 def _where(text: str) -> Address | int:
-    """Return the address that *text* says: a host and a port, a path, or the port alone."""
+    """Return the address in *text*: a host and a port, a path, or the port alone."""
     if os.path.isdir(text):
         raise argparse.ArgumentTypeError(f"{text!r} is a directory; serve it by --directory {text}")
     if "/" in text or os.sep in text:
@@ -146,7 +146,7 @@ def _header(text: str) -> tuple[str, str]:
 
 
 def _credentials(text: str) -> tuple[str, str]:
-    """Return the user and the password that *text*, a user and the file of the password, says."""
+    """Return the user and the password of *text*, which names the user and the file of the password."""
     user, colon, path = text.partition(":")
     if not (user and colon and path):
         raise argparse.ArgumentTypeError("this is not USER:FILE, with the password in the first line of FILE")
