@@ -16,6 +16,7 @@ ROOMS = {
     "status": "eventloop.status",
     "testing": "testing",
     "watch": "eventloop.watching",
+    "workers": "workers",
 }
 """The module that each name is in, or is itself (dict of str to str)."""
 

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._asyncore import asyncore
@@ -224,16 +225,17 @@ class async_chat(Conversation, logged_dispatcher):
     def _ac_send_file(self, fileno: int, offset: int, count: int) -> int | None:
         """Send from a file by the system's means; return how much, -1 for nothing now, None without such means."""
         # Only past a send() that is the dispatcher's own: one that encrypts, counts or logs is not to be passed by.
+        if getattr(self.send, "__func__", None) is not asyncore.dispatcher.send:
+            return None
         sock = self.socket
-        if (
-            not hasattr(os, "sendfile")
-            or sock is None
-            or type(sock) not in _PLAIN_SOCKETS
-            or getattr(self.send, "__func__", None) is not asyncore.dispatcher.send
-        ):
+        if sock is not None and type(sock) in _PLAIN_SOCKETS and hasattr(os, "sendfile"):
+            send_file: Any = partial(os.sendfile, sock.fileno())
+        else:
+            send_file = self._ac_of_socket("_ac_send_file")
+        if send_file is None:
             return None
         try:
-            return os.sendfile(sock.fileno(), fileno, offset, min(count, _SENDFILE_MOST))
+            return send_file(fileno, offset, min(count, _SENDFILE_MOST))  # type: ignore[no-any-return]
         except BlockingIOError:
             return -1
         except OSError as error:

@@ -118,7 +118,8 @@ class Farewell(Place):
 
     def handle_read_event(self) -> None:
         """Throw away what comes."""
-        if self.face._ac_receive() and self.face._ac_fault is not None:
+        self.face._ac_receive()
+        if self.face._ac_fault is not None:
             self.drop()
 
     def handle_write_event(self) -> None:

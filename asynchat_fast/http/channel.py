@@ -14,6 +14,7 @@ from typing import Any
 from ..channel import async_chat
 from ..eventloop.maps import clock_of
 from ..producers import Then
+from ..transport import passing
 from .connection import Connection, State
 from .deadlines import CLOSE, Deadlines, unsent_bytes
 from .errors import HTTPError
@@ -154,6 +155,7 @@ class HTTPChannel(Hooks, async_chat):
             self.send_error(status, explain=explain, headers=headers)
         self._ac_follow()
 
+    @passing
     def recv(self, buffer_size: int) -> bytes:
         """Receive at most *buffer_size* bytes; at the end of the input ``handle_eof()`` is called."""
         self.__receives = True
