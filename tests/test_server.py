@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import gc
+import itertools
 import os
 import select
 import socket
@@ -863,7 +864,7 @@ def test_a_lack_of_descriptors_that_comes_and_goes_is_logged_at_intervals(map, c
     lines = [record for record in caplog.records if "leaves connections waiting" in record.getMessage()]
     assert 1 < len(lines) <= (time.monotonic() - began) / 0.1 + 1
     times = [record.created for record in lines]
-    assert all(later - before > 0.09 for before, later in zip(times, times[1:], strict=False))
+    assert all(later - before > 0.09 for before, later in itertools.pairwise(times))
 
 
 def read_until(stream, words):
