@@ -7,12 +7,14 @@ import json
 import os
 import queue
 import re
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -34,6 +36,8 @@ import asynchat_fast.workers.limits
 from asynchat_fast import workers
 from asynchat_fast.http import http_request_handler, http_server
 
+health = None
+
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # at once, as several processes share the output
@@ -53,7 +57,7 @@ class handler(http_request_handler):
 def start(sockets):
     signal.signal(signal.SIGUSR1, lambda number, frame: say("told", os.getpid()))
     say("worker", json.dumps([os.getpid(), sys.stdin.read(), [sock.getsockname() for sock in sockets]]))
-    return [http_server(sock, handler) for sock in sockets]
+    return [http_server(sock, handler, health=health) for sock in sockets]
 
 
 def fail(sockets):
@@ -70,6 +74,7 @@ def start_late(sockets):
 if __name__ == "__main__":
     options = json.loads(sys.argv[1])
     addresses = [tuple(each) if isinstance(each, list) else each for each in options.pop("addresses")]
+    health = options.pop("health", None)
     named = options.pop("start", "start")
     named = named if ":" in named else globals()[named]
     workers.limits._KILLED_AFTER = options.pop("killed_after", 2)
@@ -557,6 +562,59 @@ def test_what_makes_no_sense(addresses, options, error, tmp_path, monkeypatch):
     with pytest.raises(error):
         workers.run(options.pop("start", print), addresses, **options)
     assert not [*Path().iterdir()]
+
+
+# Behind a proxy
+
+PROXY = """\
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 20s
+    timeout server 20s
+frontend web
+    bind 127.0.0.1:{port}
+    default_backend web
+{backend}
+"""
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="there is no haproxy here")
+def test_haproxy_as_the_documentation_has_it_loses_nothing(run):
+    page = Path(__file__).parents[1] / "docs" / "workers.md"
+    if not page.exists():
+        pytest.skip("these tests are not in a source tree, so there is no documentation")
+    backend = re.search(r"^backend web\n(?: .*\n)+", page.read_text(encoding="utf-8"), re.M)[0]
+    with socket.create_server(ANY_PORT) as free:
+        address = free.getsockname()
+    Path("haproxy.cfg").write_text(PROXY.format(port=address[1], backend=backend.replace("/run/web/", "")))
+    service = run("./web.{worker}.sock", workers=4, mode=0o660, health="/healthz")
+    workers_before = service.pids(4)
+    service.told("READY=1")
+    with subprocess.Popen(["haproxy", "-db", "-f", "haproxy.cfg"], stderr=subprocess.DEVNULL) as proxy:
+        try:
+            served = wait_for_one(address)
+            with Load(address, fresh=True) as fresh, Load(address, fresh=False) as kept:
+                service.send(signal.SIGHUP)
+                successors = service.pids(4)
+                service.told("READY=1")
+                os.kill(min(successors), signal.SIGKILL)
+                last, _ = service.worker()
+                fetch_from(last, address)
+        finally:
+            proxy.kill()
+    assert served in workers_before
+    assert (fresh.lost, kept.lost) == ([], [])
+    assert service.end() == 0
+
+
+def wait_for_one(address):
+    """Return the number of the process that responds, once a proxy listens."""
+    while True:
+        try:
+            return fetch(address)
+        except ConnectionRefusedError:
+            time.sleep(0.01)
 
 
 # The service manager
