@@ -87,7 +87,7 @@ class Service:
 
     count = 0
 
-    def __init__(self, command, environment=None, **popen):
+    def __init__(self, command, environment=None, pass_fds=()):
         Service.count += 1
         manager = f"manager.{self.count}"
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -104,7 +104,7 @@ class Service:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,  # a group of its own, to be sent signals
-            **popen,
+            pass_fds=pass_fds,
         )
         self.lines = queue.Queue()
         self.printed = []
@@ -508,13 +508,12 @@ def test_each_worker_may_have_an_address(run):
 
 
 def test_sockets_of_the_service_manager_are_served(run):
-    passed = "import os; os.environ['LISTEN_PID'] = str(os.getpid()); exec(open('program.py').read())"
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        address = sock.getsockname()
-        command = [sys.executable, "-c", passed, json.dumps({"addresses": ["./unused.sock"], "workers": 2})]
-        fd = sock.fileno()
-        service = Service(command, {"LISTEN_FDS": "1"}, preexec_fn=lambda: os.dup2(fd, 3), pass_fds=[3])
-        with contextlib.closing(service):
+    with socket.create_server(ANY_PORT) as sock:
+        address, fd = sock.getsockname(), sock.fileno()
+        passed = f"import os; os.dup2({fd}, 3); os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))"
+        command = [sys.executable, "-c", f"{passed}; exec(open('program.py').read())"]
+        command.append(json.dumps({"addresses": ["./unused.sock"], "workers": 2}))
+        with contextlib.closing(Service(command, pass_fds=[fd])) as service:
             assert service.worker()[1] == [address]
             assert fetch(address)
             assert service.end() == 0
