@@ -9,12 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._asyncore import asyncore
+from .borrowed import queue_of
 from .conversation import Conversation
 from .eventloop import call_later
 from .eventloop.maps import task_for
 from .eventloop.timers import Timer
 from .interest import unblock
 from .logged import logged_dispatcher
+from .producers import unsent_bytes
 from .proxied_socket import HeaderOfSocket, ProxiedSocket
 from .pushing import send_held_back
 
@@ -165,6 +167,15 @@ class async_chat(Conversation, logged_dispatcher):
     def handle_connect_failed(self, error: OSError) -> None:
         """Called by ``chat_client`` when an attempt to connect has failed for *error*; logs it, unless overridden."""
         self.log_info(str(error), "error")
+
+    def _ac_status(self) -> dict[str, Any]:
+        """Return what ``status()`` tells of this."""
+        queue = queue_of(self)
+        items = list(queue.items) if queue else []
+        status: dict[str, Any] = {"unsent": sum(map(unsent_bytes, items))}
+        if self.connected and any(item is None for item in items):
+            status["state"] = "closing"
+        return status
 
     # What a conversation asks of its transport
 

@@ -69,6 +69,10 @@ class _HeaderReader:
         self._deadline = Deadline(self._overdue)
         self.connected = True
 
+    def _ac_status(self) -> dict[str, Any]:
+        """Return what ``status()`` tells of this."""
+        return {"state": "handshake"}
+
     def wait(self, timeout: float) -> None:
         """Read on when there is more, for *timeout* seconds at most."""
         self._server._map[self._fd] = self

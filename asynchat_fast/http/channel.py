@@ -259,6 +259,16 @@ class HTTPChannel(Hooks, async_chat):
         except Exception:  # a program's method: the connection is closed nevertheless
             self._ac_log_exception()
 
+    def _ac_status(self) -> dict[str, Any]:
+        """Return what ``status()`` tells of this."""
+        status = super()._ac_status()
+        state = self._ac_connection.state
+        if self._ac_connection.is_ending and state is not State.CLOSED:
+            status["state"] = "closing"
+        elif state in (State.CONTINUE, State.BODY, State.HANDLING):
+            status["request"] = self.requestline
+        return status
+
     # Deadlines
 
     def __watch(self, seconds: float) -> None:
