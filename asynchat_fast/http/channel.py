@@ -54,6 +54,7 @@ class HTTPChannel(Hooks, async_chat):
         "_ac_framed",
         "_ac_is_paused",
         "_ac_task",
+        "_ac_unlogged",
         "ibuffer",
     )
 
@@ -62,6 +63,7 @@ class HTTPChannel(Hooks, async_chat):
         self.__receives = False  # recv() is running
         self._ac_is_paused = False
         self._ac_task: Any = None  # an asyncio.Task that handles the request at hand, or goes on after its response
+        self._ac_unlogged: tuple[int, int] | None = None  # status and size of a response that is queued, and not logged
         self._ac_followed = _IDLE  # the state of the connection that the channel is set for
         self._ac_framed: bytes | int | None = HEAD_END  # the terminator that was set
         self._ac_connection = Connection()
@@ -228,13 +230,32 @@ class HTTPChannel(Hooks, async_chat):
         if self._ac_task is not None:
             self._ac_task.cancel()
         super().close()
-        if is_cut:
+        if is_cut or self._ac_unlogged is not None:
             unsent = sum(len(item) for item in self.producer_fifo or () if isinstance(item, BYTES))
-            self._ac_log_response(writer.status, max(writer.sent - unsent, 0))
+            self._ac_log_unlogged(unsent)
+            if is_cut:
+                self._ac_log_response(writer.status, max(writer.sent - unsent, 0))
         for item in [item for item in self.producer_fifo or () if not isinstance(item, BYTES)]:
             self.__close_source(partial(close_source, item))
         self.discard_buffers()
         self.__close_source(writer.stream_sent if is_cut else writer.abandon)
+
+    def _ac_log_unlogged(self, unsent: int = 0) -> None:
+        """Log the response that was queued and not logged yet, of which *unsent* bytes have not left."""
+        unlogged, self._ac_unlogged = self._ac_unlogged, None
+        if unlogged is not None:
+            self._ac_log_response(unlogged[0], max(unlogged[1] - unsent, 0))
+
+    def _ac_log_sent(self) -> None:
+        """Log the response that was queued and not logged yet, if it has left."""
+        if self._ac_unlogged is not None and not self._ac_is_sending():
+            self._ac_log_unlogged()
+
+    def handle_write(self) -> None:
+        """Send what waits."""
+        self.initiate_send()
+        if self._ac_unlogged is not None:
+            self._ac_log_sent()
 
     def __close_source(self, close: Callable[[], object]) -> None:
         try:
@@ -256,6 +277,7 @@ class HTTPChannel(Hooks, async_chat):
         if not self.connected:
             self._ac_close_unconnected()
             return
+        self._ac_log_sent()
         unsent = unsent_bytes(self.socket)
         outgoing = (self._ac_sent(), unsent) if unsent or self._ac_is_sending() else None
         status = self.__deadlines.look(monotonic(), connection, outgoing, self.readable(), self)

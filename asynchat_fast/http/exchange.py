@@ -15,6 +15,7 @@ from .response_writer import UNSENT, Item, Progress
 
 __all__ = ["Exchange"]
 
+_MOST_LOGGED_AT_ONCE = 1 << 16  # bytes of a body that one send() takes: nothing is looked after for these
 _MOST_COUNTED = 1 << 16  # bytes of responses that are not asked after, whether they have left
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -39,6 +40,8 @@ class Exchange(HTTPChannel):
         if connection.unsent > _MOST_COUNTED and self._ac_task is None and not self._ac_is_sending():
             connection.unsent = 0
         _receive(self, data)
+        if self._ac_unlogged is not None:
+            self._ac_log_sent()
         if self.ibuffer and type(self._ac_framed) is bytes:
             self.__check()
 
@@ -73,6 +76,8 @@ class Exchange(HTTPChannel):
         if not self.connected:
             self._ac_close_unconnected()
             return
+        if self._ac_unlogged is not None:
+            self._ac_log_unlogged()  # while the handler's attributes are those of that request
         try:
             event = connection.receive(data, self)
         except Exception as error:
@@ -210,6 +215,7 @@ class Exchange(HTTPChannel):
         finally:
             if corked:
                 uncork(self)
+                self._ac_log_sent()
 
     def _ac_end_response(self) -> None:
         """Do what comes after the last of a response was queued."""
@@ -217,7 +223,12 @@ class Exchange(HTTPChannel):
         if writer.progress is not _DONE:
             self.push_with_producer(Then(self.__stream_sent))
             return
-        self._ac_log_response(writer.status, writer.written)
+        if writer.written <= _MOST_LOGGED_AT_ONCE:
+            self._ac_log_response(writer.status, writer.written)
+        else:
+            self._ac_unlogged = writer.status, writer.written
+            if not queue_of(self).corked:
+                self._ac_log_sent()
         if self._ac_connection.state is not _IDLE or self._ac_is_paused:
             self._ac_follow()
 
