@@ -1,3 +1,3 @@
-import asyncore as asyncore  # type: ignore[import-untyped,unused-ignore]  # pyasyncore brings no types
+from . import _asyncore_types as asyncore
 
 __all__ = ["asyncore"]

@@ -179,6 +179,6 @@ def _has_end(queue: Any) -> bool:
 
 def _cut_off(channel: Any) -> None:
     """Have nothing stand in the map that sends on what a TLS connection has not sent."""
-    place = channel._ac_of_tls("_ac_place")
+    place = channel._ac_of_socket("_ac_place")
     if place is not None:
         place.drop()

@@ -1,4 +1,4 @@
-"""Attributes of a channel that a plain class attribute or function could not be."""
+"""Descriptors: attributes of a channel that have to act when they are assigned."""
 
 import sys
 from collections.abc import Callable
@@ -12,8 +12,8 @@ __all__ = ["RebindableMethod", "option"]
 def option(name: str, doc: str, check: Callable[[Any], object] | None = None) -> Any:
     """Return an attribute *name*, whose value is that of ``_ac_`` + *name*, until the class or the object has another.
 
-    A channel whose class or object has one leaves the short way through ``handle_read()`` and
-    ``set_terminator()``, where looking for options would cost more than the rest.
+    A channel whose class or object has another value leaves the fast path of ``handle_read()`` and
+    ``set_terminator()``, in which looking for options would cost more than everything else.
     """
 
     def assign(self: Any, value: Any) -> None:
@@ -29,20 +29,20 @@ def option(name: str, doc: str, check: Callable[[Any], object] | None = None) ->
 
 
 class RebindableMethod:
-    """A method that tells the object when it is rebound there, by ``_ac_rebound()``.
+    """A method whose replacement on an object is reported to the object, by ``_ac_rebound()``.
 
-    On the class it is the plain *function*.  On an object it is what was put in its place; but
-    while that runs, the method, so that the replacement may call it by ``super()``.
+    On the class it is the plain *function*.  On an object it is the replacement, if there is one; while the
+    replacement runs it is the method, so that the replacement may call it by ``super()``.
     """
 
-    __class__ = property(lambda self: FunctionType)  # unittest.mock asks for that
+    __class__ = property(lambda self: FunctionType)  # unittest.mock asks whether this is a function
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self.__doc__ = function.__doc__
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.function, name)  # __code__ and the like, for those who take this for a function
+        return getattr(self.function, name)  # such as __code__, for programs that take this for a function
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -65,7 +65,7 @@ class RebindableMethod:
 
 
 def _is_running(function: Any) -> bool:
-    """Tell whether *function*, of Python, is being executed by this thread."""
+    """Tell whether this thread executes *function*, which is written in Python."""
     code: CodeType | None = getattr(getattr(function, "__func__", function), "__code__", None)
     frame = sys._getframe(1) if code is not None else None
     while frame is not None and frame.f_code is not code:

@@ -27,6 +27,9 @@ from hypothesis import settings
 import asynchat_fast
 from asynchat_fast import conversation
 from asynchat_fast.conversation import Conversation
+from asynchat_fast.testing import MemoryTransport
+
+pytest_plugins = ["asynchat_fast.testing"]
 
 settings.register_profile("short", max_examples=200, deadline=None)
 settings.register_profile("long", max_examples=20_000, deadline=None)
@@ -591,7 +594,7 @@ def serve_http(http_map, caplog, request):
                 return wire
 
             connect.server = server
-            connect.in_process = lambda: PairWire(server, run_pass)
+            connect.in_memory = lambda: MemoryWire(server)
             return connect
 
         def run_pass(seconds):
@@ -600,33 +603,37 @@ def serve_http(http_map, caplog, request):
         yield serve
 
 
-class PairWire(Wire):
-    """One to a handler of *server* in this process, which reads as soon as something is sent: quick, without a loop."""
+class MemoryWire(Wire):
+    """One in memory to a handler of *server*, which is quick, and to which only ``run_pass()`` takes time."""
 
-    def __init__(self, server, run_pass):
-        self.run_pass = run_pass
-        self.sock, theirs = socket.socketpair()
-        self.sock.setblocking(False)
+    def __init__(self, server):
+        self.transport = MemoryTransport(server.make_channel, ("127.0.0.1", 4711))
+        self.run_pass = self.transport.advance
         self.buffer = bytearray()
         self.has_ended = False
-        self.handler = server.make_channel(theirs, ("127.0.0.1", 4711))
 
-    def settle(self):
-        handler = self.handler
-        if handler.connected and handler.readable():
-            handler.handle_read()
-        if handler.connected and handler.writable():
-            handler.handle_write()
+    def send(self, *chunks):
+        with contextlib.suppress(BrokenPipeError):
+            for chunk in chunks:
+                self.transport.receive(chunk)
+
+    def shut(self):
+        self.transport.eof()
+
+    def receive_some(self):
+        data, had_ended = self.transport.take_sent(), self.has_ended
+        self.buffer += data
+        self.has_ended = self.transport.closed
+        return bool(data) or self.has_ended is not had_ended
 
     def close(self):
-        self.sock.close()
-        self.handler.close()
+        self.transport.channel.close()
 
 
 class Delivery:
     """Ways to send a stream: whole, with good requests around it, cut in two at each byte, and byte by byte.
 
-    Cut streams go to handlers in this process, the others over TCP.  ``way`` is the way that was taken last.
+    Cut streams go to handlers in memory, the others over TCP.  ``way`` is the way that was taken last.
     """
 
     def __init__(self, halves=True, bytewise=True):
@@ -657,7 +664,7 @@ class Delivery:
         """Yield, for each way, a Wire that *stream* was sent on, and the good request after it."""
         for way, before, after, chunks in self.ways(stream):
             self.way = way
-            wire = connect() if len(chunks) == 1 else connect.in_process()
+            wire = connect() if len(chunks) == 1 else connect.in_memory()
             wire.send(*chunks) if len(chunks) > 1 else wire.send(before + stream + after)
             if before:
                 response = wire.response()

@@ -176,12 +176,19 @@ def test_an_end_within_a_request_is_400(stream):
 def test_the_last_request():
     peer = Peer(responses=False)
     peer.feed(GET)
-    peer.connection.finish_soon()
+    peer.connection.make_last()
     (response,) = peer.respond()
     assert b"\r\nConnection: close\r\n" in response
     assert peer.connection.state is State.CLOSING
-    peer = Peer()
-    peer.connection.finish_soon()
+
+
+def test_the_next_request_is_the_last():
+    peer = Peer(responses=False)
+    peer.connection.make_last()
+    assert peer.connection.state is State.IDLE
+    peer.feed(GET)
+    (response,) = peer.respond()
+    assert b"\r\nConnection: close\r\n" in response
     assert peer.connection.state is State.CLOSING
 
 
@@ -353,7 +360,7 @@ class Clock:
     def __init__(self, peer):
         self.peer = peer
         self.now = 0.0
-        self.deadlines = Deadlines(0.0)
+        self.deadlines = Deadlines(lambda: self.now)
 
     def passes(self, seconds, outgoing=(), is_read=True, received=0):
         """Return the first status there is within so many *seconds*; *outgoing* waits in each of them."""
@@ -362,7 +369,7 @@ class Clock:
             self.now += 1
             if received:
                 self.peer.feed(bytes(received))
-            status = self.deadlines.look(self.now, self.peer.connection, next(outgoing), is_read, self.peer.settings)
+            status = self.deadlines.look(self.peer.connection, next(outgoing), is_read, self.peer.settings)
             if status is not None:
                 return status
         return None

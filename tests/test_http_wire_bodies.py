@@ -847,7 +847,7 @@ def test_one_byte_changed(connect, stream, byte):
     good = request(method=b"GET", target=b"/good")
     for at in range(len(stream)):
         for changed in stream[:at] + bytes([byte]) + stream[at + 1 :], stream[:at] + bytes([byte]) + stream[at:]:
-            wire = connect.in_process()
+            wire = connect.in_memory()
             wire.send(changed + good)
             wire.shut()
             responses = []

@@ -273,7 +273,7 @@ def test_requests_of_all_kinds_however_they_arrive(connect, cut):
         ways = [[stream[:each], stream[each:]] for each in at]
     else:
         ways = cut(stream)
-    wire = connect() if cut.__name__ == "whole" else connect.in_process()
+    wire = connect() if cut.__name__ == "whole" else connect.in_memory()
     for chunks in ways:
         wire.send(*chunks)
         for _, method, body in MIXED[::2]:
@@ -402,7 +402,7 @@ def test_a_client_that_has_gone_does_no_harm(connect, http_map, path):
 def test_a_server_that_shuts_down_closes_idle_connections(connect):
     fresh, used = connect(), connect()
     used.in_step()
-    connect.server.shut_down()
+    connect.server.shut_down(keep_idle=0)
     fresh.ended()
     used.ended()
     with pytest.raises(ConnectionRefusedError):
@@ -503,7 +503,7 @@ UPGRADE = [b"Connection: upgrade", b"Upgrade: reverse"]
 def test_an_upgrade_is_taken(serve_http, cut, body):
     connect = serve_http(Upgrades)
     for chunks in cut(get() + post(body, *UPGRADE) + b"abc\nGET / HTTP/1.1\n"):
-        wire = connect() if len(chunks) == 1 else connect.in_process()
+        wire = connect() if len(chunks) == 1 else connect.in_memory()
         wire.send(*chunks)
         assert wire.response().body == b"/good"
         assert wire.response().status == 101
@@ -544,17 +544,17 @@ def hasty(serve_http):
     return serve_http(Hasty)
 
 
+@pytest.fixture
+def hasty_wire(hasty):
+    """A Wire in memory, so that what takes long takes no time."""
+    return hasty.in_memory()
+
+
 def drip(wire, stream):
     """Send *stream* byte by byte, for as long as the server takes it; tell whether it has taken all."""
-    pause = SHORT / 8
     for byte in stream:
-        try:
-            wire.sock.send(bytes([byte]))
-        except (BrokenPipeError, ConnectionResetError):
-            return False
-        wake_at = time.monotonic() + pause
-        while (left := wake_at - time.monotonic()) > 0:
-            wire.run_pass(left)
+        wire.send(bytes([byte]))
+        wire.run_pass(SHORT / 8)
         wire.receive_some()
         if wire.buffer or wire.has_ended:
             return False
@@ -579,8 +579,8 @@ DRIPPED = {
 
 
 @pytest.mark.parametrize(("before", "dripped"), DRIPPED.values(), ids=DRIPPED)
-def test_a_dripping_client_is_timed_out(hasty, before, dripped):
-    wire = hasty()
+def test_a_dripping_client_is_timed_out(hasty_wire, before, dripped):
+    wire = hasty_wire
     wire.send(before)
     if before.startswith(get()):
         assert wire.response().status == 200
@@ -592,8 +592,8 @@ def test_a_dripping_client_is_timed_out(hasty, before, dripped):
     wire.ended()
 
 
-def test_empty_lines_are_dripped_for_a_while_only(hasty):
-    wire = hasty()
+def test_empty_lines_are_dripped_for_a_while_only(hasty_wire):
+    wire = hasty_wire
     assert not drip(wire, b"\r\n" * 50)
     if wire.anything_comes():
         assert wire.response().status in {400, 408}
@@ -621,8 +621,8 @@ STOPPING = {
 
 @pytest.mark.parametrize("behind", [False, True], ids=["", "behind a good request"])
 @pytest.mark.parametrize("stream", STOPPING.values(), ids=STOPPING)
-def test_a_client_that_stops_is_timed_out(hasty, stream, behind):
-    wire = hasty()
+def test_a_client_that_stops_is_timed_out(hasty_wire, stream, behind):
+    wire = hasty_wire
     wire.send(get() * behind + stream)
     if behind:
         assert wire.response().status == 200
@@ -632,8 +632,8 @@ def test_a_client_that_stops_is_timed_out(hasty, stream, behind):
 
 
 @pytest.mark.parametrize("stream", [b"", b"\r\n", get(), post(b"hello"), get(b"/later")], ids=repr)
-def test_a_silent_client_is_closed(hasty, stream):
-    wire = hasty()
+def test_a_silent_client_is_closed(hasty_wire, stream):
+    wire = hasty_wire
     wire.send(stream)
     if stream.strip():
         assert wire.response().status == 200
@@ -701,7 +701,7 @@ def test_the_application_may_take_its_time(serve_http, path):
             asynchat_fast.call_later(4 * SHORT, self.write, b"lo", map=self._map)
             asynchat_fast.call_later(5 * SHORT, self.finish, map=self._map)
 
-    wire = serve_http(Slow)()
+    wire = serve_http(Slow).in_memory()
     wire.send(get(path) + get())
     assert wire.response().body in {b"hello", b"lo"}
     assert wire.response().body == b"/good"
@@ -712,9 +712,8 @@ def test_a_connection_in_use_lives_on(serve_http):
     class Patient(App):
         head_timeout = body_timeout = keep_alive_timeout = write_timeout = 5 * SHORT
 
-    wire = serve_http(Patient)()
-    until = time.monotonic() + 7 * SHORT
-    while time.monotonic() < until:
+    wire = serve_http(Patient).in_memory()
+    for _ in range(28):
         wire.send(get(), post(b"hello"), in_chunks(b"x"))
         assert [wire.response().body for _ in range(3)] == [b"/good", b"hello", b"x"]
         wire.run_pass(SHORT / 4)
@@ -786,7 +785,7 @@ def test_input_is_not_hoarded_while_a_response_is_due(serve_http):
 
 
 def test_heads_and_chunks_in_small_pieces_are_not_hoarded(connect):
-    wire = connect.in_process()
+    wire = connect.in_memory()
     body = b"1\r\nx\r\n" * 100_000
     stream = get(b"/", b"Transfer-Encoding: chunked", method=b"POST", body=body + b"0\r\n\r\n")
     wire.send(stream)
@@ -798,7 +797,7 @@ def test_heads_and_chunks_in_small_pieces_are_not_hoarded(connect):
 def test_a_body_in_tiny_pieces_takes_little_more_than_its_size(connect, coded):
     tracemalloc = pytest.importorskip("tracemalloc", reason="only CPython traces allocations", exc_type=ImportError)
     count = 50_000 if coded else 20_000
-    wire = connect.in_process()
+    wire = connect.in_memory()
     wire.in_step()
     wire.send(
         get(b"/", b"Transfer-Encoding: chunked" if coded else b"Content-Length: %d" % (2 * count), method=b"POST")
@@ -807,8 +806,7 @@ def test_a_body_in_tiny_pieces_takes_little_more_than_its_size(connect, coded):
     tracemalloc.start()
     try:
         for piece in pieces:
-            wire.sock.send(piece)
-            wire.settle()
+            wire.send(piece)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -11,6 +11,7 @@ import weakref
 import pytest
 
 from asynchat_fast import SocketMap, async_chat, asyncore, chat_server, file_producer, loop
+from asynchat_fast.testing import MemoryTransport
 
 PATIENCE = 20  # seconds; a wait takes much less unless something hangs
 TIMEOUT = 0.1
@@ -83,12 +84,20 @@ def run_for_some_timeouts(map):
     return run
 
 
-def test_off_by_default(map, pair, run_for_some_timeouts):
-    chat = Chat(pair[0], map)
+def pass_some_timeouts(transport, before_each):
+    """Have much more time pass than the timeout, with a call of *before_each* now and then."""
+    for _ in range(40):
+        before_each()
+        transport.advance(TIMEOUT / 10)
+    assert not transport.closed
+
+
+def test_off_by_default():
+    transport = MemoryTransport(Chat)
     assert async_chat.idle_timeout is None
-    run_for_some_timeouts(lambda: None)
-    assert list(map.values()) == [chat]
-    assert chat.timeouts == 0
+    transport.advance(1_000_000)
+    assert not transport.closed
+    assert transport.channel.timeouts == 0
 
 
 def test_a_silent_channel_is_closed(map, pair):
@@ -104,40 +113,37 @@ def test_a_silent_channel_is_closed(map, pair):
     assert f"idle for {TIMEOUT} seconds" in line
 
 
-def test_a_channel_that_falls_silent_is_closed(map, pair, run_for_some_timeouts):
-    chat = Impatient(pair[0], map)
-    run_for_some_timeouts(lambda: pair[1].sendall(b"x"))
-    assert chat.connected
-    last = time.monotonic()
-    loop(PATIENCE, map=map)
-    assert not map
-    assert chat.timeouts == 1
-    assert time.monotonic() - last < PATIENCE
+def test_a_channel_that_falls_silent_is_closed():
+    transport = MemoryTransport(Impatient)
+    pass_some_timeouts(transport, lambda: transport.receive(b"x"))
+    transport.advance(0.9 * TIMEOUT)
+    assert not transport.closed
+    transport.advance(0.5 * TIMEOUT)
+    assert transport.closed
+    assert transport.channel.timeouts == 1
 
 
-def test_receiving_is_progress(map, pair, run_for_some_timeouts):
-    chat = Impatient(pair[0], map)
-    run_for_some_timeouts(lambda: pair[1].sendall(b"one of the pieces of a line"))
-    assert list(map.values()) == [chat]
-    assert chat.timeouts == 0
+def test_receiving_is_progress():
+    transport = MemoryTransport(Impatient)
+    pass_some_timeouts(transport, lambda: transport.receive(b"one of the pieces of a line"))
+    assert transport.channel.timeouts == 0
 
 
 @pytest.mark.parametrize("views", [True, False])
-def test_receiving_is_progress_whatever_it_is_received_as(map, pair, run_for_some_timeouts, views):
-    chat = Impatient(pair[0], map)
+def test_receiving_is_progress_whatever_it_is_received_as(views):
+    transport = MemoryTransport(Impatient)
+    chat = transport.channel
     chat.collect_views = views
     chat.set_terminator(1)
     chat.collect_incoming_data = lambda data: None
     chat.found_terminator = lambda: chat.set_terminator(1)
-    run_for_some_timeouts(lambda: pair[1].sendall(b"x"))
-    assert list(map.values()) == [chat]
+    pass_some_timeouts(transport, lambda: transport.receive(b"x"))
 
 
-def test_sending_is_progress(map, pair, run_for_some_timeouts):
-    chat = Impatient(pair[0], map)
-    run_for_some_timeouts(lambda: chat.push(b"x"))
-    assert list(map.values()) == [chat]
-    assert chat.timeouts == 0
+def test_sending_is_progress():
+    transport = MemoryTransport(Impatient)
+    pass_some_timeouts(transport, lambda: transport.channel.push(b"x"))
+    assert transport.channel.timeouts == 0
 
 
 def large_push(chat):
@@ -215,26 +221,27 @@ def test_one_of_many(map, run_for_some_timeouts):
         assert all(peer.recv(1) == b"" for _, peer in silent)
 
 
-def test_handle_timeout_may_keep_it_open(map, pair, run_until):
-    began = time.monotonic()
-    chat = Lasting(pair[0], map)
-    run_until(lambda: chat.timeouts == 3)
-    assert time.monotonic() - began >= 3 * TIMEOUT
-    assert list(map.values()) == [chat]
-    pair[1].sendall(b"x")
-    run_until(lambda: chat.incoming)
-    run_until(lambda: chat.timeouts == 4)
+def test_handle_timeout_may_keep_it_open():
+    transport = MemoryTransport(Lasting)
+    transport.advance(3 * TIMEOUT)
+    assert transport.channel.timeouts in (2, 3)
+    transport.receive(b"x")
+    transport.advance(0.9 * TIMEOUT)
+    assert transport.channel.timeouts in (2, 3)
+    transport.advance(10 * TIMEOUT)
+    assert transport.channel.timeouts > 9
+    assert not transport.closed
 
 
-def test_handle_timeout_may_say_goodbye(map, pair):
+def test_handle_timeout_may_say_goodbye():
     class Polite(Impatient):
         def handle_timeout(self):
             self.push(b"421 Good bye\r\n")
             self.close_when_done()
 
-    Polite(pair[0], map)
-    loop(PATIENCE, map=map)
-    assert b"".join(iter(lambda: pair[1].recv(100), b"")) == b"421 Good bye\r\n"
+    transport = MemoryTransport(Polite)
+    transport.advance(2 * TIMEOUT)
+    assert (transport.sent, transport.closed) == (b"421 Good bye\r\n", True)
 
 
 def test_handle_timeout_that_raises(map, pair, run_until, capsys):
@@ -255,51 +262,47 @@ def test_handle_timeout_that_raises(map, pair, run_until, capsys):
     assert "of the timeout" in capsys.readouterr().out + "".join(failing.logged)
 
 
-def test_set_on_the_object(map, pair):
+def test_set_on_the_object():
     class Configured(Chat):
-        def __init__(self, seconds, sock, map):
+        def __init__(self, sock, seconds):
             self.idle_timeout = seconds
-            super().__init__(sock, map)
+            super().__init__(sock)
 
-    chat = Configured(TIMEOUT, pair[0], map)
-    loop(PATIENCE, map=map)
-    assert not map
-    assert f"idle for {TIMEOUT} seconds" in chat.logged[0]
+    transport = MemoryTransport(Configured, TIMEOUT)
+    transport.advance(1.5 * TIMEOUT)
+    assert transport.closed
+    assert f"idle for {TIMEOUT} seconds" in transport.channel.logged[0]
 
 
-def test_changed_meanwhile(map, pair):
+def test_changed_meanwhile():
     """A program may allow more time after a login."""
-    chat = Impatient(pair[0], map)
-    chat.idle_timeout = 2 * TIMEOUT
-    began = time.monotonic()
-    loop(PATIENCE, map=map)
-    assert not map
-    assert f"idle for {2 * TIMEOUT} seconds" in chat.logged[0]
-    assert time.monotonic() - began > TIMEOUT
+    transport = MemoryTransport(Impatient)
+    transport.channel.idle_timeout = 2 * TIMEOUT
+    transport.advance(1.5 * TIMEOUT)
+    assert not transport.closed
+    transport.advance(TIMEOUT)
+    assert transport.closed
+    assert f"idle for {2 * TIMEOUT} seconds" in transport.channel.logged[0]
 
 
-def test_switched_off_by_handle_timeout(map, pair, run_until, run_for_some_timeouts, capsys):
+def test_switched_off_by_handle_timeout():
     class Forgiving(Impatient):
         def handle_timeout(self):
             self.timeouts += 1
             self.idle_timeout = None
 
-    chat = Forgiving(pair[0], map)
-    run_until(lambda: chat.timeouts)
-    run_for_some_timeouts(lambda: None)
-    assert list(map.values()) == [chat]
-    assert chat.timeouts == 1
-    assert capsys.readouterr().out == ""
+    transport = MemoryTransport(Forgiving)
+    transport.advance(100 * TIMEOUT)
+    assert not transport.closed
+    assert transport.channel.timeouts == 1
 
 
-def test_switched_off_meanwhile(map, pair, run_for_some_timeouts, capsys):
-    chat = Impatient(pair[0], map)
-    chat.idle_timeout = None
-    run_for_some_timeouts(lambda: None)
-    assert list(map.values()) == [chat]
-    assert chat.timeouts == 0
-    assert chat.logged == []
-    assert capsys.readouterr().out == ""
+def test_switched_off_meanwhile():
+    transport = MemoryTransport(Impatient)
+    transport.channel.idle_timeout = None
+    transport.advance(100 * TIMEOUT)
+    assert not transport.closed
+    assert (transport.channel.timeouts, transport.channel.logged) == (0, [])
 
 
 def test_another_socket_has_its_own_time(map, pair, run_until):

@@ -14,11 +14,11 @@ from threading import get_ident
 from typing import Any
 
 from .._asyncore import asyncore
-from ..channel import async_chat
 from ..eventloop.interest import reports
+from ..transport import reads_directly
+from ..transport_socket import TransportSocket, adopt
 from .closing import Closing
 from .transport_map import TransportMap
-from .transport_socket import TransportSocket
 
 __all__ = ["Link"]
 
@@ -83,9 +83,7 @@ class Link(asyncio.Protocol):
             sock = TransportSocket(self)
             channel = self._make(sock)
             if self.channel is None and not self.is_closed:  # of a class that is not async_chat of ours
-                channel.del_channel()
-                channel._map = self.map
-                channel.set_socket(sock, self.map)
+                adopt(channel, sock)
         except Exception as error:
             self._refuse(error)
         finally:
@@ -106,13 +104,14 @@ class Link(asyncio.Protocol):
         self.resets = True
         self.close()
 
+    def get_extra_info(self, name: str) -> Any:
+        """Return what the transport knows as *name*, None for nothing."""
+        return self.transport.get_extra_info(name)
+
     def carry(self, channel: Any) -> None:
         """Carry *channel*, or what stands in the map in its place, from now on."""
         self.channel = channel
-        self._is_direct = all(
-            getattr(getattr(channel, name, None), "__func__", None) is getattr(async_chat, name)
-            for name in ("recv", "handle_read", "handle_read_event")
-        )
+        self._is_direct = reads_directly(channel)
         if not reports(type(channel)):
             self.map.watch(self.fd)
 

@@ -19,31 +19,41 @@ _Call = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 class Timer:
-    """A call to be made later; what ``call_later()`` returns."""
+    """A call to be made later, as ``call_later()`` returns it."""
 
     __slots__ = ("_call", "_timers", "when")
 
+    when: float
+    """The time at which the call is due, in seconds of the clock, which is ``time.monotonic()``."""
+
     def __init__(self, timers: "Timers", when: float, call: _Call) -> None:
-        self.when = when  # seconds of time.monotonic()
+        self.when = when
         self._timers = timers
         self._call: _Call | None = call
 
     def cancel(self) -> None:
-        """Do not make the call; nothing happens if it was made or cancelled before."""
+        """Do not make the call; does nothing if it was made or cancelled before.  Any thread may call this."""
         self._timers._cancel(self)
 
     def cancelled(self) -> bool:
-        """Tell whether the call will not be made any more: it was cancelled, or made."""
+        """Tell whether the call will not be made any more: it was cancelled or made."""
         return self._call is None
+
+    def is_overdue(self) -> bool:
+        """Tell whether the call is due."""
+        return self._timers.clock() >= self.when
 
 
 class Timers:
     """The timers of one map; any thread may set and cancel them.
 
-    *emptied*, if given, is called when the last of them has been cancelled.
+    *emptied*, if given, is called when the last of them has been cancelled; *clock* returns the time in seconds.
     """
 
-    def __init__(self, emptied: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self, emptied: Callable[[], object] | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.clock = clock
         self.heap: list[tuple[float, int, Timer]] = []  # of (when, order, timer), cancelled ones included
         self._cancelled = 0
         self._orders = itertools.count()
@@ -65,7 +75,7 @@ class Timers:
             raise ValueError(f"cannot call anything in {seconds} seconds")
         if not callable(callback):
             raise TypeError(f"{callback!r} cannot be called")
-        timer = Timer(self, time.monotonic() + seconds, (callback, args))
+        timer = Timer(self, self.clock() + seconds, (callback, args))
         with self._lock:
             heapq.heappush(self.heap, (timer.when, next(self._orders), timer))
         return timer
@@ -76,7 +86,7 @@ class Timers:
             return None
         with self._lock:
             self._drop_cancelled_first()
-            return max(self.heap[0][0] - time.monotonic(), 0.0) if self.heap else None
+            return max(self.heap[0][0] - self.clock(), 0.0) if self.heap else None
 
     def run_due(self, failed: Callable[[Callable[..., object]], object]) -> bool:
         """Make the calls that are due now, and tell whether there were any; those that they set come the next time.
@@ -85,7 +95,7 @@ class Timers:
         """
         if not self.heap:
             return False
-        now, end = time.monotonic(), next(self._orders)
+        now, end = self.clock(), next(self._orders)
         made = False
         while (due := self._take_due(now, end)) is not None:
             made = True

@@ -1,11 +1,12 @@
 """Deadlines: state and progress become the status for a client, or a handler, that takes too long.
 
-Nothing is noted where bytes come or go: ``look()`` is called now and then, compares with what it saw before, and
-so costs the busy nothing.  No one is late before the time is over, and at most by the time between two looks after it.
+``look()`` is called now and then, and compares the connection with its last look, so that busy connections have
+nothing to note for each byte.  A deadline is never noticed early, and at most one interval between two looks late.
 """
 
 import sys
-from collections.abc import Hashable
+import time
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from .connection import Connection, State
@@ -15,7 +16,7 @@ from .settings import Settings
 __all__ = ["CLOSE", "Deadlines", "unsent_bytes"]
 
 CLOSE = 0
-"""What ``look()`` returns for a client that is owed no response."""
+"""The result of ``look()`` for a connection that is closed without a response."""
 
 _BODY = (State.CONTINUE, State.BODY, State.DISCARDING)
 _SHORTEST_PERIOD, _LONGEST_PERIOD = 0.01, 60.0  # seconds between two looks
@@ -23,12 +24,13 @@ _SIOCOUTQ = 0x5411  # of Linux: bytes that the peer has not acknowledged
 
 
 class Deadlines:
-    """What was seen of a connection at the last look, and since when it has been so."""
+    """The state and progress of a connection at the last look, and since when, by *clock*, they have been so."""
 
-    __slots__ = ("_credit", "_looked", "_outgoing", "_received", "_seen", "_since", "_stalled_since")
+    __slots__ = ("_clock", "_credit", "_looked", "_outgoing", "_received", "_seen", "_since", "_stalled_since")
 
-    def __init__(self, now: float) -> None:
-        self._looked = self._since = self._stalled_since = now
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._looked = self._since = self._stalled_since = clock()
         self._outgoing: Hashable = None
         self._seen: Hashable = None
         self._credit = 0.0  # seconds that a body may still be late
@@ -36,7 +38,7 @@ class Deadlines:
 
     @staticmethod
     def period(state: State, settings: Settings) -> float:
-        """Return the seconds between two looks that notice what takes too long soon enough."""
+        """Return the seconds between two looks, few enough for the deadlines."""
         limits = (
             settings.head_timeout,
             settings.body_timeout,
@@ -48,19 +50,18 @@ class Deadlines:
         shortest = min((limit for limit in limits if limit), default=_LONGEST_PERIOD)
         return min(max(shortest / 4, _SHORTEST_PERIOD), _LONGEST_PERIOD)
 
-    def restart(self, now: float, connection: Connection) -> None:
-        """Count from *now* for the present state."""
+    def restart(self, connection: Connection) -> None:
+        """Count from now for the present state."""
         self._seen = connection.state, connection.requests
-        self._since = now
+        self._since = self._clock()
 
-    def look(
-        self, now: float, connection: Connection, outgoing: Hashable, is_read: bool, settings: Settings
-    ) -> int | None:
-        """Return the status for one that has taken too long, CLOSE for none; None if nobody has.
+    def look(self, connection: Connection, outgoing: Hashable, is_read: bool, settings: Settings) -> int | None:
+        """Return the status for a client or handler that takes too long, CLOSE for no status; None if none does.
 
-        *now* is time.monotonic(), *outgoing* a value that changes when bytes leave, None if none wait,
-        and *is_read* whether anything is received at all at the moment.
+        *outgoing* is a value that changes when bytes leave, None if none wait, and *is_read* whether anything
+        is received at all at the moment.
         """
+        now = self._clock()
         elapsed, self._looked = now - self._looked, now
         state = connection.state
         seen = state, connection.requests
@@ -111,7 +112,7 @@ class Deadlines:
 def unsent_bytes(sock: Any) -> int:
     """Return how many bytes *sock* holds that have not left this machine, 0 where the system does not tell.
 
-    What send() took may wait in the kernel for minutes: a client that reads slowly makes progress all the same.
+    Bytes that send() took may wait in the kernel for minutes, and a client that reads them slowly makes progress.
     """
     if sys.platform != "linux":
         return 0
@@ -120,6 +121,6 @@ def unsent_bytes(sock: Any) -> int:
 
     try:
         data = fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4))
-    except (OSError, ValueError, AttributeError, TypeError):  # no socket of the kernel's, or a closed one
+    except (OSError, ValueError, AttributeError, TypeError):  # not a socket of the system, or a closed one
         return 0
     return int(struct.unpack("i", data)[0])

@@ -1,30 +1,51 @@
-"""A socket to its channel, an asyncio transport behind it."""
+"""A socket to its channel, a transport behind it that is none: one of asyncio's, or one in memory."""
 
 import errno
 import socket
 import struct
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from .link import Link
-
-__all__ = ["TransportSocket"]
+__all__ = ["Link", "TransportSocket", "adopt"]
 
 _NO_SOCKET = "this transport is not over a socket"
 
 
+class Link(Protocol):
+    """What carries the bytes of a TransportSocket."""
+
+    fd: int
+    is_closed: bool
+    map: Any  # that the channel is to join
+    resets: bool  # closing drops what was not sent
+
+    def get_extra_info(self, name: str) -> Any:
+        """Return what is known as *name*, None for nothing; see ``asyncio.BaseTransport.get_extra_info()``."""
+
+    def take(self, size: int) -> bytes:
+        """Return at most *size* bytes of what has arrived, ``b""`` at the end; BlockingIOError if nothing has."""
+
+    def give(self, data: bytes) -> int:
+        """Send *data*, and return how much of it was taken; BlockingIOError if nothing can be."""
+
+    def end_output(self) -> bool:
+        """Send no more; tell whether that can be done without closing."""
+
+    def close(self) -> None:
+        """Close, once what was given has been sent."""
+
+
 class TransportSocket:
-    """An asyncio transport as a socket that does not block; it has what channels call of a socket."""
+    """A transport as a socket that does not block; it has what channels call of a socket."""
 
     # The names are all here, and there is no __getattr__(), which would slow down each access to one of them.
     __slots__ = ("__weakref__", "_link")
 
-    def __init__(self, link: "Link") -> None:
+    def __init__(self, link: Link) -> None:
         self._link = link
 
     def _extra(self, name: str) -> Any:
-        return self._link.transport.get_extra_info(name)
+        return self._link.get_extra_info(name)
 
     def _socket(self) -> Any:
         sock = self._extra("socket")
@@ -116,3 +137,10 @@ class TransportSocket:
         """Return the protocol that was agreed upon (str)."""
         tls = self._extra("ssl_object")
         return tls and tls.selected_alpn_protocol()  # type: ignore[no-any-return]
+
+
+def adopt(channel: Any, sock: TransportSocket) -> None:
+    """Have *channel* converse over *sock*, in its map, of whatever class it is: async_chat alone does so by itself."""
+    channel.del_channel()
+    channel._map = sock._ac_map
+    channel.set_socket(sock, sock._ac_map)
