@@ -8,13 +8,13 @@ that is in both places.
 """
 
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import delivering, interest, pushing
 from .borrowed import queue_of
 from .descriptors import RebindableMethod, option
 from .events import EventBuffer
-from .framing import InputBuffer
+from .framing import InputBuffer, Terminator
 from .output_queue import OutputQueue
 
 __all__ = ["Conversation"]
@@ -48,7 +48,7 @@ class Conversation:
     encoding = "latin-1"
     """The encoding for ``use_encoding`` (str)."""
 
-    collect_views = option(
+    collect_views: bool = option(
         "collect_views",
         """Whether ``collect_incoming_data()`` gets memoryviews of what was received (bool) rather than bytes.
 
@@ -56,7 +56,7 @@ class Conversation:
         """,
     )
 
-    max_payload = option(
+    max_payload: int | None = option(
         "max_payload",
         """The most bytes of a payload that ends at a terminator of bytes (int); None or 0 is no limit.
 
@@ -65,12 +65,12 @@ class Conversation:
         _check_max_payload,
     )
 
-    coalesce_pushes = option(
+    coalesce_pushes: bool = option(
         "coalesce_pushes",
         """Whether what is pushed while input is handled leaves together at the end of that (bool), in few sends.""",
     )
 
-    output_high_water = option(
+    output_high_water: int | None = option(
         "output_high_water",
         """The bytes that may wait to be sent before reading pauses until fewer do (int); None is no limit.""",
     )
@@ -86,9 +86,9 @@ class Conversation:
     def __init__(self) -> None:
         self._ac_prepared()  # once: programs call __init__() again, for another map, and the terminator stays
         self.ac_in_buffer = b""
-        self.incoming: list[Any] = []
+        self.incoming: list[bytes] = []  # or what else a program puts there
         if type(self).producer_fifo is not _producer_fifo or self._ac_output:
-            self.producer_fifo = deque()
+            self.producer_fifo = deque[object]()
 
     def _ac_prepare(self) -> None:
         """Make the two buffers; not in ``__init__`` alone, which a subclass need not call."""
@@ -167,10 +167,10 @@ class Conversation:
         self._ac_input.unread = data or b""
 
     @property
-    def terminator(self) -> Any:
+    def terminator(self) -> bytes | int | None:
         """What ends the payload at hand: bytes, the number of bytes to come, or a false value for nothing."""
         try:
-            return self._ac_input.terminator
+            return self._ac_input.terminator  # type: ignore[return-value]  # what is bytes-like, too
         except AttributeError:
             name = type(self).__name__
             raise AttributeError(
@@ -192,9 +192,14 @@ class Conversation:
         self.terminator  # noqa: B018 - raises if there is none
         self._ac_input.unset()
 
-    get_terminator = RebindableMethod(_get_terminator)
+    if TYPE_CHECKING:
 
-    def set_terminator(self, term: Any) -> None:
+        def get_terminator(self) -> bytes | int | None: ...
+
+    else:
+        get_terminator = RebindableMethod(_get_terminator)
+
+    def set_terminator(self, term: Terminator) -> None:
         """Set what ends a payload.
 
         *term* is bytes; a number of bytes (int), after which ``found_terminator()`` is called once;
@@ -252,7 +257,7 @@ class Conversation:
     initiate_send = pushing.initiate_send
     handle_write = pushing.handle_write
 
-    producer_fifo = property(
+    producer_fifo: "deque[object]" = property(  # type: ignore[assignment]
         pushing.fetch_fifo,
         pushing.replace_fifo,
         doc="""What waits to be sent (a deque): bytes, producers, and None for the end; may be changed and assigned.""",

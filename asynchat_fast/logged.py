@@ -1,8 +1,11 @@
 """A dispatcher whose words can go to a logger of Python's, rather than where asyncore prints them."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ._asyncore import asyncore
+
+if TYPE_CHECKING:
+    import logging
 
 __all__ = ["logged_dispatcher"]
 
@@ -13,7 +16,7 @@ _INFO = 20
 class logged_dispatcher(asyncore.dispatcher):
     """What the channels and acceptors of this package derive from."""
 
-    ac_logger: Any = None
+    ac_logger: "logging.Logger | None" = None
     """Where all goes that this object logs (logging.Logger), with the traceback of a callback that failed.
 
     None is asyncore's way: ``log_info()`` prints errors to the standard output and drops warnings.

@@ -7,14 +7,20 @@ import socket
 import stat
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .eventloop import call_later
 from .eventloop.exhaustion import EXHAUSTED, PAUSE, Pause
 from .eventloop.timers import Timer
 from .logged import logged_dispatcher
 
+if TYPE_CHECKING:
+    import ssl
+
 __all__ = ["chat_server", "inherited_sockets"]
+
+Address: TypeAlias = "tuple[str, int] | tuple[str, int, int, int] | str | bytes"
+"""What a socket listens at: of IPv4, of IPv6, or the path of a unix socket."""
 
 _BATCH = 64  # connections accepted at once, so that the others have their turn
 
@@ -39,6 +45,7 @@ class chat_server(logged_dispatcher):
     ac_logger: logging.Logger | None = logging.getLogger("asynchat_fast")
     """Where ``log_info()`` and errors go (logging.Logger); None for asyncore's way, to the standard output."""
 
+    addr: Address
     _map: dict[int, Any]
 
     def __init__(
@@ -51,7 +58,7 @@ class chat_server(logged_dispatcher):
         reuse_port: bool = False,
         nodelay: bool = True,
         max_connections: int | None = None,
-        tls: Any = None,
+        tls: "ssl.SSLContext | None" = None,
         handshake_timeout: float | None = 10,
     ) -> None:
         super().__init__(map=map)

@@ -5,11 +5,12 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, TypeVar
 
-__all__ = ["BYTES_LIKE", "Transport", "reporting", "wants_read", "wants_write", "would_block"]
+__all__ = ["BYTES_LIKE", "BytesLike", "Transport", "reporting", "wants_read", "wants_write", "would_block"]
 
 BYTES_LIKE = (bytes, bytearray, memoryview)
+BytesLike: TypeAlias = bytes | bytearray | memoryview
 
 
 class Transport(Protocol):
@@ -33,7 +34,10 @@ class Transport(Protocol):
         """Log *message* at the level *type*."""
 
 
-def reporting(function: Callable[..., Any]) -> Callable[..., Any]:
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+def reporting(function: _F) -> _F:
     """Mark *function*, a channel's ``readable()`` or ``writable()``: what it would return changes not unreported.
 
     The event loop looks for the mark on the type of a channel, and asks only those in each pass whose

@@ -24,7 +24,7 @@ class Timer:
     __slots__ = ("_call", "_timers", "when")
 
     def __init__(self, timers: "Timers", when: float, call: _Call) -> None:
-        self.when = when  # seconds of the clock of the timers
+        self.when: float = when  # seconds of the clock of the timers
         self._timers = timers
         self._call: _Call | None = call
 

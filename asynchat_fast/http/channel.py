@@ -39,7 +39,7 @@ def _discard(data: object) -> None:
     pass
 
 
-class HTTPChannel(Hooks, async_chat):
+class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is never None here
     """The life of a connection; what is received and sent meanwhile is the matter of ``Exchange``."""
 
     coalesce_pushes = True

@@ -1,7 +1,7 @@
 """``http_request_handler``: HTTP/1.1 on a channel as a program sees it, and what there is to override."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from . import pages
 from .access_log import FORMATS, log_writer
@@ -15,6 +15,15 @@ from .response_writer import Progress
 from .server_names import ServerNames
 from .settings import ParsedHead
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Sessions = TypeVar("Sessions", default=Any)
+else:
+    from typing import TypeVar
+
+    Sessions = TypeVar("Sessions")
+
 __all__ = ["http_request_handler"]
 
 _NOT_PARSED = object()
@@ -27,13 +36,14 @@ _NO_PAGE = frozenset([204, 205, 304])  # statuses without content; the length of
 _OPS = {method: Method(method) for method in _METHODS}
 
 
-class http_request_handler(ServerNames):
+class http_request_handler(ServerNames, Generic[Sessions]):
     """A connection of an HTTP/1.1 server: one request after the other is received, handled and answered.
 
     *conn* (or *sock*) is the connected socket, *addr* the address of the client, *sessions* what the program
     shares among its handlers, and *log* where the access log goes: a function, a ``logging.Logger``, or
     anything with a method ``log`` or ``write``; None is the logger ``asynchat_fast.http.access``.
-    *map* is the asyncore map (dict).  Subclasses define ``do_GET()`` and the like, or ``handle_request()``.
+    *map* is the asyncore map (dict).  Subclasses define ``do_GET()`` and the like, or ``handle_request()``;
+    a subclass of ``http_request_handler[Store]`` says that its ``sessions`` are a Store.
 
     Sources: the asynchat documentation's example of this name, RFC 9110 and 9112, ``http.server``.
     """
@@ -58,7 +68,7 @@ class http_request_handler(ServerNames):
         self,
         conn: Any = None,
         addr: Any = None,
-        sessions: Any = None,
+        sessions: Sessions = None,  # type: ignore[assignment]
         log: Any = None,
         *,
         sock: Any = None,
@@ -76,7 +86,7 @@ class http_request_handler(ServerNames):
         ServerNames.__init__(self, conn if sock is None else sock, map)
         if addr is not None:
             self.addr = addr
-        self.sessions = sessions
+        self.sessions: Sessions = sessions
         self.log = log  # type: ignore[method-assign]
         self.obuffer = b""
 
@@ -220,7 +230,7 @@ class http_request_handler(ServerNames):
             if len(items) > 1:
                 self._ac_send_whole(items)
                 return
-            self.push(items[0])
+            self.push(items[0])  # type: ignore[arg-type]  # one alone is bytes
             self._ac_end_response()
         else:
             close_source(body)

@@ -7,7 +7,7 @@ from socket import socket
 from typing import Any
 
 from ..eventloop import call_later
-from ..server import chat_server
+from ..server import Address, chat_server
 from .access_log import log_writer
 from .handler import http_request_handler
 
@@ -43,7 +43,7 @@ class http_server(chat_server):
         super().__init__(address, handler_class, **options)
 
     @property
-    def server_address(self) -> Any:
+    def server_address(self) -> Address:
         """The address that this listens at, ``addr`` by its name in http.server."""
         return self.addr
 
