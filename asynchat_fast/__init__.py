@@ -5,10 +5,11 @@ that.  See ``async_chat`` for channels and ``InputBuffer`` for framing without a
 """
 
 from collections import deque
-from importlib import import_module as _import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._asyncore import asyncore
+from ._later import ROOMS as _ROOMS
+from ._later import fetch as _fetch
 from ._version import __version__ as __version__
 from .channel import async_chat
 from .eventloop import call_later as call_later
@@ -24,25 +25,21 @@ from .swap import install as install
 from .swap import uninstall as uninstall
 
 if TYPE_CHECKING:
+    from .addresses import inherited_sockets as inherited_sockets
+    from .client import chat_client as chat_client
+    from .eventloop.status import loop_counters as loop_counters
+    from .eventloop.status import status as status
+    from .eventloop.watching import dump_on as dump_on
+    from .eventloop.watching import watch as watch
     from .http import http_request_handler as http_request_handler
     from .server import chat_server as chat_server
-    from .server import inherited_sockets as inherited_sockets
 
 # Those of asynchat: with more of them, "from asynchat import *" after "from asyncore import *" would exchange loop().
 __all__ = ["async_chat", "asyncore", "deque", "fifo", "find_prefix_at_end", "simple_producer"]
 
 
-# Imported when they are used, as they take longer than all the rest: logging and HTTP.
-_LATER = {"chat_server": ".server", "http_request_handler": ".http", "inherited_sockets": ".server"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in ("aio", "testing"):
-        return _import_module(f".{name}", __name__)
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_import_module(_LATER[name], __name__), name)
+__getattr__ = _fetch
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER, "aio", "testing"})
+    return sorted({*globals(), *_ROOMS})

@@ -115,7 +115,7 @@ cdef class OutputQueue:
 
     @cython.critical_section
     def begin(self, size):
-        """Enter, and return the bytes to send: at most *size*, as they are at the head of the queue.
+        """Enter, and return the bytes to send: at most *size*, which are at the head of the queue, or now joined there.
 
         None: nothing waits, or somebody is inside.  False: entered, but the head must be looked at
         before something can be sent.  ValueError for a *size* below 1.
@@ -139,7 +139,27 @@ cdef class OutputQueue:
         if type(head) is bytes and 0 < PyBytes_GET_SIZE(head) <= most:
             if not self._joins or self._deque is None or len(self._deque) < 2:
                 return head
+            return not self._known and self._join(most)
         return False
+
+    cdef _join(self, Py_ssize_t most):
+        """Make one item of those at the head, *most* bytes at most, and return it; False if another kind follows."""
+        cdef list parts = []
+        cdef Py_ssize_t room = most
+        for item in self._deque:
+            if type(item) is not bytes:
+                return False
+            room -= PyBytes_GET_SIZE(item)
+            if room < 0:
+                break
+            parts.append(item)
+        if len(parts) == len(self._deque):
+            self._deque, self._head = None, b"".join(parts)
+            return self._head
+        for _ in parts:
+            self._deque.popleft()
+        self._deque.appendleft(b"".join(parts))
+        return self._deque[0]
 
     @cython.critical_section
     def end(self, data, sent):

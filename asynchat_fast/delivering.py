@@ -10,13 +10,14 @@ from . import pushing
 from .borrowed import deliver, queue_of
 from .events import Interrupted
 from .interest import block_receiving
-from .transport import wants_write, would_block
+from .transport import passing, wants_write, would_block
 
 __all__ = ["handle_read", "receive"]
 
 
+@passing
 def handle_read(self: Any) -> None:
-    """Receive once, and deliver to the callbacks."""
+    """Receive once by ``self.recv()``, and deliver to the callbacks; the loop calls this."""
     size = self.ac_in_buffer_size
     try:
         data = self.recv(size)
@@ -52,7 +53,7 @@ def receive(self: Any, data: Any) -> None:
     """Deliver *data* (bytes-like, or str with ``use_encoding``) to the callbacks, the long way round."""
     corked = self.coalesce_pushes and queue_of(self).cork()
     try:
-        if isinstance(data, str) and self.use_encoding:
+        if type(data) is not bytes and isinstance(data, str) and self.use_encoding:
             data = data.encode(self.encoding)
         if self._ac_asked:
             _deliver_asked(self, data)
@@ -80,7 +81,7 @@ def _deliver_asked(self: Any, data: Any) -> None:
     buffer = self._ac_input.feed(data)
     while buffer:
         terminator = self.get_terminator() if self._ac_asked == "method" else self.terminator
-        count = terminator if isinstance(terminator, int) else 0
+        count = terminator if type(terminator) is not bytes and isinstance(terminator, int) else 0
         before = getattr(self, "terminator", None) if count else None  # not always what get_terminator() returned
         payload = buffer.ask(terminator)
         if payload is not None:

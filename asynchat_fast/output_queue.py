@@ -80,7 +80,7 @@ class PlainOutputQueue:
         return not self.corked
 
     def begin(self, size: float) -> bytes | Literal[False] | None:
-        """Enter, and return the bytes to send: at most *size*, as they are at the head of the queue.
+        """Enter, and return the bytes to send: at most *size*, which are at the head of the queue, or now joined there.
 
         None: nothing waits, or somebody is inside.  False: entered, but the head must be looked at
         before something can be sent.  ValueError for a *size* below 1.
@@ -103,9 +103,28 @@ class PlainOutputQueue:
             if not self._owed:
                 return None
         head = self.items[0]
-        if type(head) is bytes and 0 < len(head) <= size and not (self.joins and len(self) > 1):
-            return head
+        if type(head) is bytes and 0 < len(head) <= size:
+            if not self.joins or len(self) < 2:
+                return head
+            return not self.known and self._join(size)
         return False
+
+    def _join(self, most: float) -> bytes | Literal[False]:
+        """Make one item of those at the head, *most* bytes at most, and return it; False if another kind follows."""
+        parts = []
+        with _exchanging:
+            for item in self.items:
+                if type(item) is not bytes:
+                    return False
+                most -= len(item)
+                if most < 0:
+                    break
+                parts.append(item)
+            for _ in parts:
+                self.items.popleft()
+            self.items.appendleft(b"".join(parts))
+            joined: bytes = self.items[0]
+            return joined
 
     def end(self, data: bytes | None, sent: int | None) -> bool:
         """Leave, with *sent* bytes of *data* gone, which stood at the head; return whether something is left to do.

@@ -31,8 +31,9 @@ __all__ = [
 
 
 def push(self: Any, data: BytesLike) -> None:
-    """Queue *data* (bytes, bytearray or memoryview, else TypeError), and send if the transport takes it.
+    """Queue *data* (bytes-like, else TypeError), and send as much as the connection takes; any thread may call it.
 
+    On a closed channel *data* waits until the channel is connected anew; ``discard_buffers()`` drops it.
     ValueError for an ``ac_out_buffer_size`` below 1.
     """
     try:
@@ -56,10 +57,10 @@ def push(self: Any, data: BytesLike) -> None:
 
 
 def push_with_producer(self: Any, producer: Producer) -> None:
-    """Queue *producer*, whose ``more()`` is called until it returns nothing, and send.
+    """Queue *producer*, whose ``more()`` is called, when its turn has come, until it returns nothing.
 
-    ``more()`` returns bytes, another producer, or with ``use_encoding`` a str.  TypeError for an
-    object without ``more()``.
+    ``more()`` returns bytes-like, another producer, or with ``use_encoding`` a str.  TypeError for an
+    object without ``more()``.  Any thread may call this.
     """
     if not hasattr(producer, "more"):
         try:
@@ -76,7 +77,10 @@ def _enqueue(self: Any, queue: OutputQueue, items: list[Any]) -> None:
 
 
 def close_when_done(self: Any) -> None:
-    """Close once everything queued so far is sent, which for a channel not connected yet is after it is."""
+    """Close once everything that is queued now has been sent; any thread may call it.
+
+    A channel that is not connected yet closes after it is connected and the queue is sent.
+    """
     queue_of(self).extend([None])
     note_that_something_waits(self)
 
@@ -138,7 +142,7 @@ _SENDERS = {initiate_send.__code__, send_head.__code__}
 
 
 def handle_write(self: Any) -> None:
-    """Send what waits."""
+    """Call ``initiate_send()``; the loop calls this."""
     self.initiate_send()
 
 

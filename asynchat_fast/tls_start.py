@@ -6,7 +6,7 @@ from typing import Any
 
 from .borrowed import queue_of
 from .tls import Engine, check_context, reason_of
-from .tls_handshake import Handshake
+from .tls_handshake import Handshake, Occasion
 from .tls_socket import TLSSocket
 from .transport import BYTES_LIKE
 
@@ -44,8 +44,18 @@ class _Acceptance:
         self._server.handle_error()
 
 
-def start(channel: Any, context: Any, server_side: bool, server_hostname: str | None, timeout: float | None) -> None:
-    """Have *channel* go on in TLS; see ``async_chat.start_tls()``."""
+def start(
+    channel: Any,
+    context: Any,
+    server_side: bool,
+    server_hostname: str | None,
+    timeout: float | None,
+    occasion: Occasion | None = None,
+) -> None:
+    """Have *channel* go on in TLS; see ``async_chat.start_tls()``.
+
+    *occasion* is told the outcome; None for the channel itself.
+    """
     sock = channel.socket
     if sock is None:
         raise RuntimeError("start_tls() needs a socket: call create_socket() first")
@@ -59,7 +69,7 @@ def start(channel: Any, context: Any, server_side: bool, server_hostname: str | 
         channel.ac_in_buffer = b""
         engine.receive(received)
     channel.socket = face = TLSSocket(sock, engine, plain)
-    handshake = Handshake(face, channel._map, _Start(channel, server_side), timeout)
+    handshake = Handshake(face, channel._map, occasion or _Start(channel, server_side), timeout)
     handshake.join(channel)
     if channel.connected and (received or not server_side):
         handshake.go_on()

@@ -1,4 +1,4 @@
-"""Every block of code in README.md, docs/ and the other pages runs as the text says, and the pages can be built.
+"""Every block of code in README.md, docs/ and the other pages runs as the text says.
 
 A Python block is a program: it is run in a process of its own, in one directory with the named blocks of its
 page.  One that listens is talked to by the function in CLIENTS that has its name; any other is to end well, and to
@@ -14,6 +14,7 @@ import queue
 import re
 import shutil
 import signal
+import smtplib
 import socket
 import ssl
 import subprocess
@@ -48,7 +49,9 @@ def listen_and_tell(sock, *backlog):
     listen(sock, *backlog)
     where = written.get(sock.fileno())
     if where != 0:  # as for the pairs that Windows makes
-        print("listens " + json.dumps([where, sock.getsockname()[1]]), flush=True)
+        # In one write, as several processes may print.
+        sys.stdout.write("listens " + json.dumps([where, sock.getsockname()[1]]) + "\\n")
+        sys.stdout.flush()
 
 socket.socket.bind = bind_free
 socket.socket.listen = listen_and_tell
@@ -91,7 +94,9 @@ BLOCKS = {page: read_blocks(page) for page in PAGES}
 
 
 def blocks_in(*languages):
-    chosen = [block for blocks in BLOCKS.values() for block in blocks if block.language in languages]
+    """Parametrize a test with the blocks in *languages*, but for those that another block on the page runs."""
+    every = [block for blocks in BLOCKS.values() for block in blocks if block.language in languages]
+    chosen = [block for block in every if "run by" not in block.marks]
     return pytest.mark.parametrize("block", chosen, ids=[block.id for block in chosen])
 
 
@@ -259,12 +264,13 @@ def fetch(connection, method, path, body=None, **headers):
 
 CLIENTS = {}
 
-QUIET_AT_CTRL_C = {"README", "index"}  # pages whose servers are the first that readers run
+QUIET_AT_CTRL_C = {"index"}  # pages whose servers end well at Ctrl-C
 
 # Makes a block act sooner, or where it can be seen: uvloop listens past the socket module.
 HASTENED = {
     ("loop", "pinged.py"): ("idle_timeout = 2", "idle_timeout = 1"),
     ("asyncio", "with_fastapi.py"): ("port=8080)", 'port=8080, loop="asyncio")'),
+    ("workers", "behind_a_proxy.py"): (", drain=3", ""),
 }
 
 
@@ -278,7 +284,24 @@ def client_of(page, name, listeners=1):
     return register
 
 
+@client_of("clients", "server.py")
+def greet(program):
+    with Lines(program.connect(8007)) as client:
+        assert client.ask("Ann") == ["good-bye to Ann"]
+        assert client.ended()
+
+
 @client_of("README", "echo.py")
+def be_asked_by_curl(program):
+    talk_to_echo(program)
+    curl = shutil.which("curl")
+    command = next(block for block in BLOCKS[ROOT / "README.md"] if block.marks.get("asks") == "echo.py").text
+    if curl is not None and os.name == "posix":
+        command = command.replace("8007", str(program.ports[8007]))
+        process = subprocess.run(["sh", "-c", command], capture_output=True, timeout=PATIENCE)
+        assert process.stdout == b"hello\n"
+
+
 @client_of("index", "echo.py")
 @client_of("loop", "echo.py")
 @client_of("migrate", "with_asyncio.py")
@@ -433,6 +456,22 @@ def talk_over_tls(program):
         assert client.ask("one", long, "three") == ["one", long, "three"]
 
 
+@client_of("proxy", "proxied.py")
+def come_by_a_proxy(program):
+    with Lines(program.connect(8007)) as client:
+        client.send("PROXY TCP4 192.0.2.7 198.51.100.1 51000 8007")
+        assert client.receive() == "you are 192.0.2.7"
+        client.sock.sendall(b"hello\n")
+        assert client.receive() == "hello"
+
+
+@client_of("proxy", "forwarded.py")
+def be_passed_on(program):
+    with http(program, 8000) as web:
+        response = fetch(web, "GET", "/", X_Forwarded_For="203.0.113.1, 192.0.2.7", X_Forwarded_Proto="https")
+        assert response == (200, b"hello 192.0.2.7, by https\n")
+
+
 @client_of("tls", "starttls.py")
 def start_tls(program):
     with Lines(program.connect(8025)) as client:
@@ -447,6 +486,116 @@ def start_tls(program):
             assert client.ask("noop") == ["250 you are a stranger"]
 
 
+@client_of("lines", "adder.py")
+def have_numbers_added(program):
+    with Lines(program.connect(8007)) as client:
+        assert client.ask("1 2", "", "x")[:2] == ["3", "0"]
+        assert client.ask("\N{LATIN SMALL LETTER U WITH DIAERESIS}", "9" * 2000, "3 4")[1:] == [
+            "error: the line is too long",
+            "7",
+        ]
+        client.sock.sendall(b"\xff\n1")
+        assert client.receive().startswith("error: 'utf-8'")
+
+
+@client_of("frames", "shelf.py")
+def put_and_get_frames(program):
+    with program.connect(8007) as sock, sock.makefile("rb") as file:
+        put, get, strange = b"\0\0\0\3Pone", b"\0\0\0\0G", b"\0\0\0\1?x"
+        sock.sendall(put + get + strange + b"\0\0\0\0P" + get)
+        error = b"\0\0\0\nEput or get"
+        expected = put + b"\0\0\0\3Gone" + error + b"\0\0\0\0P" + get
+        assert file.read(len(expected)) == expected
+        sock.sendall(b"\xff\0\0\0P")
+        assert file.read() == b""
+
+
+@client_of("frames", "syslog.py")
+def log_in_frames(program):
+    with program.connect(8007) as sock:
+        sock.sendall(b"5 <1>ab<2>a line\n\n2026-11-27 a date\n0 none\n1234567 digits\n3 a\nb99\n4")
+        expected = ["<1>ab", "<2>a line", "2026-11-27 a date", "0 none", "1234567 digits", "a\nb", "99"]
+        assert [program.next_line() for _ in expected] == [f"{each.encode()}\n" for each in expected]
+        sock.sendall(b"0000 x")
+        assert sock.recv(1) == b""
+
+
+@client_of("dialogue", "postbox.py")
+def post(program):
+    with smtplib.SMTP("127.0.0.1", program.ports[8025], "me", timeout=PATIENCE) as smtp:
+        assert smtp.docmd("MAIL", "FROM:<a@example.org>") == (503, b"say HELO first")
+        assert smtp.docmd("QUATSCH")[0] == 500
+        assert smtp.helo()[0] == 250
+        for message in "", ".\r\n..\r\ntext", "x" * 100:
+            assert not smtp.sendmail("a@example.org", ["b@example.org", "c@example.org"], message)
+        assert smtp.docmd("DATA") == (503, b"say MAIL first")
+        assert smtp.docmd("MAIL", "FROM:a")[0] == 501
+        assert smtp.docmd("NOOP " + "x" * 3000)[0] == 500
+        with pytest.raises(smtplib.SMTPDataError, match="552"):
+            smtp.sendmail("a@example.org", "b@example.org", "x" * (1 << 20))
+        assert smtp.rset()[0] == 250
+    sizes = [2, 13, 102]  # smtplib sends an empty line for an empty message
+    to = ["b@example.org", "c@example.org"]
+    for size in sizes:
+        assert program.next_line() == f"a@example.org {to} {size}\n"
+    with Lines(program.connect(8025)) as client:
+        client.send("HELO me", "MAIL FROM:<>", "RCPT TO:<b@example.org>", "DATA", ".", "QUIT")
+        codes = [client.receive()[:3] for _ in range(7)]
+        assert codes == ["220", "250", "250", "250", "354", "250", "221"]
+        assert client.ended()
+
+
+@client_of("dispatcher", "store.py")
+def give_commands(program):
+    with Lines(program.connect(8007)) as client:
+        assert client.ask("set a 1", "GET a", "get b", "keys") == ["ok", "1", "error: there is no b", "a"]
+        mistakes = client.ask("push x", "", "set a", "g\N{LATIN SMALL LETTER U WITH DIAERESIS}t", "x" * 2000, "get a")
+        assert mistakes[:2] == ["error: there are get, keys, quit, set"] * 2
+        assert mistakes[2].startswith("error: set: ")
+        assert mistakes[3].startswith("error: 'ascii'")
+        assert mistakes[4:] == ["error: the line is too long", "1"]
+        client.send("quit", "get a")
+        assert client.receive() == "goodbye"
+        assert client.ended()
+
+
+@client_of("migrate", "mail_printer.py")
+def mail(program):
+    with smtplib.SMTP("127.0.0.1", program.ports[1025], "me", timeout=PATIENCE) as smtp:
+        smtp.ehlo()
+        with Lines(program.connect(1025)) as stranger:
+            assert stranger.receive().startswith("220 ")
+            sender = "a" * 500 + "@example.org"
+            assert smtp.docmd(f"MAIL FROM:<{sender}> size=10")[0] == 250
+        assert smtp.rcpt("b@example.org")[0] == 250
+        assert smtp.data("hello\r\n")[0] == 250
+    while (line := program.next_line()) is not None and not line.startswith("from "):
+        pass  # a DeprecationWarning of smtpd
+    assert line == f"from {sender} to b@example.org bytes 5\n"
+
+
+@client_of("migrate", "device.py")
+def send_frames_to_device(program):
+    with program.connect(8007) as sock, sock.makefile("rb") as file:
+        stream = b"\0\3one\0\0\0\0\0\5\0\1\0\2\0"
+        sock.sendall(stream)
+        assert file.read(len(stream)) == stream
+
+
+@client_of("migrate", "from_http_server.py")
+def ask_a_handler_of_http_server(program):
+    with http(program, 8000) as web:
+        assert fetch(web, "GET", "/") == (200, b"hello, 127.0.0.1\n")
+        assert fetch(web, "POST", "/", b"body") == (200, b"BODY")
+
+
+@client_of("migrate", "with_logging.py")
+def be_logged_by_channels(program):
+    with Lines(program.connect(8007)) as client:
+        assert client.ask("one", "") == ["one", ""]
+    assert program.next_line() == "echo INFO somebody has connected\n"
+
+
 @client_of("migrate", "in_threads.py")
 def have_it_worked_out(program):
     with Lines(program.connect(8007)) as client:
@@ -455,7 +604,6 @@ def have_it_worked_out(program):
         assert sorted([client.receive(), client.receive()]) == ["2", "error"]
 
 
-@client_of("README", "hello.py")
 @client_of("http", "hello.py")
 def be_greeted(program):
     with http(program, 8000) as web:
@@ -557,6 +705,27 @@ def be_the_last(program):
     assert program.end() == (0, "done\n")
 
 
+@client_of("workers", "web.py")
+@client_of("workers", "serve.py")
+def be_greeted_by_a_worker(program):
+    with http(program, 8000) as web:
+        status, body = fetch(web, "GET", "/")
+        assert (status, body.startswith(b"hello from process ")) == (200, True)
+    program.process.terminate()
+    assert program.end() == (0, "")
+
+
+@client_of("workers", "behind_a_proxy.py", listeners=4)
+def be_greeted_by_each_worker(program):
+    for number in range(4):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(program.directory / f"web.{number}.sock"))
+            sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert sock.makefile("rb").read().startswith(b"HTTP/1.1 200 ")
+    program.process.terminate()
+    assert program.end() == (0, "")
+
+
 @client_of("http", "web_site.py")
 def look_at_site(program):
     with http(program, 8000) as web:
@@ -612,8 +781,9 @@ def test_blocks_that_are_tests_pass(page, directories):
 
 @blocks_in("sh")
 def test_shell_blocks(block):
-    """Each is right in syntax; a comment before it names the phase of .ci/run that runs it, or a reason for none."""
-    assert {"ci", "not run"} & block.marks.keys(), "it is neither run by .ci/run, nor is there a reason for that"
+    """Each is right in syntax; a comment before it names what runs it, a phase of .ci/run or a client above, or why
+    nothing does."""
+    assert {"asks", "ci", "not run"} & block.marks.keys(), "nothing runs it, and there is no reason for that"
     bash = shutil.which("bash")
     if bash is None or os.name == "nt":
         pytest.skip("this system has no bash")
@@ -628,21 +798,8 @@ def test_toml_blocks(block):
 
 
 def test_no_block_is_left_out():
-    known = {"python", "sh", "toml", "text", "{include}", "{toctree}"}
+    known = {"python", "sh", "toml", "text", "{eval-rst}", "{include}", "{toctree}"}
     assert not [block.id for blocks in BLOCKS.values() for block in blocks if block.language.split()[0] not in known]
     named = {(block.page.stem, block.name) for blocks in BLOCKS.values() for block in blocks}
     missing = (CLIENTS.keys() | HASTENED.keys()) - named
     assert {page for page, _ in missing} <= (set() if ROOT / "README.md" in PAGES else {"README"})
-
-
-def test_pages_can_be_built(tmp_path):
-    for name in "sphinx", "myst_parser", "furo":
-        pytest.importorskip(name, reason="sphinx, myst-parser or furo, which build the documentation, is not installed")
-    if not (ROOT / "README.md").exists():
-        pytest.skip("these tests are not in a source tree, so pages from its root are missing")
-    built = tmp_path / "built"
-    command = [sys.executable, "-m", "sphinx", "-W", "-n", "-q", "-d", tmp_path / "doctrees", ROOT / "docs", built]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=4 * PATIENCE)
-    assert (process.returncode, process.stderr) == (0, "")
-    pages = {page.stem for page in built.glob("*.html")}
-    assert pages - {"genindex", "search"} == {page.stem for page in (ROOT / "docs").glob("*.md")}

@@ -323,7 +323,7 @@ def test_client_says_that_it_cannot_connect():
         port = sock.getsockname()[1]
     status, printed, errors = run_client(port, [])
     assert (status, printed) == (1, "")
-    assert errors.startswith("error: 127.0.0.1, port ")
+    assert errors.startswith(f"error: cannot connect to 127.0.0.1:{port}: ")
     assert errors.count("\n") == 1
 
 

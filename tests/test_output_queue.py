@@ -153,12 +153,33 @@ class TestSending:
         assert list(queue.items) == items
         assert send_all(queue) == b"".join(items)
 
-    def test_has_the_caller_look_where_items_leave_as_one(self, filled):
+    @pytest.mark.parametrize("size", [SIZE, 13, 14, 1 << 80])
+    def test_joins_what_fits_where_items_leave_as_one(self, filled, size):
         queue, items = filled
         queue.joins = True
-        data = queue.begin(SIZE)
-        assert data == (False if len(items) > 1 else items[0] if items else None)
-        assert data is not False or not queue.end(None, 0) or queue
+        whole = b"".join(items)
+        expected = b"".join(items[: size // len(b"item 0")])
+        data = queue.begin(size)
+        assert data == (expected or None)
+        assert b"".join(queue.items) == whole
+        assert not data or (queue.items[0] is data and queue.end(data, 3) and b"".join(queue.items) == whole[3:])
+        assert send_all(queue, size) == whole[3:]
+
+    @pytest.mark.parametrize(
+        "other", [None, "text", bytearray(b"x"), memoryview(b"x"), deque()], ids=lambda each: type(each).__name__
+    )
+    def test_has_the_caller_look_where_an_item_of_another_kind_would_be_joined(self, filled, other):
+        queue, items = filled
+        queue.joins = True
+        queue.extend([other])
+        assert queue.begin(1 << 16) is False
+        assert list(queue.items) == [*items, other]
+
+    def test_joins_nothing_in_a_deque_that_the_program_has(self, queue):
+        queue.joins = queue.known = True
+        queue.items = deque([b"one", b"two"])
+        assert queue.begin(SIZE) is False
+        assert queue.items == deque([b"one", b"two"])
 
     def test_goes_by_the_size_of_the_moment(self, queue):
         assert queue.put(b"12345")

@@ -38,7 +38,8 @@ def test_a_star_import_brings_the_names_of_asynchat_and_no_others():
 
 
 def test_all_public_names_are_there():
-    assert {"COMPILED", "InputBuffer", "call_later", "chat_server", "install", "loop", "uninstall"} <= PUBLIC
+    assert {"COMPILED", "InputBuffer", "call_later", "install", "loop", "uninstall"} <= PUBLIC
+    assert {"chat_client", "chat_server"} <= PUBLIC
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", asynchat_fast.__version__)
 
 

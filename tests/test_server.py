@@ -6,6 +6,7 @@ import gc
 import os
 import select
 import socket
+import stat
 import subprocess
 import sys
 import textwrap
@@ -186,6 +187,23 @@ def test_path_of_a_unix_socket(serve, connect, ask, path, kind):
     assert ask(connect(str(path))) == b"hello\n"
     server.close()
     assert not path.exists()
+
+
+@needs_unix
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX has these permissions")
+@pytest.mark.parametrize("mode", [0o600, 0o666])
+def test_permissions_of_the_file_of_a_unix_socket(serve, connect, ask, path, mode):
+    serve(path, mode=mode)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert ask(connect(str(path))) == b"hello\n"
+
+
+def test_permissions_without_a_file(serve, map):
+    with pytest.raises(ValueError, match="0o660"):
+        serve(mode=0o660)
+    with socket.create_server(LOCAL) as sock, pytest.raises(ValueError, match="bound already"):
+        serve(sock, mode=0o660)
+    assert not map
 
 
 @needs_unix

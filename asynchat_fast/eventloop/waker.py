@@ -35,6 +35,10 @@ class Waker:
         self.fd = self._socket.fileno()
         self._finalizer = weakref.finalize(self, _close_all, [(sock, _number_of(sock)) for sock in pair])
 
+    def fileno(self) -> int:
+        """Return the descriptor that a loop waits for, -1 once it is closed."""
+        return self._socket.fileno()
+
     def wake(self) -> None:
         """End the waiting; any thread may."""
         with contextlib.suppress(OSError):  # full: the loop will wake; closed: nobody waits

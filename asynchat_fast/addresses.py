@@ -1,0 +1,124 @@
+"""Addresses: the check of their forms, their text for people, and the sockets that are bound to them."""
+
+import contextlib
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["bound_socket", "checked", "has_file", "inherited_sockets", "name_of", "naming", "remove_dead"]
+
+
+def checked(address: Any) -> Any:
+    """Return *address*, a path as str or bytes; TypeError or ValueError that says how to write what was meant."""
+    if isinstance(address, os.PathLike):
+        return os.fspath(address)
+    if isinstance(address, (str, bytes)):
+        name = os.fsdecode(address)
+        if "/" in name or os.sep in name or name.startswith("\0"):  # "\0": a unix socket without a file, on Linux
+            return address
+        host, _, port = name.rpartition(":")
+        meant = (host, int(port)) if port.isdecimal() and port.isascii() else (name, 8000)
+        path = "./" + (name or "name")
+        raise ValueError(f"{address!r} is no address: write {meant!r}, or {path!r} for a unix socket")
+    if isinstance(address, int):
+        raise TypeError(f"address must be a pair of host and port, not {address!r}: write ('', {address!r})")
+    if not isinstance(address, (tuple, list)) or len(address) < 2:
+        raise TypeError(f"address must be a pair of host and port, a path or a socket, not {address!r}")
+    return address
+
+
+def name_of(address: Any) -> str:
+    """Return how to write *address* for people."""
+    if not isinstance(address, (tuple, list)):
+        return os.fsdecode(address)
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host or '*'}:{port}"
+
+
+@contextlib.contextmanager
+def naming(address: Any) -> Iterator[None]:
+    """Add *address* to the message of an OSError."""
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot listen at {name_of(address)}: {error.strerror or error}"
+        if error.errno is None:  # found wrong before the system was asked
+            raise OSError(message) from None
+        raise type(error)(error.errno, message) from None
+
+
+def has_file(address: Any) -> bool:
+    """Tell whether *address* is the path of a file, which a unix socket makes as it is bound."""
+    return isinstance(address, (str, bytes)) and not os.fsdecode(address).startswith("\0")
+
+
+def bound_socket(address: Any, reuse_port: bool = False, mode: int | None = None) -> socket.socket:
+    """Return a socket that is bound to *address* (host and port, or a path), and does not listen yet.
+
+    With *reuse_port* other sockets may be bound to the same port; *mode* is that of the file of a unix socket (int,
+    such as 0o660), None for what the umask leaves.  OSError, which does not name *address*.
+    """
+    if mode is not None and not has_file(address):
+        raise ValueError(f"a mode of {mode:#o} is for the file of a unix socket, which {address!r} has not")
+    if isinstance(address, (str, bytes)):
+        sock = _bound(socket.AF_UNIX, address, False)
+        try:
+            if mode is not None:
+                os.chmod(address, mode)  # nobody can connect before it listens
+        except BaseException:
+            sock.close()
+            os.unlink(address)
+            raise
+        return sock
+    host, port = address[:2]
+    infos = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    if not host and socket.has_dualstack_ipv6():
+        return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, reuse_port=reuse_port)
+    family, _, _, _, where = infos[0]
+    return _bound(family, (where[0], port, *where[2:]), reuse_port)  # some systems cut a port to 16 bits
+
+
+def _bound(family: int, address: Any, reuse_port: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if family == getattr(socket, "AF_UNIX", None):
+            remove_dead(address)
+        elif os.name == "posix":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
+        if reuse_port:
+            if not hasattr(socket, "SO_REUSEPORT"):
+                raise ValueError("this system has no SO_REUSEPORT")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, True)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def remove_dead(path: str | bytes) -> None:
+    """Remove the file of a unix socket that nobody listens at any more."""
+    with contextlib.suppress(OSError, ValueError):  # ValueError: a name that is not of a file
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.setblocking(False)  # one that has no room for more connections listens, too
+                try:
+                    probe.connect(path)
+                except ConnectionRefusedError:
+                    os.unlink(path)
+
+
+def inherited_sockets() -> list[socket.socket]:
+    """Return the listening sockets (list) that the service manager has opened for this process, ``[]`` if none.
+
+    Source: sd_listen_fds(3), for LISTEN_PID and LISTEN_FDS.
+    """
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    count = int(os.environ.get("LISTEN_FDS", "0"))
+    sockets = [socket.socket(fileno=fd) for fd in range(3, 3 + count)]
+    for sock in sockets:
+        sock.set_inheritable(False)
+    return sockets

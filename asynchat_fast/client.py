@@ -1,0 +1,232 @@
+"""``chat_client``: a channel that connects, and comes back after a loss."""
+
+import errno
+import random
+from collections.abc import Callable
+from enum import Enum
+from socket import gaierror
+from time import monotonic
+from typing import Any, Generic, TypeVar
+
+from .addresses import checked, name_of
+from .channel import async_chat
+from .client_attempt import Lookup, Race
+from .client_bell import Bell
+from .client_channel import Keeper
+from .eventloop.telling import ENDING
+
+__all__ = ["chat_client"]
+
+Channel = TypeVar("Channel", bound=async_chat)
+
+
+class _State(Enum):
+    """What a client does; chat_client alone changes it.
+
+    ``waiting`` leads to ``connecting`` in time, that to ``connected`` or to ``waiting``, and ``connected`` to
+    ``waiting`` at a loss.  Each leads to ``stopped``, from where nothing leads on.
+    """
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    WAITING = "waiting"
+    STOPPED = "stopped"
+
+
+class chat_client(Generic[Channel]):
+    """Make ``channel_class(*args)``, connect it to *address*, and connect it anew after each loss.
+
+    *address* is ``(host, port)``, or the path of a unix socket (os.PathLike, or str or bytes with a slash).
+    *channel_class* makes an ``async_chat`` that does not connect by itself, and stays the same object.  Names are
+    looked up in a thread; connecting to their addresses overlaps, and the first to connect is taken (RFC 8305).
+    *connect_timeout* is the seconds (number, None for no limit) for an attempt as a whole, *retry* the least and
+    the most seconds between one and the next (a pair of numbers), or None to connect only once.  With *tls*
+    (``ssl.SSLContext``), nothing leaves before the handshake, in which the certificate has to be of the host.
+    *map* is the asyncore map to join, None for the channel's own.
+    TypeError and ValueError for arguments that cannot work; what goes wrong later is for
+    ``handle_connect_failed()`` of the channel.
+    """
+
+    def __init__(
+        self,
+        address: Any,
+        channel_class: Callable[..., Channel],
+        *args: Any,
+        connect_timeout: float | None = 10,
+        retry: tuple[float, float] | None = (1, 60),
+        tls: Any = None,
+        map: dict[int, Any] | None = None,
+    ) -> None:
+        self._address = checked(address)
+        if connect_timeout is not None and not connect_timeout > 0:
+            raise ValueError(f"connect_timeout is a number of seconds above 0, or None, not {connect_timeout!r}")
+        self._timeout = connect_timeout
+        self._pauses = None if retry is None else _Pauses(retry)
+        self._begin_tls = None if tls is None else self._tls_starter(tls)
+        self.channel = channel = _made(channel_class, args)
+        """The channel, the same object all the time."""
+        if map is not None:
+            channel._map = map
+        self._lookup = Lookup(self._address)
+        self._race: Race | None = None
+        self._since = float("inf")  # when the connection was made
+        self._bell = Bell(channel._map, self._heard, self.stop, lambda: self.channel.handle_error())
+        self._keeper = Keeper(channel, self)
+        self._connect()
+
+    @property
+    def state(self) -> str:
+        """What the client does: "connecting", "connected", "waiting" for the next attempt, or "stopped"."""
+        return self._state.value
+
+    def stop(self) -> None:
+        """Close the connection, or end the attempt, and never connect again; nothing is left in the map."""
+        if self._state is not _State.STOPPED:
+            self._ended()
+            self._keeper.stop()
+
+    # An attempt
+
+    def _connect(self) -> None:
+        self._state = _State.CONNECTING
+        self._since = float("inf")
+        self._bell.enter_map()
+        if self._timeout is not None:
+            self._bell.set(self._overdue, self._timeout)
+        self._lookup.begin(self._bell.ring)
+
+    def _heard(self) -> None:
+        """Begin to connect, if it is for this that the bell was rung."""
+        lookup = self._lookup
+        if self._state is not _State.CONNECTING or self._race is not None or self._keeper.is_attached:
+            return
+        if lookup.error is not None:
+            self._fail(lookup.error)
+        elif lookup.infos is not None:
+            self._race = Race(lookup.infos, self.channel._map, self._bell, self._won, self._fail)
+            self._race.begin()
+
+    def _won(self, sock: Any, address: Any) -> None:
+        self._race = None
+        if self._begin_tls is None:
+            self._note_connection()
+        self._keeper.attach(sock, address, self._begin_tls)
+
+    def _note_connection(self) -> None:
+        self._state = _State.CONNECTED
+        self._since = monotonic()
+        self._bell.leave_map()
+
+    def _overdue(self) -> None:
+        self._fail(TimeoutError(errno.ETIMEDOUT, f"there is no connection after {self._timeout} seconds"))
+
+    def _fail(self, error: OSError) -> None:
+        """End the attempt, for which *error* is the reason."""
+        self._keeper.detach()
+        self._wait()
+        try:
+            self.channel.handle_connect_failed(_named(error, self._address))
+        except ENDING:
+            raise
+        except BaseException:
+            self.channel.handle_error()
+
+    def _wait(self) -> None:
+        """Wait for the next attempt, if there is to be one."""
+        self._end_attempt()
+        if self._pauses is None:
+            self._ended()
+            return
+        self._state = _State.WAITING
+        self._bell.enter_map()
+        self._bell.set(self._connect, self._pauses.take())
+
+    def _end_attempt(self) -> None:
+        self._lookup.forget()
+        race, self._race = self._race, None
+        if race is not None:
+            race.stop()
+        self._bell.leave_map()
+
+    # The end of a connection
+
+    def _lost(self) -> None:
+        if self._pauses is not None:
+            self._pauses.note_connection(monotonic() - self._since)
+        self._wait()
+
+    def _ended(self) -> None:
+        self._state = _State.STOPPED
+        self._end_attempt()
+        self._bell.drop()
+        self._keeper.release()
+
+    # TLS
+
+    def _tls_starter(self, context: Any) -> Callable[[], None]:
+        """Return what begins TLS by *context* on the channel."""
+        from . import tls, tls_start  # import ssl, which a program without TLS need not wait for
+
+        host = None if isinstance(self._address, (str, bytes)) else self._address[0]
+        tls.Engine(context, False, host)  # raises if there is something wrong with them
+        return lambda: tls_start.start(self.channel, context, False, host, None, _Occasion(self))
+
+
+class _Occasion:
+    """The occasion of the handshake of *client*, which it tells the outcome."""
+
+    def __init__(self, client: chat_client[Any]) -> None:
+        self._client = client
+
+    def opened(self, face: Any) -> None:
+        self._client._note_connection()
+        self._client.channel.handle_tls()
+
+    def failed(self, error: OSError) -> None:
+        self._client._fail(error)
+
+    def handle_error(self) -> None:
+        self._client.channel.handle_error()
+
+
+class _Pauses:
+    """The seconds between attempts: up to twice as many from one to the next, between the two of *retry*."""
+
+    def __init__(self, retry: tuple[float, float]) -> None:
+        try:
+            self._least, self._most = retry
+            is_valid = 0 < self._least <= self._most
+        except (TypeError, ValueError):
+            raise TypeError(f"retry is a pair of seconds, the least and the most, or None, not {retry!r}") from None
+        if not is_valid:
+            raise ValueError(f"retry is a pair of seconds above 0, the least and the most, not {retry!r}")
+        self._longest = self._least
+
+    def take(self) -> float:
+        """Return the next, at random: the clients of a server that was away are not to come back at once."""
+        self._longest = min(2 * self._longest, self._most)
+        return random.uniform(self._least, self._longest)  # noqa: S311
+
+    def note_connection(self, seconds: float) -> None:
+        """Begin anew after a connection of *seconds*, unless it was so short that the server may do nothing else."""
+        if seconds > self._longest:
+            self._longest = self._least
+
+
+def _named(error: OSError, address: Any) -> OSError:
+    """Return *error*, if it is the system's, with the *address* in its message."""
+    if type(error) is not gaierror and type(error).__module__ != "builtins":
+        return error  # such as ssl.SSLError, which has attributes of its own
+    return type(error)(error.errno, f"cannot connect to {name_of(address)}: {error.strerror or error}")
+
+
+def _made(channel_class: Callable[..., Channel], args: tuple[Any, ...]) -> Channel:
+    if not callable(channel_class):
+        raise TypeError(f"channel_class must be a class or a function that makes a channel, not {channel_class!r}")
+    channel = channel_class(*args)
+    if not isinstance(channel, async_chat):
+        raise TypeError(f"channel_class must make an async_chat, not {channel!r}")
+    if channel.socket is not None:
+        channel.close()
+        raise ValueError(f"{channel_class!r} connects by itself, which is what chat_client is for")
+    return channel

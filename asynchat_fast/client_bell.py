@@ -1,0 +1,130 @@
+"""What stands in the map for a client that has no connection, so that the loop goes on, and wakes for it."""
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from .eventloop import call_later
+from .eventloop.maps import is_served
+from .eventloop.timers import Timer
+from .eventloop.waker import Waker
+from .transport import reporting
+
+__all__ = ["Bell"]
+
+
+class Bell:
+    """A dispatcher that any thread may ring, upon which *heard* is called by the loop that serves *map*.
+
+    It also calls back at times that are set.  *closed* is called for asyncore's ``close_all()``, *failed* while
+    an exception is handled that these have raised.
+    """
+
+    accepting = connecting = False
+    connected = True
+
+    def __init__(
+        self,
+        map: dict[int, Any],
+        heard: Callable[[], object],
+        closed: Callable[[], object],
+        failed: Callable[[], object],
+    ) -> None:
+        self.socket = self._waker = Waker()
+        self._map = map
+        self._heard = heard
+        self._closed = closed
+        self._failed = failed
+        self._alarms: dict[Callable[[], object], tuple[float, Timer]] = {}
+        self._threads: dict[Callable[[], object], threading.Timer] = {}  # of loops that have no timers
+
+    def _ac_status(self) -> None:
+        """Say that this is no connection."""
+
+    def enter_map(self) -> None:
+        """Stand in the map from now on."""
+        self._map[self._waker.fd] = self
+
+    def leave_map(self) -> None:
+        """Stand there no more, and call nothing back."""
+        for callback in list(self._alarms):
+            self.lift(callback)
+        if self._map.get(self._waker.fd) is self:
+            del self._map[self._waker.fd]
+
+    def drop(self) -> None:
+        """Leave the map for good."""
+        self.leave_map()
+        self._waker.close()
+
+    def ring(self) -> None:
+        """Have the loop call *heard*; any thread may."""
+        self._waker.wake()
+
+    # Times
+
+    def set(self, callback: Callable[[], object], seconds: float) -> None:
+        """Have *callback* called in *seconds*, in the place of the time that was set for it before."""
+        self.lift(callback)
+        self._alarms[callback] = monotonic() + seconds, call_later(seconds, self._look, map=self._map)
+
+    def lift(self, callback: Callable[[], object]) -> None:
+        """Do not have *callback* called."""
+        _, timer = self._alarms.pop(callback, (0.0, None))
+        if timer is not None:
+            timer.cancel()
+        thread = self._threads.pop(callback, None)
+        if thread is not None:
+            thread.cancel()
+
+    def _look(self) -> None:
+        """Call back those whose time has come."""
+        now = monotonic()
+        for callback, (end, _) in list(self._alarms.items()):
+            if end <= now and callback in self._alarms:  # one that was called before may have lifted it
+                self.lift(callback)
+                callback()
+
+    def _wake_in_time(self) -> None:
+        """Have threads ring, for a loop without timers that is about to wait."""
+        for callback, (end, _) in self._alarms.items():
+            if callback not in self._threads:
+                thread = self._threads[callback] = threading.Timer(max(end - monotonic(), 0.0), self.ring)
+                thread.daemon = True
+                thread.start()
+
+    # What the loop asks and tells
+
+    @reporting
+    def readable(self) -> bool:
+        """Tell that this can be rung."""
+        if not is_served(self._map):  # by our loops, but by asyncore's, which asks in each pass
+            self._wake_in_time()
+        return True
+
+    @reporting
+    def writable(self) -> bool:
+        """Tell that there is nothing to send."""
+        return False
+
+    def handle_read_event(self) -> None:
+        """Act upon the ringing."""
+        self._waker.drain()
+        self._look()
+        self._heard()
+
+    def handle_write_event(self) -> None:
+        """Do nothing, as this does not wait for it."""
+
+    handle_expt_event = handle_write_event
+
+    def handle_error(self) -> None:
+        """Have the exception handled that is being handled."""
+        self._failed()
+
+    def handle_close(self) -> None:
+        """End the client, whose descriptors somebody has closed."""
+        self._closed()
+
+    close = handle_close

@@ -1,0 +1,50 @@
+"""The socket of a connection that came by a proxy."""
+
+import socket
+from typing import TYPE_CHECKING, Any, overload
+
+if TYPE_CHECKING:
+    from .proxy_protocol import Header
+
+__all__ = ["HeaderOfSocket", "ProxiedSocket", "proxied"]
+
+
+class ProxiedSocket(socket.socket):
+    """A socket whose peer is the client that a PROXY header names: programs ask ``getpeername()``."""
+
+    __slots__ = ("_ac_proxy",)
+
+    _ac_proxy: "Header | None"  # None until it has come
+
+    def getpeername(self) -> Any:
+        """Return the address of the client; the peer's if the proxy has named none."""
+        source = self._ac_proxy and self._ac_proxy.source
+        return super().getpeername() if source is None else source
+
+    def dup(self) -> "ProxiedSocket":
+        """Return another socket for the same connection."""
+        other = super().dup()
+        other._ac_proxy = self._ac_proxy
+        return other
+
+
+def proxied(sock: socket.socket) -> ProxiedSocket:
+    """Return the socket, which does not block, that takes the connection of *sock* over."""
+    own = ProxiedSocket(sock.family, sock.type, sock.proto, sock.detach())
+    own.setblocking(False)
+    own._ac_proxy = None
+    return own
+
+
+class HeaderOfSocket:
+    """An attribute of channels: the Header of the channel's socket, until the program assigns something else to it."""
+
+    @overload
+    def __get__(self, channel: None, owner: type) -> "HeaderOfSocket": ...
+
+    @overload
+    def __get__(self, channel: Any, owner: type) -> "Header | None": ...
+
+    def __get__(self, channel: Any, owner: type) -> "HeaderOfSocket | Header | None":
+        # There is no __set__(), as channels of programs have attributes of this name.
+        return self if channel is None else channel._ac_of_socket("_ac_proxy")

@@ -1,0 +1,149 @@
+"""How a connection begins behind a proxy: its PROXY header is read, and not a byte more."""
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from socket import MSG_PEEK, socket
+from typing import Any, TypeAlias
+
+from .deadline import Deadline
+from .networks import Network, Networks, parse_host
+from .proxied_socket import ProxiedSocket, proxied
+from .proxy_protocol import ProxyProtocolError, parse
+from .transport import reporting
+
+__all__ = ["accepter"]
+
+_LOOPBACK = ("127.0.0.0/8", "::1/128")
+_LONGEST = 4096  # bytes of a header
+_SHORTEST_TIMEOUT = 3  # seconds: a segment that was lost comes once more by then, as the specification says
+
+Then: TypeAlias = Callable[[socket, Any], object]
+
+
+def accepter(trusted: Iterable[Network] | None, timeout: float) -> Callable[[Any, socket, Any, Then], Any]:
+    """Return what begins a connection of a server: it is given the server, the socket, the peer's address and *then*.
+
+    *then* is called with the socket and the address of the client once there is a header.  What is returned
+    reads on, None if that is done.  ValueError for what is no network, and for a *timeout* that is too short.
+    """
+    networks = Networks(_LOOPBACK if trusted is None else trusted)
+    if not timeout >= _SHORTEST_TIMEOUT:
+        raise ValueError(f"a header_timeout of {timeout} seconds is too short for a header that has to be sent twice")
+
+    @lru_cache(256)
+    def is_trusted(host: str) -> bool:
+        return parse_host(host) in networks
+
+    def accept(server: Any, sock: socket, peer: Any, then: Then) -> "_HeaderReader | None":
+        if isinstance(peer, tuple) and not is_trusted(peer[0]):  # the mode of a unix socket's file decides
+            server.log_info(f"closed the connection from {peer}, which is no trusted proxy", "error")
+            sock.close()
+            return None
+        reader = _HeaderReader(server, proxied(sock), peer, then)
+        reader.handle_read_event()  # the header has nearly always come by now
+        if reader.connected:
+            reader.wait(timeout)
+            return reader
+        return None
+
+    return accept
+
+
+class _HeaderReader:
+    """What stands in the map of *server* for a connection from *peer* on *sock*, until its header has come.
+
+    The header alone is taken from the socket, so that what follows, TLS or not, is read by whatever comes after this.
+    """
+
+    __slots__ = ("__weakref__", "_data", "_deadline", "_fd", "_server", "_then", "addr", "connected", "socket")
+
+    accepting = connecting = False
+
+    def __init__(self, server: Any, sock: ProxiedSocket, peer: Any, then: Then) -> None:
+        self._server = server
+        self.socket = sock
+        self._fd = sock.fileno()
+        self.addr = peer
+        self._then = then
+        self._data = b""  # of the header
+        self._deadline = Deadline(self._overdue)
+        self.connected = True
+
+    def _ac_status(self) -> dict[str, Any]:
+        """Return what ``status()`` tells of this."""
+        return {"state": "handshake"}
+
+    def wait(self, timeout: float) -> None:
+        """Read on when there is more, for *timeout* seconds at most."""
+        self._server._map[self._fd] = self
+        self._deadline.set(timeout, self._server._map)
+
+    @reporting
+    def readable(self) -> bool:
+        """Tell that something is to come."""
+        self._deadline.look()  # asyncore's loop has no timers
+        return self.connected
+
+    @reporting
+    def writable(self) -> bool:
+        """Tell that nothing is to be sent."""
+        return False
+
+    def handle_read_event(self) -> None:
+        """Take from the socket what there is of the header, and go on once it is whole."""
+        sock = self.socket
+        try:
+            peeked = sock.recv(_LONGEST - len(self._data), MSG_PEEK)
+            if not peeked:
+                raise ProxyProtocolError("the connection ended within the PROXY header")
+            begun = self._data
+            self._data += peeked
+            header = parse(self._data, _LONGEST)
+            size = len(self._data) if header is None else header.size  # what has begun is all of the header
+            self._data = begun + sock.recv(size - len(begun))
+        except BlockingIOError:
+            return
+        except (OSError, ProxyProtocolError) as error:
+            self._refuse(error)
+            return
+        if header is not None:
+            self._leave()
+            header.peer = self.addr
+            sock._ac_proxy = header
+            self._then(sock, self.addr if header.source is None else header.source)
+
+    def _refuse(self, why: object) -> None:
+        if self._data:  # what says nothing is a check whether there is a server
+            self._server.log_info(f"closed the connection from {self.addr}: {why}", "error")
+        self.close()
+
+    def _overdue(self) -> None:
+        self._refuse("its PROXY header has not come in time")
+
+    def _leave(self) -> None:
+        self.connected = False
+        self._deadline.lift()
+        if self._server._map.get(self._fd) is self:
+            del self._server._map[self._fd]
+
+    def close(self) -> None:
+        """Close the connection, unless its header has been read."""
+        if self.connected:
+            self._leave()
+            self.socket.close()
+
+    def handle_close(self) -> None:
+        """Close, as the peer has gone."""
+        if self.connected:
+            self._refuse("it ended within the PROXY header")
+
+    def handle_error(self) -> None:
+        """Have the server log the exception that is being handled, and close."""
+        self.close()
+        self._server.handle_error()
+
+    def handle_write_event(self) -> None:
+        """Do nothing: nothing is to be sent."""
+
+    def handle_expt_event(self) -> None:
+        """Do nothing: urgent data is no part of a header."""
