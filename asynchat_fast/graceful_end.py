@@ -75,6 +75,8 @@ class GracefulEnd:
             self._count_timeout()
         if is_running(self._server._map):
             self._attend()  # this may be another thread, or a signal handler amid anything
+            if self._prompter is not None:
+                self._prompter.wake()  # the loop may have looked before all of this was said
         else:
             self.act()
 
@@ -225,10 +227,17 @@ class _Prompter:
         self._waker = Waker()
         map[self._waker.fd] = self
 
+    def _ac_status(self) -> None:
+        """Say that this is no connection."""
+
+    def wake(self) -> None:
+        """Have the loop do what is due; any thread may call this."""
+        self._waker.wake()
+
     def readable(self) -> bool:
         """Tell that the loop may be woken, and do so if something is due."""
         if self._end.is_due():
-            self._waker.wake()
+            self.wake()
         return True
 
     def writable(self) -> bool:

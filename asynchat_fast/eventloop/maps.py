@@ -7,6 +7,7 @@ from threading import RLock
 from typing import Any, Protocol
 
 from .._asyncore import asyncore
+from .counters import Counters
 from .timers import Timer, Timers
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Serving",
     "SocketMap",
     "clock_of",
+    "find_kept",
     "is_running",
     "is_served",
     "kept_for",
@@ -57,10 +59,11 @@ class Serving(Protocol):
 class Kept:
     """What the loop keeps for one map: its timers, and what serves it while something is registered."""
 
-    __slots__ = ("__weakref__", "reactor", "timers")
+    __slots__ = ("__weakref__", "counters", "reactor", "timers")
 
     def __init__(self, emptied: Callable[[], object] | None = None) -> None:
         self.timers = Timers(emptied)
+        self.counters = Counters()
         self.reactor: Any = None  # a Serving; of a map that loop() serves, its Reactor
 
     def wake(self) -> None:
@@ -181,8 +184,13 @@ def set_timer(map: Map, seconds: float, callback: Callable[..., object], args: t
     return timer
 
 
+def find_kept(map: Map) -> Kept | None:
+    """Return what is kept for *map*, None if nothing is."""
+    return map._kept if isinstance(map, SocketMap) else _of_plain_maps.get(id(map), (None, None))[1]
+
+
 def _serving(map: Map) -> Serving | None:
-    kept = map._kept if isinstance(map, SocketMap) else _of_plain_maps.get(id(map), (None, None))[1]
+    kept = find_kept(map)
     return None if kept is None else kept.reactor
 
 
