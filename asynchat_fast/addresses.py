@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["bound_socket", "checked", "has_file", "inherited_sockets", "name_of", "naming"]
+__all__ = ["bound_socket", "checked", "has_file", "inherited_sockets", "name_of", "naming", "remove_dead"]
 
 
 def checked(address: Any) -> Any:
@@ -84,7 +84,7 @@ def _bound(family: int, address: Any, reuse_port: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if family == getattr(socket, "AF_UNIX", None):
-            _remove_dead(address)
+            remove_dead(address)
         elif os.name == "posix":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
         if reuse_port:
@@ -98,7 +98,7 @@ def _bound(family: int, address: Any, reuse_port: bool) -> socket.socket:
     return sock
 
 
-def _remove_dead(path: str | bytes) -> None:
+def remove_dead(path: str | bytes) -> None:
     """Remove the file of a unix socket that nobody listens at any more."""
     with contextlib.suppress(OSError, ValueError):  # ValueError: a name that is not of a file
         if stat.S_ISSOCK(os.stat(path).st_mode):

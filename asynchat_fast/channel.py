@@ -5,15 +5,18 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._asyncore import asyncore
+from .borrowed import queue_of
 from .conversation import Conversation
 from .eventloop import call_later
 from .eventloop.maps import task_for
 from .eventloop.timers import Timer
 from .interest import unblock
 from .logged import logged_dispatcher
+from .producers import unsent_bytes
 from .proxied_socket import HeaderOfSocket, ProxiedSocket
 from .pushing import send_held_back
 
@@ -70,6 +73,13 @@ class async_chat(Conversation, logged_dispatcher):
         send_held_back(self)
         self.__stop_idle_timer()
         super().close()
+
+    def handle_shut_down(self) -> None:
+        """Called when the server that has made this channel is to end: close once all is sent, unless overridden.
+
+        See ``chat_server.shut_down()``.
+        """
+        self.close_when_done()
 
     # TLS
 
@@ -158,6 +168,15 @@ class async_chat(Conversation, logged_dispatcher):
         """Called by ``chat_client`` when an attempt to connect has failed for *error*; logs it, unless overridden."""
         self.log_info(str(error), "error")
 
+    def _ac_status(self) -> dict[str, Any]:
+        """Return what ``status()`` tells of this."""
+        queue = queue_of(self)
+        items = list(queue.items) if queue else []
+        status: dict[str, Any] = {"unsent": sum(map(unsent_bytes, items))}
+        if self.connected and any(item is None for item in items):
+            status["state"] = "closing"
+        return status
+
     # What a conversation asks of its transport
 
     def _ac_call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
@@ -206,16 +225,17 @@ class async_chat(Conversation, logged_dispatcher):
     def _ac_send_file(self, fileno: int, offset: int, count: int) -> int | None:
         """Send from a file by the system's means; return how much, -1 for nothing now, None without such means."""
         # Only past a send() that is the dispatcher's own: one that encrypts, counts or logs is not to be passed by.
+        if getattr(self.send, "__func__", None) is not asyncore.dispatcher.send:
+            return None
         sock = self.socket
-        if (
-            not hasattr(os, "sendfile")
-            or sock is None
-            or type(sock) not in _PLAIN_SOCKETS
-            or getattr(self.send, "__func__", None) is not asyncore.dispatcher.send
-        ):
+        if sock is not None and type(sock) in _PLAIN_SOCKETS and hasattr(os, "sendfile"):
+            send_file: Any = partial(os.sendfile, sock.fileno())
+        else:
+            send_file = self._ac_of_socket("_ac_send_file")
+        if send_file is None:
             return None
         try:
-            return os.sendfile(sock.fileno(), fileno, offset, min(count, _SENDFILE_MOST))
+            return send_file(fileno, offset, min(count, _SENDFILE_MOST))  # type: ignore[no-any-return]
         except BlockingIOError:
             return -1
         except OSError as error:

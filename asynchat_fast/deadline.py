@@ -31,6 +31,15 @@ class Deadline:
 
     def look(self) -> None:
         """Call *overdue* if the deadline has passed."""
-        if self._timer is not None and self._timer.is_overdue():
+        if self.is_over():
             self.lift()
             self._overdue()
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a deadline, be it over or not."""
+        return self._timer is not None
+
+    def is_over(self) -> bool:
+        """Tell whether the deadline is over, and has not been lifted."""
+        return self._timer is not None and self._timer.is_overdue()

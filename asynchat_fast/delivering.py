@@ -10,11 +10,12 @@ from . import pushing
 from .borrowed import deliver, queue_of
 from .events import Interrupted
 from .interest import block_receiving
-from .transport import wants_write, would_block
+from .transport import passing, wants_write, would_block
 
 __all__ = ["handle_read", "receive"]
 
 
+@passing
 def handle_read(self: Any) -> None:
     """Receive once by ``self.recv()``, and deliver to the callbacks; the loop calls this."""
     size = self.ac_in_buffer_size

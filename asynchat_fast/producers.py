@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO, TypeAlias
 
-__all__ = ["FileChanged", "Then", "fifo", "file_producer", "simple_producer"]
+__all__ = ["FileChanged", "Then", "fifo", "file_producer", "simple_producer", "unsent_bytes"]
 
 _Data: TypeAlias = bytes | bytearray | memoryview | str
 
@@ -205,3 +205,13 @@ class Then:
     def more(self) -> bytes:
         self.callback()
         return b""
+
+
+def unsent_bytes(item: Any) -> int:
+    """Return how many bytes *item* of a queue will be, 0 for a producer of another kind than those here."""
+    if isinstance(item, file_producer):
+        return item.remaining or 0
+    data = item.data if isinstance(item, simple_producer) else item
+    if isinstance(data, memoryview):
+        return data.nbytes
+    return len(data) if isinstance(data, (bytes, bytearray, str)) else 0

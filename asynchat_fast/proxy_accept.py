@@ -1,13 +1,13 @@
 """How a connection begins behind a proxy: its PROXY header is read, and not a byte more."""
 
-import dataclasses
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from socket import MSG_PEEK, socket
 from typing import Any, TypeAlias
 
 from .deadline import Deadline
 from .networks import Network, Networks, parse_host
-from .proxied_socket import proxied
+from .proxied_socket import ProxiedSocket, proxied
 from .proxy_protocol import ProxyProtocolError, parse
 from .transport import reporting
 
@@ -30,15 +30,16 @@ def accepter(trusted: Iterable[Network] | None, timeout: float) -> Callable[[Any
     if not timeout >= _SHORTEST_TIMEOUT:
         raise ValueError(f"a header_timeout of {timeout} seconds is too short for a header that has to be sent twice")
 
+    @lru_cache(256)
+    def is_trusted(host: str) -> bool:
+        return parse_host(host) in networks
+
     def accept(server: Any, sock: socket, peer: Any, then: Then) -> "_HeaderReader | None":
-        if (
-            isinstance(peer, tuple) and parse_host(peer[0]) not in networks
-        ):  # at a unix socket, the mode of its file decides
+        if isinstance(peer, tuple) and not is_trusted(peer[0]):  # the mode of a unix socket's file decides
             server.log_info(f"closed the connection from {peer}, which is no trusted proxy", "error")
             sock.close()
             return None
-        sock.setblocking(False)
-        reader = _HeaderReader(server, sock, peer, then)
+        reader = _HeaderReader(server, proxied(sock), peer, then)
         reader.handle_read_event()  # the header has nearly always come by now
         if reader.connected:
             reader.wait(timeout)
@@ -58,7 +59,7 @@ class _HeaderReader:
 
     accepting = connecting = False
 
-    def __init__(self, server: Any, sock: socket, peer: Any, then: Then) -> None:
+    def __init__(self, server: Any, sock: ProxiedSocket, peer: Any, then: Then) -> None:
         self._server = server
         self.socket = sock
         self._fd = sock.fileno()
@@ -67,6 +68,10 @@ class _HeaderReader:
         self._data = b""  # of the header
         self._deadline = Deadline(self._overdue)
         self.connected = True
+
+    def _ac_status(self) -> dict[str, Any]:
+        """Return what ``status()`` tells of this."""
+        return {"state": "handshake"}
 
     def wait(self, timeout: float) -> None:
         """Read on when there is more, for *timeout* seconds at most."""
@@ -103,8 +108,9 @@ class _HeaderReader:
             return
         if header is not None:
             self._leave()
-            addr = self.addr if header.source is None else header.source
-            self._then(proxied(sock, dataclasses.replace(header, peer=self.addr)), addr)
+            header.peer = self.addr
+            sock._ac_proxy = header
+            self._then(sock, self.addr if header.source is None else header.source)
 
     def _refuse(self, why: object) -> None:
         if self._data:  # what says nothing is a check whether there is a server

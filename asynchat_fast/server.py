@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import socket
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from .addresses import bound_socket, checked, naming
 from .eventloop import call_later
 from .eventloop.exhaustion import EXHAUSTED, PAUSE, Pause
 from .eventloop.timers import Timer
+from .graceful_end import GracefulEnd
 from .logged import logged_dispatcher
 
 __all__ = ["chat_server"]
@@ -75,7 +75,8 @@ class chat_server(logged_dispatcher):
         self.max_connections = max_connections  #: As given; may be assigned.
         self.path: str | bytes | None = None  #: The path of a unix socket, None for other addresses.
         self._channel_options: dict[str, Any] = {} if map is None else {"map": map}
-        self.__open: weakref.WeakSet[Any] = weakref.WeakSet()  # what a closed channel holds is not to be kept
+        self._ac_end = GracefulEnd(self)
+        self.__open = self._ac_end.connections
         self.__pause = Pause()
         self.__waking: Timer | None = None  # at the end of the pause
         #: The address at which it listens, as ``getsockname()`` tells it.
@@ -108,10 +109,7 @@ class chat_server(logged_dispatcher):
         return False
 
     def __is_full(self) -> bool:
-        if self.max_connections is None or len(self.__open) < self.max_connections:
-            return False
-        self.__open = weakref.WeakSet(each for each in self.__open if each.connected or each.connecting)
-        return len(self.__open) >= self.max_connections
+        return self.max_connections is not None and self.__open.are_as_many_as(self.max_connections)
 
     def handle_accept(self) -> None:
         """Accept the connections that wait, up to a batch; the loop calls this."""
@@ -151,9 +149,7 @@ class chat_server(logged_dispatcher):
         try:
             if self.nodelay and sock.family in (socket.AF_INET, socket.AF_INET6):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-            channel = self.make_channel(sock, addr)
-            if self.max_connections is not None:
-                self.__open.add(channel)
+            self.__open.add(self.make_channel(sock, addr))
         except Exception as error:
             self.__log_failure(f"{self!r} closes the connection from {addr}: {type(error).__name__}: {error}")
             if fd in self._map:
@@ -172,6 +168,17 @@ class chat_server(logged_dispatcher):
         if self.__waking is not None:
             self.__waking.cancel()
 
+    def shut_down(self, timeout: float | None = None, *, drain: float = 0.0) -> None:
+        """End gracefully: serve what waits, stop listening, and call ``handle_shut_down()`` of each channel.
+
+        The server goes on as before for *drain* seconds, in which proxies may learn of it; then come the connections
+        that the system keeps waiting; then it stops listening.  Connections that have not ended *timeout* seconds
+        (numbers, None for no limit) after the drain are closed, with a line in the log.  This returns at once, and
+        may be called by any thread and by a signal handler; the loop does the rest, and ends when its map is empty.
+        Called again, it ends the drain, and the timeout counts from then on.  ValueError for a negative number.
+        """
+        self._ac_end.begin(timeout, drain)
+
     def handle_close(self) -> None:
         """Stop listening."""
         self.close()
@@ -184,6 +191,7 @@ class chat_server(logged_dispatcher):
             self.path = None
         self.__stop_waking()
         super().close()
+        self._ac_end.stop_listening()
 
 
 def _tls_accepter(context: Any, handshake_timeout: float | None) -> Callable[..., Any]:

@@ -35,17 +35,19 @@ class Engine:
     """
 
     __slots__ = (
-        "_end",
         "_incoming",
+        "_is_over",
         "_object",
         "_outgoing",
-        "_plain",
+        "_read",
+        "_write",
+        "end",
         "has_begun",
-        "has_input",
         "input_ended",
         "is_closed",
         "is_complete",
-        "is_finished",
+        "plaintext",
+        "take",
         "truncated",
     )
 
@@ -55,15 +57,16 @@ class Engine:
             raise ValueError("a context with check_hostname needs the server_hostname that the certificate is to have")
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
-        self._end: ssl.SSLError | bool = False  # what read() is to tell once the plaintext before it is read
-        self._plain = b""  # what is decrypted of a record, and not read
-        # Whether read() may have something to tell without more ciphertext (bool).  A part of a record counts until
-        # read() is called: OpenSSL takes it out of the BIO then.
-        self.has_input = False
+        # As they are, since each call in between is felt in what a request costs.
+        self._read, self._write = self._object.read, self._object.write
+        self.take = self._outgoing.read
+        """Return the ciphertext that is to be sent to the peer, none if there is nothing to say."""
+        self.plaintext = b""  # what is decrypted, and not read
+        self.end: ssl.SSLError | bool = False  # what read() has still to tell after that
+        self._is_over = False  # no more plaintext will come
         self.has_begun = False  # handshake() has been called
         self.is_complete = False  # the handshake is
         self.input_ended = False  # no more ciphertext will come
-        self.is_finished = False  # read() has told the end
         self.is_closed = False  # close() has been called
         self.truncated = False  # the end came without the peer's close_notify
 
@@ -72,22 +75,10 @@ class Engine:
         """What knows the certificate of the peer, the cipher, and the like."""
         return self._object
 
-    # Ciphertext
-
-    def receive(self, data: Any) -> None:
-        """Take *data* (bytes-like), ciphertext from the peer."""
-        if not self.is_finished:  # or it would be kept, and never be read
-            self._incoming.write(data)
-            self.has_input = True
-
-    def receive_eof(self) -> None:
-        """Note that no more ciphertext will come."""
-        self.input_ended = True
-        self.has_input = not self.is_finished
-
-    def take(self) -> bytes:
-        """Return the ciphertext that is to be sent to the peer, none if there is nothing to say."""
-        return self._outgoing.read() if self._outgoing.pending else b""
+    @property
+    def has_input(self) -> bool:
+        """Whether read() has something to tell (bool)."""
+        return bool(self.plaintext or self.end)
 
     # The handshake and the end
 
@@ -104,6 +95,8 @@ class Engine:
         except ssl.SSLWantReadError:
             return False
         self.is_complete = True
+        if self._incoming.pending:
+            self.receive(b"")
         return True
 
     def close(self) -> None:
@@ -115,69 +108,57 @@ class Engine:
 
     # Plaintext
 
-    def decrypt(self) -> bool:
-        """Decrypt the next record unless one is decrypted already, and tell whether read() has something to tell."""
-        if not self._plain and not self._end:
-            self._plain = self._read_record()
-        return bool(self._plain or self._end) and not self.is_finished
+    def receive(self, data: Any) -> None:
+        """Take *data* (bytes-like), ciphertext from the peer, and decrypt the records that are whole."""
+        if self._is_over:  # or it would be kept, and never be read
+            return
+        self._incoming.write(data)
+        if not self.is_complete:
+            return
+        parts = [self.plaintext] if self.plaintext else []
+        try:
+            while plain := self._read(_RECORD):
+                parts.append(plain)
+                if not self._incoming.pending:  # or OpenSSL would raise SSLWantReadError, which takes longer
+                    break
+            else:
+                self._note_end(True)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self._note_end(True)
+        except ssl.SSLError as error:
+            if self.is_closed:  # OpenSSL reads no more once our close_notify has met data that was under way
+                self._incoming.read()
+            else:
+                self._note_end(error)
+        self.plaintext = b"".join(parts)
+
+    def receive_eof(self) -> None:
+        """Note that no more ciphertext will come."""
+        self.input_ended = True
+        if self.is_complete and not self._is_over:
+            # OpenSSL is not told of the end: as contexts ignore an unexpected one, it would pass for close_notify.
+            self.truncated = True
+            self._note_end(True)
+
+    def _note_end(self, end: ssl.SSLError | bool) -> None:
+        self.end = end
+        self._is_over = True
 
     def read(self, size: int) -> bytes | None:
         """Return at most *size* bytes of plaintext: ``b""`` at the end, None if no whole record has come.
 
         ssl.SSLError for what the peer must not send, and for its alerts.
         """
-        if not self.decrypt():
-            return b"" if self.is_finished else None
-        data, self._plain = self._plain, b""
+        data = self.plaintext
         if data:
-            self.has_input = self.input_ended or self._incoming.pending > 0
-            if self.has_input and len(data) < size:
-                data = self._read_on(data, size)
-            if len(data) > size:
-                data, self._plain = data[:size], data[size:]
-                self.has_input = True
-            return data
-        end = self._end
-        self.is_finished = self._end = True
-        self.has_input = False
+            self.plaintext = data[size:]
+            return data[:size]
+        end, self.end = self.end, False
         if isinstance(end, ssl.SSLError):
             raise end
-        return b""
-
-    def _read_on(self, data: bytes, size: int) -> bytes:
-        """Return *data* and what follows it in whole records, until it is *size* bytes or more."""
-        parts = [data]
-        left = size - len(data)
-        while data and left > 0 and self.has_input and not self._end:
-            data = self._read_record()
-            parts.append(data)
-            left -= len(data)
-            self.has_input = bool(self.input_ended or self._end or self._incoming.pending)
-        return b"".join(parts)
-
-    def _read_record(self) -> bytes:
-        """Return the plaintext of the next record; none if no whole one is there, or at the end (noted)."""
-        try:
-            data = self._object.read(_RECORD)
-        except ssl.SSLWantReadError:
-            # OpenSSL is not told of the end: as contexts ignore an unexpected one, it would pass for close_notify.
-            if self.input_ended:
-                self.truncated = self._end = True
-            self.has_input = self.input_ended
-            return b""
-        except ssl.SSLZeroReturnError:
-            self._end = True
-            return b""
-        except ssl.SSLError as error:
-            if self.is_closed:  # OpenSSL reads no more once our close_notify has met data that was under way
-                self._incoming.read()
-                self._end = self.has_input = self.input_ended
-            else:
-                self._end = error
-            return b""
-        if not data:
-            self._end = True
-        return data
+        return b"" if self._is_over else None
 
     def write(self, data: Any) -> int:
         """Encrypt *data* (bytes-like), and return how many bytes of it were taken: all, but while keys are exchanged.
@@ -188,16 +169,16 @@ class Engine:
             raise BrokenPipeError(errno.EPIPE, "the end has been said")
         sent, whole = 0, len(data)
         try:
-            sent = self._object.write(data)
+            sent = self._write(data)
             if sent < whole:
                 view = memoryview(data)
                 while sent < whole:
-                    sent += self._object.write(view[sent:])
+                    sent += self._write(view[sent:])
         except ssl.SSLWantReadError:
             if not sent:
                 raise BlockingIOError(errno.EAGAIN, "the peer is to speak first") from None
         except ssl.SSLError as error:
-            if isinstance(self._end, ssl.SSLError):  # found behind what was read last; OpenSSL has forgotten it
-                raise self._end from None
+            if isinstance(self.end, ssl.SSLError):  # found behind what is to be read; OpenSSL has forgotten it
+                raise self.end from None
             raise error
         return sent

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from .eventloop.interest import reports
 from .tls_farewell import Place, say_farewell
-from .transport import reporting
+from .transport import reads_directly, reporting
 
 if TYPE_CHECKING:
     from .tls_socket import TLSSocket
@@ -16,7 +16,7 @@ __all__ = ["Carrier"]
 class Carrier(Place):
     """Asks its channel what it waits for, and tells it when there is plaintext to read or room to write."""
 
-    __slots__ = ("_engine",)
+    __slots__ = ("_engine", "_is_direct")
 
     def __init__(self, face: "TLSSocket", map: dict[int, Any]) -> None:
         super().__init__(face, map)
@@ -27,6 +27,7 @@ class Carrier(Place):
         self.channel = channel
         self.map = channel._map
         self.__class__ = Carrier if reports(type(channel)) else _AskedCarrier
+        self._is_direct = reads_directly(channel)
         self.enter_map()
 
     @property
@@ -39,7 +40,9 @@ class Carrier(Place):
     @reporting
     def readable(self) -> bool:
         """Tell whether the channel would read, and something may come."""
-        return not self._engine.input_ended and self.channel is not None and bool(self.channel.readable())
+        if self._engine.input_ended or self.channel is None:
+            return False
+        return self.channel.readable()  # type: ignore[no-any-return]
 
     @reporting
     def writable(self) -> bool:
@@ -47,21 +50,29 @@ class Carrier(Place):
         channel = self.channel
         if channel is None:
             return False
-        return bool(self.face._ac_unsent or channel.writable() or (self._engine.has_input and channel.readable()))
+        if channel.writable() or self.face._ac_unsent:
+            return True
+        engine = self._engine
+        return bool((engine.plaintext or engine.end) and channel.readable())
 
     def handle_read_event(self) -> None:
         """Receive ciphertext, and have the channel read the plaintext."""
-        if self.face._ac_receive() and self.channel is not None:
+        engine, channel = self._engine, self.channel
+        self.face._ac_receive()
+        data = engine.plaintext
+        if data and self._is_direct and channel is not None and len(data) <= channel.ac_in_buffer_size:
+            engine.plaintext = b""
+            channel._ac_receive(data)
+        if engine.plaintext or engine.end:
             self.deliver()
 
     def deliver(self) -> None:
         """Have the channel read until all is read that has come, or it does not want more."""
         engine, face, channel = self._engine, self.face, self.channel
-        while face._ac_decrypt():
+        while self.channel is not None and engine.has_input and channel.readable():
             reads = face._ac_reads
             channel.handle_read_event()
-            # A channel that does not read is asked but once an event.
-            if self.channel is None or face._ac_reads == reads or not engine.has_input or not channel.readable():
+            if face._ac_reads == reads:  # it does not read, and is asked but once an event
                 return
 
     def handle_write_event(self) -> None:
@@ -74,8 +85,7 @@ class Carrier(Place):
             return
         if channel is None or not is_sent:
             return
-        if self._engine.has_input and channel.readable():
-            self.deliver()
+        self.deliver()
         if self.channel is not None and channel.writable():
             channel.handle_write_event()
 

@@ -34,6 +34,8 @@ class Handshake(Place):
 
     __slots__ = ("_deadline", "_engine", "_occasion")
 
+    _ac_state = "handshake"
+
     def __init__(self, face: TLSSocket, map: dict[int, Any], occasion: Occasion, timeout: float | None) -> None:
         super().__init__(face, map)
         self._engine = face._ac_engine
@@ -82,7 +84,8 @@ class Handshake(Place):
         """Receive, and go on."""
         if not self.connected:
             self.handle_write_event()
-        elif self.face._ac_receive():
+        else:
+            self.face._ac_receive()
             self.go_on()
 
     def handle_write_event(self) -> None:
@@ -160,8 +163,7 @@ class Handshake(Place):
             channel = self.map.get(self._fd)  # one that is no async_chat has not had the carrier join
             if channel is not None:
                 carrier.join(channel)
-        if carrier.channel is not None and self._engine.has_input and carrier.channel.readable():
-            carrier.deliver()
+        carrier.deliver()
 
     def _fail(self, error: OSError) -> None:
         face, channel = self.face, self.channel

@@ -7,7 +7,18 @@ import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["BYTES_LIKE", "Transport", "reporting", "wants_read", "wants_write", "would_block"]
+from ._asyncore import asyncore
+
+__all__ = [
+    "BYTES_LIKE",
+    "Transport",
+    "passing",
+    "reads_directly",
+    "reporting",
+    "wants_read",
+    "wants_write",
+    "would_block",
+]
 
 BYTES_LIKE = (bytes, bytearray, memoryview)
 
@@ -41,6 +52,30 @@ def reporting(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     function._ac_reports = True  # type: ignore[attr-defined]
     return function
+
+
+def passing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark *function*, a channel's ``handle_read()`` or ``recv()``: it passes on received bytes as they are.
+
+    What carries a channel and has received may then call ``_ac_receive()`` itself, see ``reads_directly()``.
+    """
+    function._ac_passes = True  # type: ignore[attr-defined]
+    return function
+
+
+def reads_directly(channel: Any) -> bool:
+    """Tell whether what arrives may go to ``_ac_receive()``, as nothing that *channel* overrides is on the way there.
+
+    Only the end of input, and errors, then have to take that way.
+    """
+    functions = [getattr(getattr(channel, name, None), "__func__", None) for name in _WAY_IN]
+    return hasattr(type(channel), "_ac_receive") and all(
+        function is getattr(asyncore.dispatcher, name) or getattr(function, "_ac_passes", False)
+        for name, function in zip(_WAY_IN, functions, strict=True)
+    )
+
+
+_WAY_IN = ("handle_read_event", "handle_read", "recv")
 
 
 def _is_ssl_error(error: OSError, *names: str) -> bool:

@@ -49,7 +49,9 @@ def listen_and_tell(sock, *backlog):
     listen(sock, *backlog)
     where = written.get(sock.fileno())
     if where != 0:  # as for the pairs that Windows makes
-        print("listens " + json.dumps([where, sock.getsockname()[1]]), flush=True)
+        # In one write, as several processes may print.
+        sys.stdout.write("listens " + json.dumps([where, sock.getsockname()[1]]) + "\\n")
+        sys.stdout.flush()
 
 socket.socket.bind = bind_free
 socket.socket.listen = listen_and_tell
@@ -268,6 +270,7 @@ QUIET_AT_CTRL_C = {"index"}  # pages whose servers end well at Ctrl-C
 HASTENED = {
     ("loop", "pinged.py"): ("idle_timeout = 2", "idle_timeout = 1"),
     ("asyncio", "with_fastapi.py"): ("port=8080)", 'port=8080, loop="asyncio")'),
+    ("workers", "behind_a_proxy.py"): (", drain=3", ""),
 }
 
 
@@ -700,6 +703,27 @@ def be_the_last(program):
         assert fetch(web, "POST", "/") == (200, b"the last response\n")
         assert idle.sock.recv(1) == b""
     assert program.end() == (0, "done\n")
+
+
+@client_of("workers", "web.py")
+@client_of("workers", "serve.py")
+def be_greeted_by_a_worker(program):
+    with http(program, 8000) as web:
+        status, body = fetch(web, "GET", "/")
+        assert (status, body.startswith(b"hello from process ")) == (200, True)
+    program.process.terminate()
+    assert program.end() == (0, "")
+
+
+@client_of("workers", "behind_a_proxy.py", listeners=4)
+def be_greeted_by_each_worker(program):
+    for number in range(4):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(program.directory / f"web.{number}.sock"))
+            sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert sock.makefile("rb").read().startswith(b"HTTP/1.1 200 ")
+    program.process.terminate()
+    assert program.end() == (0, "")
 
 
 @client_of("http", "web_site.py")

@@ -402,7 +402,7 @@ def test_a_client_that_has_gone_does_no_harm(connect, http_map, path):
 def test_a_server_that_shuts_down_closes_idle_connections(connect):
     fresh, used = connect(), connect()
     used.in_step()
-    connect.server.shut_down()
+    connect.server.shut_down(keep_idle=0)
     fresh.ended()
     used.ended()
     with pytest.raises(ConnectionRefusedError):

@@ -66,8 +66,9 @@ def public_names(module):
     found = importlib.import_module(module)
     if not hasattr(found, "__path__"):
         return set(found.__all__)
-    names = {name for name in dir(found) if not name.startswith("_") and name not in ("TYPE_CHECKING", "Any")}
-    return {name for name in names if not inspect.ismodule(getattr(found, name))} | set(found.__all__)
+    names = {name for name in dir(found) if not name.startswith("_") and name != "TYPE_CHECKING"}
+    used = {name for name in names if getattr(getattr(found, name), "__module__", "") in ("typing", "collections.abc")}
+    return {name for name in names - used if not inspect.ismodule(getattr(found, name))} | set(found.__all__)
 
 
 NAMES = [(module, name) for module in ENTRIES.modules for name in sorted(public_names(module))]

@@ -5,6 +5,7 @@ import gc
 import logging
 import socket
 import ssl
+import subprocess
 import threading
 import time
 import weakref
@@ -244,6 +245,117 @@ class TestConversation:
             return greeting, read_to_end(sock)
 
         assert loop.beside(client) == (b"hello", bytes(range(256)) * 16000)
+
+    def test_a_file_for_a_slow_reader(self, loop, serve, connect, tmp_path):
+        path = tmp_path / "large"
+        content = bytes(range(251)) * 12_000
+        path.write_bytes(content)
+
+        class Sends(Lines):
+            def act(self, line):
+                self.push(b"file:")
+                self.push_with_producer(asynchat_fast.file_producer(path.open("rb"), offset=1))
+                self.push(b"end")
+                self.close_when_done()
+
+        server = serve(loop, Sends)
+
+        def client():
+            sock = connect(server.addr)
+            sock.sendall(b"go\r\n")
+            time.sleep(0.05)
+            return read_to_end(sock)
+
+        assert loop.beside(client) == b"file:" + content[1:] + b"end"
+
+    def test_a_file_that_becomes_shorter_ends_the_connection(self, loop, serve, connect, tmp_path, caplog, channels):
+        path = tmp_path / "large"
+        path.write_bytes(bytes(8_000_000))
+
+        class Sends(Lines):
+            def act(self, line):
+                self.push_with_producer(asynchat_fast.file_producer(path.open("rb")))
+
+        server = serve(loop, Sends)
+        sock = loop.beside(connect, server.addr)
+        sock.sendall(b"go\r\n")
+        loop.until(lambda: channels and channels[0].lines)
+        path.write_bytes(b"")
+        assert len(loop.beside(read_to_end, sock)) < 8_000_000
+        assert [record for record in tls_lines(caplog) if "changed while it was sent" in record]
+
+    @pytest.mark.parametrize("name", ["handle_read_event", "handle_read", "recv", "send"])
+    def test_overridden_methods_are_called(self, loop, serve, connect, channels, name):
+        calls = []
+
+        class Counting(Lines):
+            pass
+
+        def method(self, *args):
+            calls.append(name)
+            return getattr(super(Counting, self), name)(*args)
+
+        setattr(Counting, name, method)
+        server = serve(loop, Counting)
+
+        def client():
+            sock = connect(server.addr)
+            sock.sendall(b"one\r\n")
+            return read_line(sock)
+
+        assert loop.beside(client) == b"one!"
+        assert calls
+
+    def test_what_a_callback_that_raises_has_not_taken_is_delivered_again(self, loop, serve, connect, channels):
+        class Raises(Lines):
+            def collect_incoming_data(self, data):
+                if not self.errors:
+                    raise ValueError
+                super().collect_incoming_data(data)
+
+            def handle_error(self):
+                self.errors.append(1)
+
+        server = serve(loop, Raises)
+
+        def client():
+            sock = connect(server.addr)
+            sock.sendall(b"one\r\n")
+            loop_saw.wait(PATIENCE)
+            sock.sendall(b"two\r\n")
+            return read_line(sock), read_line(sock)
+
+        loop_saw = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            lines = pool.submit(client)
+            loop.until(lambda: channels and channels[0].errors)
+            loop_saw.set()
+            loop.until(lines.done)
+        assert lines.result() == (b"one!", b"two!")
+
+    @pytest.mark.parametrize("command", ["k", "K"])  # in the second the client asks for new keys of the server, too
+    def test_keys_that_are_updated(self, loop, serve, command):
+        server = serve(loop)
+        address = "{}:{}".format(*server.addr)
+        client = subprocess.Popen(
+            ["openssl", "s_client", "-connect", address, "-crlf", "-tls1_3"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+        def talk():
+            for line, response in (b"one", b"one!"), (command.encode(), b"KEYUPDATE"), (b"two", b"two!"):
+                client.stdin.write(line + b"\n")
+                client.stdin.flush()
+                while response not in (said := client.stdout.readline()):
+                    assert said, "openssl has ended"
+
+        with client:
+            try:
+                loop.beside(talk)
+            finally:
+                client.kill()
 
     @pytest.mark.parametrize("size", [1, 100, 4096])
     def test_records_longer_than_the_reads(self, loop, serve, connect, channels, size):

@@ -14,8 +14,8 @@ from threading import get_ident
 from typing import Any
 
 from .._asyncore import asyncore
-from ..channel import async_chat
 from ..eventloop.interest import reports
+from ..transport import reads_directly
 from ..transport_socket import TransportSocket, adopt
 from .closing import Closing
 from .transport_map import TransportMap
@@ -111,10 +111,7 @@ class Link(asyncio.Protocol):
     def carry(self, channel: Any) -> None:
         """Carry *channel*, or what stands in the map in its place, from now on."""
         self.channel = channel
-        self._is_direct = all(
-            getattr(getattr(channel, name, None), "__func__", None) is getattr(async_chat, name)
-            for name in ("recv", "handle_read", "handle_read_event")
-        )
+        self._is_direct = reads_directly(channel)
         if not reports(type(channel)):
             self.map.watch(self.fd)
 

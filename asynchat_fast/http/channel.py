@@ -14,6 +14,7 @@ from typing import Any
 from ..channel import async_chat
 from ..eventloop.maps import clock_of
 from ..producers import Then
+from ..transport import passing
 from .connection import Connection, State
 from .deadlines import CLOSE, Deadlines, unsent_bytes
 from .errors import HTTPError
@@ -154,6 +155,7 @@ class HTTPChannel(Hooks, async_chat):
             self.send_error(status, explain=explain, headers=headers)
         self._ac_follow()
 
+    @passing
     def recv(self, buffer_size: int) -> bytes:
         """Receive at most *buffer_size* bytes; at the end of the input ``handle_eof()`` is called."""
         self.__receives = True
@@ -187,10 +189,21 @@ class HTTPChannel(Hooks, async_chat):
         self._ac_connection.end()
         self._ac_follow()
 
-    def _ac_finish_soon(self) -> None:
-        """End the connection after the request at hand, or now if there is none."""
-        self._ac_connection.finish_soon()
-        self._ac_follow()
+    def handle_shut_down(self) -> None:
+        """Called when the server is to end: have the next response, or the one at hand, be the last.
+
+        A connection that was taken for another protocol is closed once all is sent.
+        """
+        if self._ac_connection.state is State.UPGRADED:
+            self.close_when_done()
+        else:
+            self._ac_connection.make_last()
+
+    def _ac_end_if_idle(self) -> None:
+        """End the connection unless there is a request at hand."""
+        if self._ac_connection.state in (State.IDLE, State.BLOCKED):
+            self._ac_connection.end()
+            self._ac_follow()
 
     def _ac_cut(self) -> None:
         """End the connection amid a response, after what waits to be sent: the client sees what is missing."""
@@ -245,6 +258,16 @@ class HTTPChannel(Hooks, async_chat):
             close()
         except Exception:  # a program's method: the connection is closed nevertheless
             self._ac_log_exception()
+
+    def _ac_status(self) -> dict[str, Any]:
+        """Return what ``status()`` tells of this."""
+        status = super()._ac_status()
+        state = self._ac_connection.state
+        if self._ac_connection.is_ending and state is not State.CLOSED:
+            status["state"] = "closing"
+        elif state in (State.CONTINUE, State.BODY, State.HANDLING):
+            status["request"] = self.requestline
+        return status
 
     # Deadlines
 

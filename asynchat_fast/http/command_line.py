@@ -31,6 +31,7 @@ examples:
   asynchat-fast-http --spa -d dist            a single-page application
   asynchat-fast-http --tls-self-signed        over HTTPS, for trying
   asynchat-fast-http --auth me:password.txt   with a password
+  asynchat-fast-http --workers 4              by several processes; SIGHUP replaces them
   asynchat-fast-http --header "Cache-Control: no-store" --header "Access-Control-Allow-Origin: *"
 """
 
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     _add_tls_options(parser)
     _add_site_options(parser)
     _add_log_options(parser)
+    _add_process_options(parser)
     parser.add_argument("--version", action="version", version=f"asynchat_fast {__version__}")
     return parser
 
@@ -103,6 +105,25 @@ def _add_log_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="write no access log")
 
 
+def _add_process_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--workers",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="serve by N processes, and one that restarts them, and replaces them at SIGHUP (default: 1, and no other)",
+    )
+    add("--pid-file", metavar="FILE", help="write the number of the process to tell to FILE, which goes at the end")
+    add(
+        "--grace",
+        type=_seconds,
+        default=10.0,
+        metavar="S",
+        help="how many seconds SIGTERM leaves for requests to be completed (default: %(default)g)",
+    )
+
+
 def _is_colour_wanted() -> bool:
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or os.name == "nt":
         return False
@@ -113,6 +134,18 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text[:6]) < 65536 and len(text) < 6):
         raise argparse.ArgumentTypeError(f"{text!r} is not a port, which is a number up to 65535")
     return int(text)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:6]) > 0 and len(text) < 6):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes, which is at least 1")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]+)?", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return float(text)
 
 
 def _where(text: str) -> Address | int:

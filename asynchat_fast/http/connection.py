@@ -90,7 +90,7 @@ class Connection:
         self.is_last = self.input_ended = False  # is_last: no request is to be read after the one at hand
         self.ahead: list[bytes] = []  # data that has come while nothing is read
         self.unsent = 0  # bytes that were to be sent since the queue was last seen empty
-        self._left = 0  # bytes that may still be discarded at the end
+        self._left = 0  # bytes that may yet be discarded while the last response is sent
 
     # Properties for the channel
 
@@ -173,8 +173,6 @@ class Connection:
             self.ahead.append(data)
         elif state in _ENDING:
             self._left -= len(data)
-            if self._left < 0 and state is _LINGERING:
-                self.state = _CLOSED
         return b""
 
     def check(self, data: bytes, settings: Settings) -> None:
@@ -269,11 +267,9 @@ class Connection:
             self.state = _HANDLING
             self.reader.terminator = HEAD_END
 
-    def finish_soon(self) -> None:
-        """Read no request after the one at hand, which is begun or being handled."""
+    def make_last(self) -> None:
+        """Read no request after the one at hand, or the next one if there is none."""
         self.is_last = self.writer.closes = True
-        if self.state is _IDLE:
-            self.end()
 
     def end(self) -> None:
         """Read no more requests: data that waits is sent, and then the connection is closed."""
@@ -287,11 +283,10 @@ class Connection:
         """Note that the last byte was sent, and whether the peer could be told so while it may still send.
 
         If a connection is closed while the peer sends, the system resets it, and the peer loses the part of the
-        response that it has not read (RFC 9112, section 9.6).
+        response that it has not read (RFC 9112, section 9.6).  So what it sends is read, however much, for a time.
         """
         if self.state is _CLOSING:
             self.state = _LINGERING if can_linger and not self.input_ended else _CLOSED
-            self._left = _MOST_UNREAD
 
     def close(self) -> None:
         """Note that the connection was closed."""

@@ -93,8 +93,9 @@ class Exchange(HTTPChannel):
         connection = self._ac_connection
         try:
             if event is _REQUEST:
-                self.handle_head()
-                self.__finish_written()
+                if self._ac_health is None or not self.__tell_health():
+                    self.handle_head()
+                    self.__finish_written()
                 if connection.state is not _HANDLING:
                     self.__begin_body()
                     return
@@ -105,6 +106,15 @@ class Exchange(HTTPChannel):
                 self.__handle()
         except Exception as error:
             self.__fail(error)
+
+    def __tell_health(self) -> bool:
+        """Answer, if the request asks how the server is, without a line in the log; tell whether it does."""
+        connection, health = self._ac_connection, self._ac_health
+        if not health.is_asked(self.command, self.path):
+            return False
+        status, body, fields = health.response()
+        self._ac_send(connection.send(connection.writer.respond, status, body, fields, None, self))
+        return True
 
     def __begin_body(self) -> None:
         connection = self._ac_connection

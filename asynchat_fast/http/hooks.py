@@ -64,6 +64,7 @@ class Hooks(Settings):
     """The address of the client, as ``accept()`` returns it."""
 
     _ac_bad_line: str  # the request line of a head that was refused
+    _ac_health: Any = None  # a Health, of a server that tells how it is
 
     def handle_head(self) -> None:
         """Act upon the head of a request, before the body is received: respond, or set ``stream_body``."""
