@@ -40,7 +40,7 @@ def _discard(data: object) -> None:
     pass
 
 
-class HTTPChannel(Hooks, async_chat):
+class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is never None here
     """The life of a connection, from its first request to its end; ``Exchange`` handles requests and responses."""
 
     coalesce_pushes = True

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import sys
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from .fields import Fields, Method
@@ -12,7 +12,16 @@ from .response_bodies import BYTES
 from .response_head import Headers
 from .settings import Settings
 
-__all__ = ["Hooks"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Sessions = TypeVar("Sessions", default=Any)
+else:
+    from typing import TypeVar
+
+    Sessions = TypeVar("Sessions")
+
+__all__ = ["Hooks", "Sessions"]
 
 _MOST_FORM_FIELDS = 10_000
 
