@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import logging
+import select
 import shutil
 import socket
 import ssl
@@ -899,6 +900,27 @@ class TestWrongPeers:
             raw.sock.sendall(raw.outgoing.read()[:50])
             our_loop.until(lambda: tls_lines(caplog), timeout=5)
             assert raw.sock.recv(1) == b""
+
+    def test_a_storm_of_handshakes_holds_up_no_established_channel(
+        self, loop, serve, connect, client_context, channels
+    ):
+        server = serve(loop)
+        established = loop.beside(connect, server.addr)
+        loop.until(lambda: channels)
+        with contextlib.ExitStack() as opened:
+            clients = [opened.enter_context(RawClient(server.addr, client_context)) for _ in range(60)]
+            loop.until(lambda: len(loop.map) == 62)
+            for client in clients:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    client.object.do_handshake()
+                client.flush()
+            established.sendall(b"one\r\n")
+            loop.run_pass()
+            begun = sum(bool(select.select([client.sock], [], [], 0)[0]) for client in clients)
+            assert begun <= 32
+            assert loop.beside(read_line, established) == b"one!"
+            loop.beside(lambda: [client.handshake() for client in clients])
+            loop.until(lambda: len(channels) == 61)
 
     def test_handshakes_count_as_connections(self, our_loop, serve, connect):
         server = serve(our_loop, max_connections=2)
