@@ -11,8 +11,9 @@ from typing import Any
 
 from .borrowed import queue_of
 from .output_queue import OutputQueue
+from .producers import Producer
 from .pulling import cut, note_that_something_waits, send_failed, send_head, sent_something
-from .transport import BYTES_LIKE
+from .transport import BYTES_LIKE, BytesLike
 
 __all__ = [
     "close_when_done",
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 
-def push(self: Any, data: Any) -> None:
+def push(self: Any, data: BytesLike) -> None:
     """Queue *data* (bytes-like, else TypeError), and send as much as the connection takes; any thread may call it.
 
     On a closed channel *data* waits until the channel is connected anew; ``discard_buffers()`` drops it.
@@ -55,7 +56,7 @@ def push(self: Any, data: Any) -> None:
     _enqueue(self, queue, cut(data, self.ac_out_buffer_size))
 
 
-def push_with_producer(self: Any, producer: Any) -> None:
+def push_with_producer(self: Any, producer: Producer) -> None:
     """Queue *producer*, whose ``more()`` is called, when its turn has come, until it returns nothing.
 
     ``more()`` returns bytes-like, another producer, or with ``use_encoding`` a str.  TypeError for an
@@ -63,7 +64,7 @@ def push_with_producer(self: Any, producer: Any) -> None:
     """
     if not hasattr(producer, "more"):
         try:
-            memoryview(producer)  # asynchat takes what can be sliced, too
+            memoryview(producer)  # type: ignore[arg-type]  # asynchat takes what can be sliced, too
         except TypeError:
             kind = type(producer).__name__
             raise TypeError(f"a producer is an object with a method more(), not {kind}") from None

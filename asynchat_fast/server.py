@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .addresses import bound_socket, checked, naming
 from .eventloop import call_later
@@ -14,7 +14,13 @@ from .eventloop.timers import Timer
 from .graceful_end import GracefulEnd
 from .logged import logged_dispatcher
 
+if TYPE_CHECKING:
+    import ssl
+
 __all__ = ["chat_server"]
+
+Address: TypeAlias = "tuple[str, int] | tuple[str, int, int, int] | str | bytes"
+"""What a socket listens at: of IPv4, of IPv6, or the path of a unix socket."""
 
 _BATCH = 64  # connections accepted at once, so that the others have their turn
 
@@ -43,6 +49,7 @@ class chat_server(logged_dispatcher):
     ac_logger: logging.Logger | None = logging.getLogger("asynchat_fast")
     """The logger for messages and errors (logging.Logger); None prints them as asyncore does."""
 
+    addr: Address
     _map: dict[int, Any]
 
     def __init__(
@@ -56,7 +63,7 @@ class chat_server(logged_dispatcher):
         mode: int | None = None,
         nodelay: bool = True,
         max_connections: int | None = None,
-        tls: Any = None,
+        tls: "ssl.SSLContext | None" = None,
         handshake_timeout: float | None = 10,
         proxy_protocol: bool = False,
         trusted: Any = None,

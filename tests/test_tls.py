@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import logging
+import shutil
 import socket
 import ssl
 import subprocess
@@ -549,6 +550,29 @@ class TestConversation:
                     return read_line(sock)
 
         assert our_loop.beside(client) == b"a!"
+
+
+def test_the_certificates_of_the_documentation(our_loop, serve, connect, tmp_path):
+    """They pass the checks that a client makes by default from Python 3.13 on."""
+    page = Path(__file__).parents[1] / "docs" / "tls.md"
+    if shutil.which("openssl") is None or shutil.which("sh") is None or not page.exists():
+        pytest.skip("there is no openssl, no shell, or no documentation")
+    block = page.read_text(encoding="utf-8").partition("## Certificates for trying")[2]
+    commands = block.partition("```sh\n")[2].partition("```")[0]
+    assert "openssl x509 -req" in commands
+    subprocess.run(["sh", "-euc", commands], cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+    server = serve(our_loop, tls=context)
+    strict = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+    strict.verify_flags |= ssl.VERIFY_X509_STRICT | getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", 0)
+
+    def client(name):
+        sock = connect(server.addr, strict, server_hostname=name)
+        sock.sendall(b"one\r\n")
+        return read_line(sock)
+
+    assert [our_loop.beside(client, name) for name in ("localhost", "127.0.0.1")] == [b"one!"] * 2
 
 
 def test_what_the_socket_tells(our_loop, serve, connect, channels, certificates, server_context, client_context):
