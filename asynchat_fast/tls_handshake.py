@@ -1,4 +1,4 @@
-"""What stands in the map for a connection whose TLS handshake is not complete."""
+"""The dispatcher that stands in the map for a connection until its TLS handshake is complete."""
 
 import contextlib
 import errno
@@ -18,7 +18,7 @@ _AT_ONCE = 16  # handshakes that go on in a pass, some 10 ms
 
 
 class Occasion(Protocol):
-    """What has begun a handshake, and is told its outcome."""
+    """The object that has begun a handshake, and learns its outcome."""
 
     def opened(self, face: TLSSocket) -> None:
         """Take *face*, on which plaintext can be sent and received from now on."""

@@ -113,7 +113,7 @@ class Exchange(HTTPChannel):
             self.__fail(error)
 
     def __tell_health(self) -> bool:
-        """Answer, if the request asks how the server is, without a line in the log; tell whether it does."""
+        """Respond if the request is a health check, without a line in the log; tell whether it is one."""
         connection, health = self._ac_connection, self._ac_health
         if not health.is_asked(self.command, self.path):
             return False
