@@ -13,6 +13,7 @@ from cpython.object cimport PyObject
 from libc.string cimport memchr, memcmp
 
 from sys import maxsize
+from types import GenericAlias
 
 cdef object exhausted = object()
 
@@ -55,6 +56,8 @@ cdef class InputBuffer:
     bytes (int), None for any number; *views* makes payloads memoryviews of what was fed.
     ValueError for a negative number, TypeError for any other terminator.  One thread at a time may use it.
     """
+
+    __class_getitem__ = classmethod(GenericAlias)
 
     def __init__(self, terminator=None, limit=None, views=False):
         self._data = self._needle = b""

@@ -21,6 +21,8 @@ from .proxied_socket import HeaderOfSocket, ProxiedSocket
 from .pushing import send_held_back
 
 if TYPE_CHECKING:
+    import ssl
+
     from .transport import Transport
 
 __all__ = ["async_chat", "asyncore"]
@@ -85,7 +87,7 @@ class async_chat(Conversation, logged_dispatcher):
 
     def start_tls(
         self,
-        context: Any,
+        context: "ssl.SSLContext",
         *,
         server_side: bool = True,
         server_hostname: str | None = None,

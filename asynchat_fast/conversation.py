@@ -12,9 +12,9 @@ from typing import Any
 
 from . import delivering, interest, pushing
 from .borrowed import queue_of
-from .descriptors import RebindableMethod, option
+from .descriptors import option, rebindable
 from .events import EventBuffer
-from .framing import InputBuffer
+from .framing import InputBuffer, Terminator
 from .output_queue import OutputQueue
 
 __all__ = ["Conversation"]
@@ -25,9 +25,9 @@ def _check_max_payload(most: Any) -> None:
         raise ValueError(f"max_payload counts bytes: it cannot be {most}")
 
 
-def get_terminator(self: Any) -> Any:
+def get_terminator(self: Any) -> bytes | int | None:
     """Return the terminator; an override of this method is asked before each payload."""
-    return self.terminator
+    return self.terminator  # type: ignore[no-any-return]
 
 
 _get_terminator = get_terminator  # by a name that the class does not have
@@ -48,7 +48,7 @@ class Conversation:
     encoding = "latin-1"
     """The encoding for ``use_encoding`` (str)."""
 
-    collect_views = option(
+    collect_views: bool = option(
         "collect_views",
         """Whether ``collect_incoming_data()`` gets memoryviews of the received bytes (bool), without a copy.
 
@@ -56,7 +56,7 @@ class Conversation:
         """,
     )
 
-    max_payload = option(
+    max_payload: int | None = option(
         "max_payload",
         """The most bytes that may come before a byte terminator (int); None, the default, or 0 is no limit.
 
@@ -65,12 +65,12 @@ class Conversation:
         _check_max_payload,
     )
 
-    coalesce_pushes = option(
+    coalesce_pushes: bool = option(
         "coalesce_pushes",
         """Whether pushes made while input is handled leave together at its end, in few ``send()`` (bool).""",
     )
 
-    output_high_water = option(
+    output_high_water: int | None = option(
         "output_high_water",
         """While more bytes than this wait to be sent (int), nothing is received; None, the default, is no limit.""",
     )
@@ -86,9 +86,9 @@ class Conversation:
     def __init__(self) -> None:
         self._ac_prepared()  # once: programs call __init__() again, for another map, and the terminator stays
         self.ac_in_buffer = b""
-        self.incoming: list[Any] = []  #: The parts of the payload at hand, for subclasses to use.
+        self.incoming: list[bytes] = []  #: The parts of the payload at hand, for subclasses to use.
         if type(self).producer_fifo is not _producer_fifo or self._ac_output:
-            self.producer_fifo = deque()
+            self.producer_fifo = deque[object]()
 
     def _ac_prepare(self) -> None:
         """Make the two buffers; separate from ``__init__``, which a subclass need not call."""
@@ -167,10 +167,10 @@ class Conversation:
         self._ac_input.unread = data or b""
 
     @property
-    def terminator(self) -> Any:
+    def terminator(self) -> bytes | int | None:
         """The terminator as it was set; a number counts down.  AttributeError before one is set."""
         try:
-            return self._ac_input.terminator
+            return self._ac_input.terminator  # type: ignore[return-value]  # what is bytes-like, too
         except AttributeError:
             name = type(self).__name__
             raise AttributeError(
@@ -192,9 +192,9 @@ class Conversation:
         self.terminator  # noqa: B018 - raises if there is none
         self._ac_input.unset()
 
-    get_terminator = RebindableMethod(_get_terminator)
+    get_terminator = rebindable(_get_terminator)
 
-    def set_terminator(self, term: Any) -> None:
+    def set_terminator(self, term: Terminator) -> None:
         """Set what ends a payload.
 
         *term* is bytes-like; or a number of bytes (int), after which ``found_terminator()`` is called once and
@@ -254,7 +254,7 @@ class Conversation:
     initiate_send = pushing.initiate_send
     handle_write = pushing.handle_write
 
-    producer_fifo = property(
+    producer_fifo: "deque[object]" = property(  # type: ignore[assignment]
         pushing.fetch_fifo,
         pushing.replace_fifo,
         doc="""What waits to be sent: a deque of bytes-like, producers, and None for the end; may be changed.""",

@@ -4,9 +4,11 @@ import sys
 from collections.abc import Callable
 from operator import attrgetter
 from types import CodeType, FunctionType, MethodType
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["RebindableMethod", "option"]
+__all__ = ["option", "rebindable"]
+
+_F = TypeVar("_F", bound=Callable[..., object])
 
 
 def option(name: str, doc: str, check: Callable[[Any], object] | None = None) -> Any:
@@ -28,7 +30,12 @@ def option(name: str, doc: str, check: Callable[[Any], object] | None = None) ->
     return property(attrgetter(f"_ac_{name}"), assign, doc=doc)
 
 
-class RebindableMethod:
+def rebindable(function: _F) -> _F:
+    """Return *function* as a method that tells the object when it is rebound there, by ``_ac_rebound()``."""
+    return _RebindableMethod(function)  # type: ignore[return-value]  # a function to all who look
+
+
+class _RebindableMethod:
     """A method whose replacement on an object is reported to the object, by ``_ac_rebound()``.
 
     On the class it is the plain *function*.  On an object it is the replacement, if there is one; while the

@@ -6,6 +6,7 @@ calls nobody.
 """
 
 from sys import maxsize
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._compiled import is_wanted, report_missing
@@ -43,6 +44,8 @@ class PlainInputBuffer:
 
     __slots__ = ("_carried", "_count", "_data", "_limit", "_needle", "_scanned", "_skipping", "_start", "_terminator",
                  "_views", "fed", "overlong")  # fmt: skip
+
+    __class_getitem__: Any = classmethod(GenericAlias)  # of bytes, or of memoryview
 
     fed: int
     """How many times ``feed()`` has been called."""

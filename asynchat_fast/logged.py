@@ -1,8 +1,11 @@
 """A dispatcher whose messages go to a ``logging.Logger`` where it has one, and else where asyncore prints them."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ._asyncore import asyncore
+
+if TYPE_CHECKING:
+    import logging
 
 __all__ = ["logged_dispatcher"]
 
@@ -14,7 +17,7 @@ _INFO = 20
 class logged_dispatcher(asyncore.dispatcher):
     """The base class of the channels and acceptors of this package."""
 
-    ac_logger: Any = None
+    ac_logger: "logging.Logger | None" = None
     """The logger for all messages of this object, and the tracebacks of failed callbacks (logging.Logger).
 
     None logs as asyncore does: errors are printed to the standard output, and warnings are dropped.

@@ -6,11 +6,18 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
-__all__ = ["FileChanged", "Then", "fifo", "file_producer", "simple_producer", "unsent_bytes"]
+__all__ = ["FileChanged", "Producer", "Then", "fifo", "file_producer", "simple_producer", "unsent_bytes"]
 
 _Data: TypeAlias = bytes | bytearray | memoryview | str
+
+
+class Producer(Protocol):
+    """What ``push_with_producer()`` takes."""
+
+    def more(self) -> "_Data | Producer | None":
+        """Return what is to be sent next, nothing at the end."""
 
 
 class simple_producer:
@@ -56,7 +63,7 @@ class fifo:
     """
 
     def __init__(self, list: Iterable[Any] | None = None) -> None:
-        self.list = deque(list or ())  #: The items (deque).
+        self.list: deque[Any] = deque(list or ())  #: The items (deque).
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -114,7 +121,7 @@ class file_producer:
         self.buffer_size = 65536  #: The most bytes that ``more()`` reads at once (int).
         self._close = close
         self._seekable = file.seekable()
-        self.fileno = self._regular_fileno()  #: The descriptor (int) of a regular file, else None.
+        self.fileno: int | None = self._regular_fileno()  #: The descriptor (int) of a regular file, else None.
         self._version = self._file_version()
         if offset is None:
             offset = file.tell() if self._seekable else 0
@@ -122,7 +129,7 @@ class file_producer:
             raise ValueError("a file that cannot be sought has no offset")
         if count is None and self._version is not None:
             count = max(self._version[0] - offset, 0)
-        self.offset = offset  #: The offset of the next byte (int).
+        self.offset: int = offset  #: The offset of the next byte (int).
         self.remaining = count  #: The number of bytes that are left (int); None if that is not known.
 
     def _regular_fileno(self) -> int | None:

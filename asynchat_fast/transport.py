@@ -5,12 +5,13 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from ._asyncore import asyncore
 
 __all__ = [
     "BYTES_LIKE",
+    "BytesLike",
     "Transport",
     "passing",
     "reads_directly",
@@ -21,6 +22,7 @@ __all__ = [
 ]
 
 BYTES_LIKE = (bytes, bytearray, memoryview)
+BytesLike: TypeAlias = bytes | bytearray | memoryview
 
 
 class Transport(Protocol):
@@ -44,7 +46,10 @@ class Transport(Protocol):
         """Log *message* at the level *type*."""
 
 
-def reporting(function: Callable[..., Any]) -> Callable[..., Any]:
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+def reporting(function: _F) -> _F:
     """Mark *function*, a channel's ``readable()`` or ``writable()``: each change of its result is reported to the loop.
 
     The event loop looks for the mark on the type of a channel.  Channels whose functions have no mark are

@@ -270,7 +270,7 @@ QUIET_AT_CTRL_C = {"index"}  # pages whose servers end well at Ctrl-C
 HASTENED = {
     ("loop", "pinged.py"): ("idle_timeout = 2", "idle_timeout = 1"),
     ("asyncio", "with_fastapi.py"): ("port=8080)", 'port=8080, loop="asyncio")'),
-    ("workers", "behind_a_proxy.py"): (", drain=3", ""),
+    ("workers", "behind_a_proxy.py"): (", drain=4", ""),
 }
 
 

@@ -1,9 +1,11 @@
 """The fields of a head, under names in which case does not matter, and its method."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, overload
 
 __all__ = ["NO_FIELDS", "Fields", "Index", "Method"]
+
+_T = TypeVar("_T")
 
 Index: TypeAlias = dict[str, str | list[str]]
 """Fields by their names in lower case: the value, or the list of values where a name was sent several times."""
@@ -42,6 +44,10 @@ class Fields(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self.index)
 
+    @overload
+    def get(self, name: str, default: None = None) -> str | None: ...
+    @overload
+    def get(self, name: str, default: _T) -> str | _T: ...
     def get(self, name: str, default: Any = None) -> Any:
         """Return the value of *name* (str), *default* if there is none."""
         value = self.index.get(name.lower())
@@ -51,6 +57,10 @@ class Fields(Mapping[str, str]):
 
     getheader = get
 
+    @overload
+    def get_all(self, name: str, default: None = None) -> list[str] | None: ...
+    @overload
+    def get_all(self, name: str, default: _T) -> list[str] | _T: ...
     def get_all(self, name: str, default: Any = None) -> Any:
         """Return the values of *name* in the order sent (list of str), *default* if there are none."""
         value = self.index.get(name.lower())
@@ -60,8 +70,7 @@ class Fields(Mapping[str, str]):
 
     def getheaders(self, name: str) -> list[str]:
         """Return the values of *name* (list of str), an empty list if there are none."""
-        values: list[str] = self.get_all(name, [])
-        return values
+        return self.get_all(name, [])
 
     def raw_items(self) -> list[tuple[str, str]]:
         """Return all fields as they were sent (list of pairs of name and value)."""

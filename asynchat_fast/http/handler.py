@@ -1,7 +1,7 @@
 """``http_request_handler``: HTTP/1.1 on a channel as a program sees it, and the methods to override."""
 
 import sys
-from typing import Any
+from typing import Any, Generic
 
 from . import pages
 from .access_log import FORMATS, log_writer
@@ -9,6 +9,7 @@ from .connection import State
 from .fields import NO_FIELDS, Fields, Method
 from .forwarded import Forwarded
 from .head import parse_head
+from .hooks import Sessions
 from .message_framing import parse_target
 from .response_bodies import Body, Data, close_source
 from .response_head import Headers
@@ -28,7 +29,7 @@ _NO_PAGE = frozenset([204, 205, 304])  # statuses without content; the length of
 _OPS = {method: Method(method) for method in _METHODS}
 
 
-class http_request_handler(ServerNames):
+class http_request_handler(ServerNames, Generic[Sessions]):
     """A connection of an HTTP/1.1 server: one request after the other is received, handled and responded to.
 
     Subclasses define ``do_GET()`` and the like, or ``handle_request()``.  *conn* (or *sock*) is the
@@ -36,7 +37,7 @@ class http_request_handler(ServerNames):
     its handlers, and *log* where the access log goes: a function, a ``logging.Logger``, or anything with a
     method ``log`` or ``write``; None is the logger ``asynchat_fast.http.access``.  *map* is the asyncore
     map (dict) to join.  TypeError for any other *log*.  A handler is an ``async_chat`` with
-    ``coalesce_pushes``.
+    ``coalesce_pushes``.  For type checkers, the ``sessions`` of an ``http_request_handler[Store]`` are a Store.
 
     Sources: the asynchat documentation's example of this name, RFC 9110 and 9112, ``http.server``.
     """
@@ -64,7 +65,7 @@ class http_request_handler(ServerNames):
         self,
         conn: Any = None,
         addr: Any = None,
-        sessions: Any = None,
+        sessions: Sessions = None,  # type: ignore[assignment]
         log: Any = None,
         *,
         sock: Any = None,
@@ -81,7 +82,7 @@ class http_request_handler(ServerNames):
         ServerNames.__init__(self, conn if sock is None else sock, map)
         if addr is not None:
             self.addr = addr
-        self.sessions = sessions  #: As given.
+        self.sessions: Sessions = sessions  #: As given.
         self.log = log  # type: ignore[method-assign]
         self.obuffer = b""  #: Empty; asynchat's example has it.
 
@@ -247,7 +248,7 @@ class http_request_handler(ServerNames):
             if len(items) > 1:
                 self._ac_send_whole(items)
                 return
-            self.push(items[0])
+            self.push(items[0])  # type: ignore[arg-type]  # one alone is bytes
             self._ac_end_response()
         else:
             close_source(body)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..graceful_end import Life
 from ..networks import Network
-from ..server import chat_server
+from ..server import Address, chat_server
 from .access_log import log_writer
 from .forwarded import Forwarded
 from .handler import http_request_handler
@@ -54,7 +54,7 @@ class http_server(chat_server):
         super().__init__(address, handler_class, **options)
 
     @property
-    def server_address(self) -> Any:
+    def server_address(self) -> Address:
         """The address at which it listens: ``addr``, by its name in ``http.server``."""
         return self.addr
 
