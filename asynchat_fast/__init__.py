@@ -27,6 +27,10 @@ from .swap import uninstall as uninstall
 if TYPE_CHECKING:
     from .addresses import inherited_sockets as inherited_sockets
     from .client import chat_client as chat_client
+    from .eventloop.status import loop_counters as loop_counters
+    from .eventloop.status import status as status
+    from .eventloop.watching import dump_on as dump_on
+    from .eventloop.watching import watch as watch
     from .http import http_request_handler as http_request_handler
     from .server import chat_server as chat_server
 

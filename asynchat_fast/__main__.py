@@ -93,7 +93,7 @@ def _obey(arguments: list[str]) -> None:
 
 def _run_module(name: str, arguments: list[str]) -> None:
     _become_main(["-m", *arguments], os.getcwd())
-    # What the interpreter itself calls for -m: the errors have its words.
+    # The interpreter itself calls this for -m, so the messages of errors are the same.
     runpy._run_module_as_main(name)  # type: ignore[attr-defined]
 
 

@@ -1,7 +1,7 @@
 """The one asyncore of this process: the interpreter's own up to Python 3.11, pyasyncore's after it.
 
-Always the module in ``sys.modules``, so that there is one ``socket_map``.  Import it from here:
-only this module says how to mend an installation in which it is missing.
+It is always the module in ``sys.modules``, so that there is one ``socket_map``.  Import it from here: only
+this module tells how to mend an installation in which it is missing.
 """
 
 import warnings

@@ -1,7 +1,7 @@
-"""Whether compiled modules are wanted, and what is said where one is missing.
+"""Tells whether compiled modules are wanted, and warns if one is missing.
 
-The modules that choose between a compiled one and its plain twin ask here, so that none of
-them does so silently: a broken compiled module is an error, a missing one worth a warning,
+The modules that choose between a compiled module and its plain twin ask here, so that none of
+them chooses silently: a broken compiled module is an error, a missing one is worth a warning,
 unless the package was built to be plain.
 """
 

@@ -13,6 +13,7 @@ from cpython.object cimport PyObject
 from libc.string cimport memchr, memcmp
 
 from sys import maxsize
+from types import GenericAlias
 
 cdef object exhausted = object()
 
@@ -49,12 +50,14 @@ cdef class InputBuffer:
     """InputBuffer(terminator=None, limit=None, views=False)\n--\n
     Received bytes, and a cursor that moves from payload to payload.
 
-    Feed it what arrives, iterate over the payloads that are complete, and take the part of one
-    that is not.  *terminator* is what ends a payload: bytes, which are not part of it; the number
-    of its bytes (int); or None, 0 or empty for never.  *limit* is the most bytes of a payload that
-    ends at bytes (int), None for any number.  *views* makes payloads memoryviews of what was fed.
-    ValueError for a negative number, TypeError for any other terminator.
+    Feed it what arrives, iterate over the payloads that are complete, and take the part of one that
+    is not.  *terminator* is bytes-like, and not part of a payload; or an int, the bytes of each payload;
+    or None, 0 or empty, for a payload without end.  *limit* is the most bytes of a payload that ends at
+    bytes (int), None for any number; *views* makes payloads memoryviews of what was fed.
+    ValueError for a negative number, TypeError for any other terminator.  One thread at a time may use it.
     """
+
+    __class_getitem__ = classmethod(GenericAlias)
 
     def __init__(self, terminator=None, limit=None, views=False):
         self._data = self._needle = b""
@@ -72,9 +75,9 @@ cdef class InputBuffer:
 
     @property
     def overlong(self):
-        """Whether a payload has exceeded the limit (bool): its bytes are dropped, its terminator included.
+        """Whether a payload has exceeded the limit: its bytes are dropped, its terminator included.
 
-        Set by ``take_partial()``, to be set to False by the caller that acts upon it.
+        Set by ``take_partial()``; the caller that acts upon it sets it to False.
         """
         return bool(self._overlong)
 
@@ -94,7 +97,7 @@ cdef class InputBuffer:
 
     @cython.critical_section
     def set_options(self, limit, views):
-        """Have *limit* and *views* of ``set_terminator()``, and the terminator as it is."""
+        """Set *limit* and *views* as ``set_terminator()`` does, and keep the terminator."""
         self._set_options(limit, views)
 
     cdef int _set_options(self, limit, views) except -1:
@@ -144,7 +147,7 @@ cdef class InputBuffer:
     @property
     @cython.critical_section
     def unread(self):
-        """The bytes not taken yet; may be assigned (bytes-like) at any time, ``b""`` to discard them."""
+        """The bytes that are not taken yet; may be assigned (bytes-like) at any time, ``b""`` to discard them."""
         return self._rest()
 
     @unread.setter
@@ -166,9 +169,9 @@ cdef class InputBuffer:
 
     @cython.critical_section
     def feed(self, data):
-        """Append *data* (bytes-like), whose object is kept without a copy if it is bytes and nothing is unread.
+        """Append *data* (bytes-like), which is kept without a copy if it is bytes and nothing is unread.
 
-        Take what ``take_partial()`` gives before feeding again: what stays is copied each time.
+        Call ``take_partial()`` before feeding again: what stays unread is copied each time.
         """
         self._feed(data)
 
@@ -211,10 +214,10 @@ cdef class InputBuffer:
 
     @cython.critical_section
     def take_partial(self):
-        """Take what has come of a payload that is not complete, without what may be the beginning of the terminator.
+        """Take what has come of an incomplete payload, without what may be the beginning of the terminator.
 
-        Without a terminator, that is all there is: the very object, if it is all that was fed.
-        Empty while a payload is complete.
+        Without a terminator it is everything that was fed: the very object, if that is one.
+        Empty while a complete payload waits.
         """
         cdef Py_ssize_t start = self._start, end = size_of(<PyObject *> self._data)
         cdef bint whole = False

@@ -9,9 +9,14 @@ ROOMS = {
     "aio": "aio",
     "chat_client": "client",
     "chat_server": "server",
+    "dump_on": "eventloop.watching",
     "http_request_handler": "http",
     "inherited_sockets": "addresses",
+    "loop_counters": "eventloop.status",
+    "status": "eventloop.status",
     "testing": "testing",
+    "watch": "eventloop.watching",
+    "workers": "workers",
 }
 """The module that each name is in, or is itself (dict of str to str)."""
 

@@ -1,4 +1,4 @@
-"""Addresses: what they may be, how people write them, and the sockets that are bound to them."""
+"""Addresses: the check of their forms, their text for people, and the sockets that are bound to them."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["bound_socket", "checked", "has_file", "inherited_sockets", "name_of", "naming"]
+__all__ = ["bound_socket", "checked", "has_file", "inherited_sockets", "name_of", "naming", "remove_dead"]
 
 
 def checked(address: Any) -> Any:
@@ -39,7 +39,7 @@ def name_of(address: Any) -> str:
 
 @contextlib.contextmanager
 def naming(address: Any) -> Iterator[None]:
-    """Have an OSError say which *address* it is that cannot be had."""
+    """Add *address* to the message of an OSError."""
     try:
         yield
     except OSError as error:
@@ -84,7 +84,7 @@ def _bound(family: int, address: Any, reuse_port: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if family == getattr(socket, "AF_UNIX", None):
-            _remove_dead(address)
+            remove_dead(address)
         elif os.name == "posix":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
         if reuse_port:
@@ -98,7 +98,7 @@ def _bound(family: int, address: Any, reuse_port: bool) -> socket.socket:
     return sock
 
 
-def _remove_dead(path: str | bytes) -> None:
+def remove_dead(path: str | bytes) -> None:
     """Remove the file of a unix socket that nobody listens at any more."""
     with contextlib.suppress(OSError, ValueError):  # ValueError: a name that is not of a file
         if stat.S_ISSOCK(os.stat(path).st_mode):
@@ -111,7 +111,7 @@ def _remove_dead(path: str | bytes) -> None:
 
 
 def inherited_sockets() -> list[socket.socket]:
-    """Return the listening sockets that the service manager has opened for this process, none if it has not.
+    """Return the listening sockets (list) that the service manager has opened for this process, ``[]`` if none.
 
     Source: sd_listen_fds(3), for LISTEN_PID and LISTEN_FDS.
     """

@@ -41,7 +41,7 @@ __all__ = ["main"]
 OURS, FLOOR = "asynchat_fast", "floor"
 STDLIB = "asynchat" if sys.version_info < (3, 12) else "pyasynchat"
 SECONDS = 9.0  # for all cases together
-NOISE = 1.05  # a smaller ratio is not told as a difference
+NOISE = 1.05  # a smaller ratio is not reported as a difference
 
 # CPU time leaves out what other processes take, but not every system counts it finely.
 now = time.process_time if time.get_clock_info("process_time").resolution < 1e-6 else time.perf_counter
@@ -54,7 +54,7 @@ def take_turns(trials: dict[str, Trial], rounds: int, budget: float) -> dict[str
     gc.disable()
     try:
         for turn in range(rounds):
-            # There and back: a run finds the caches and the heap as its predecessor has left them.
+            # In both directions: a run finds the caches and the heap as the run before has left them.
             for name in list(trials)[:: -1 if turn % 2 else 1]:
                 if sum(seconds[name]) < budget:
                     run = trials[name]()
@@ -97,7 +97,7 @@ def processor() -> str:
 
 
 def figure(number: float) -> str:
-    """Return *number* with about three digits that count."""
+    """Return *number* with about three significant digits."""
     return f"{number:,.{0 if number >= 100 else 1 if number >= 10 else 2 if number >= 1 else 3}f}"
 
 
@@ -172,7 +172,7 @@ class Comparison:
 
 
 def progress(text: str = "") -> None:
-    """Show on a terminal what is under way, in one line that an empty *text* clears."""
+    """Show the progress on a terminal, in one line; an empty *text* clears it."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 

@@ -19,7 +19,7 @@ Trial = Callable[[], Callable[[], Any]]  # prepares a run, which is what is time
 
 
 class LineProgram:
-    """What a user of asynchat writes."""
+    """A channel as a user of asynchat writes it."""
 
     incoming: list[bytes]
     payload: bytes
@@ -53,7 +53,7 @@ class EchoProgram(LineProgram):
 
 
 class FromMemory:
-    """A channel's way to its input, and nowhere."""
+    """The transport of a channel in memory: it receives the stream, and discards what is sent."""
 
     read: bytes
     handle_read: Callable[[], None]
@@ -127,7 +127,7 @@ def frames_case(name: str, size: int, count: int, read: int = READ) -> Case:
 
 
 def line_cases(total: int) -> Iterator[Case]:
-    """Yield what line protocols do, *total* bytes a case."""
+    """Yield the cases of line protocols, *total* bytes each."""
     for size in 16, 100:
         yield lines_case(f"{size} B lines, 64 KiB reads", b"x" * (size - 2), total // size)
     yield lines_case("100 B lines, 1,460 B reads", b"x" * 98, total // 100, read=1460)
@@ -137,13 +137,13 @@ def line_cases(total: int) -> Iterator[Case]:
 
 
 def frame_cases(total: int) -> Iterator[Case]:
-    """Yield frames with numeric terminators, *total* bytes a case."""
+    """Yield the cases of frames by numeric terminators, *total* bytes each."""
     yield frames_case("4 + 200 B frames, 64 KiB reads", 200, total // 204)
     yield frames_case("4 + 200 B frames, one a read", 200, total // 204, 204)
 
 
 def search_cases(total: int) -> Iterator[Case]:
-    """Yield inputs that make a search for the terminator work, *total* bytes a case."""
+    """Yield the cases in which the search for the terminator takes long, *total* bytes each."""
     text = (TEXT * 300)[: 20 * KIB - 5]
     yield lines_case("20 KB of text, 5 B terminator", text, total // (20 * KIB), b"\r\n.\r\n", unit="record")
     for name, byte, terminator in (
@@ -184,7 +184,7 @@ def prepare(cls: Any, case: Case) -> Callable[[], Any]:
 
 
 def idle_class(async_chat: type) -> Any:
-    """Return a class of channels that are going to be idle."""
+    """Return a class of idle channels."""
     return type("Idle", (with_own_code(LineProgram), async_chat), {})
 
 

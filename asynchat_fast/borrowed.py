@@ -1,7 +1,7 @@
-"""asynchat's rules over plain attributes, for objects whose input or terminator the core does not hold.
+"""asynchat's rules over plain attributes, for objects whose input or terminator the InputBuffer does not hold.
 
-These are channels that have ``ac_in_buffer`` as an attribute of their own, objects of other classes
-that borrow asynchat's methods, and terminators that cannot be searched for.
+Three kinds of objects need this: channels that have ``ac_in_buffer`` as an attribute of their own, objects of
+other classes that borrow asynchat's methods, and channels with a terminator that cannot be searched for.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ __all__ = ["deliver", "queue_of"]
 
 
 def deliver(channel: Any, data: Any) -> None:
-    """Append *data* (bytes-like, or str with ``use_encoding``) to ``ac_in_buffer``, and call back for what is there.
+    """Append *data* (bytes-like, or str with ``use_encoding``) to ``ac_in_buffer``, and call the callbacks for it.
 
     ``get_terminator()`` is asked before each payload, and a number counts down in ``terminator``.
     Source: the asynchat documentation.
@@ -32,7 +32,7 @@ def deliver(channel: Any, data: Any) -> None:
 
 
 def _collect(channel: Any, end: int, resume: int | None = None) -> None:
-    """Hand out the input up to *end*, and drop it up to *resume*; while it is handed out it still stands there."""
+    """Hand out the input up to *end*, then drop it up to *resume*; ``ac_in_buffer`` has it during the callback."""
     data = channel.ac_in_buffer
     if end:
         channel.collect_incoming_data(bytes(data[:end]))
@@ -53,7 +53,7 @@ def _deliver_counted(channel: Any, count: int) -> None:
 
 
 def _deliver_up_to(channel: Any, terminator: Any) -> bool:
-    """Deliver what ends at *terminator*, or has come of it; tell whether to look further."""
+    """Deliver the payload that ends at *terminator*, or the part that has come; tell whether to look for another."""
     size = len(channel.ac_in_buffer)
     end = channel.ac_in_buffer.find(terminator)
     if end >= 0:
@@ -66,7 +66,7 @@ def _deliver_up_to(channel: Any, terminator: Any) -> bool:
 
 
 def queue_of(channel: Any) -> OutputQueue:
-    """Return the OutputQueue of *channel*; for one that has none, one over its attribute ``producer_fifo``."""
+    """Return the OutputQueue of *channel*, or a new one over its attribute ``producer_fifo`` if it has none."""
     try:
         queue: OutputQueue = channel._ac_output
     except AttributeError:

@@ -9,16 +9,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._asyncore import asyncore
+from .borrowed import queue_of
 from .conversation import Conversation
 from .eventloop import call_later
 from .eventloop.maps import task_for
 from .eventloop.timers import Timer
 from .interest import unblock
 from .logged import logged_dispatcher
+from .producers import unsent_bytes
 from .proxied_socket import HeaderOfSocket, ProxiedSocket
 from .pushing import send_held_back
 
 if TYPE_CHECKING:
+    import ssl
+
     from .transport import Transport
 
 __all__ = ["async_chat", "asyncore"]
@@ -29,18 +33,19 @@ _NO_SENDFILE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOTSOCK)  # no
 
 
 class async_chat(Conversation, logged_dispatcher):
-    """A channel that collects what it receives up to a terminator, and sends what is pushed.
+    """A channel: one connection, which collects received bytes up to a terminator, and sends what is pushed.
 
-    Subclasses define ``collect_incoming_data()`` and ``found_terminator()``.  *sock* is a
-    connected socket, or None for one that ``create_socket()`` makes later; *map* the asyncore
-    map (dict) to join, None for ``asyncore.socket_map``; *conn* an older name of *sock*.
-    Source: the asynchat documentation.
+    Subclasses define ``collect_incoming_data()`` and ``found_terminator()``.  *sock* is a connected
+    socket, or None for one that ``create_socket()`` makes later; *map* is the asyncore map (dict) to
+    join, None for ``asyncore.socket_map``; *conn* is an older name of *sock*.  A channel is an
+    ``asyncore.dispatcher``.  Each method is looked up on the object at each call, so that a subclass, a
+    mixin or an assignment may replace any of them.  Source: the asynchat documentation.
     """
 
     idle_timeout: float | None = None
-    """Seconds without a byte received or sent after which ``handle_timeout()`` is called (number); None or 0 is never.
+    """Seconds without a byte received or sent before ``handle_timeout()`` is called (number); None or 0 is never.
 
-    Looked up when the channel gets its socket.  It is noticed with a delay of up to a quarter, and under ``loop()``.
+    Works under ``loop()``, not under ``asyncore.loop()``, and is up to a quarter late.
     """
 
     proxy = HeaderOfSocket()
@@ -59,59 +64,65 @@ class async_chat(Conversation, logged_dispatcher):
         asyncore.dispatcher.__init__(self, conn if sock is None else sock, map)
 
     def handle_close(self) -> None:
-        """Close; called when the peer has closed, after an error, or when ``close_when_done()`` is due."""
+        """Close, unless overridden: the peer has closed, an error occurred, or ``close_when_done()`` is due."""
         self.close()
 
     def close(self) -> None:
-        """Close the socket, after an attempt to send what ``coalesce_pushes`` holds back.
+        """Close the socket and leave the map, after an attempt to send what ``coalesce_pushes`` holds back.
 
-        What waits to be sent is kept, and sent if the channel connects anew.
+        Data that still waits to be sent is kept, and sent if the channel connects anew.  Every connection ends here.
         """
         send_held_back(self)
         self.__stop_idle_timer()
         super().close()
 
+    def handle_shut_down(self) -> None:
+        """Called when the server that has made this channel is to end: close once all is sent, unless overridden.
+
+        See ``chat_server.shut_down()``.
+        """
+        self.close_when_done()
+
     # TLS
 
     def start_tls(
         self,
-        context: Any,
+        context: "ssl.SSLContext",
         *,
         server_side: bool = True,
         server_hostname: str | None = None,
         handshake_timeout: float | None = 10,
     ) -> None:
-        """Go on in TLS by *context* (``ssl.SSLContext``); ``handle_tls()`` is called when the handshake is complete.
+        """Continue in TLS by *context* (``ssl.SSLContext``); ``handle_tls()`` is called after the handshake.
 
-        A client passes ``server_side=False``, and as *server_hostname* the name (str) that the certificate is to have.
-        On a connected channel what was pushed leaves before TLS begins, and what was received and not delivered
-        belongs to the handshake; RuntimeError while a producer waits.  On one that is not connected, nothing that
-        was or is pushed leaves before the handshake, which follows the connection.  A handshake that fails, or
-        is not complete in *handshake_timeout* seconds (number, None for no limit), ends the connection: a server
-        logs a line, of a client ``handle_error()`` is called.  RuntimeError without a socket or if TLS has been
-        started.
+        A client passes ``server_side=False``, and as *server_hostname* the name (str) that the certificate must have.
+        On a connected channel, pushed data leaves before TLS begins, and received bytes that are not delivered
+        belong to the handshake.  On one that is not connected, the handshake follows the connection, and no pushed
+        data leaves before it is complete.  A handshake that fails, or takes more than *handshake_timeout* seconds
+        (number, None for no limit), ends the connection: a server logs a line; on a client ``handle_error()`` is
+        called.  RuntimeError without a socket, if TLS has been started already, or while a producer waits to be sent.
         """
         from . import tls_start  # imports ssl, which a program without TLS need not wait for
 
         tls_start.start(self, context, server_side, server_hostname, handshake_timeout)
 
     def handle_tls(self) -> None:
-        """Called when the handshake of ``start_tls()`` is complete; what was learnt in the plain is to be forgotten."""
+        """Act upon the complete handshake of ``start_tls()``; override it to forget what came unencrypted before."""
 
     def add_channel(self, map: dict[int, Any] | None = None) -> None:
-        """Join *map*, the channel's own if that is None."""
+        """Join *map*, the channel's own if it is None; on TLS, its reader and writer takes the place in the map."""
         super().add_channel(map)
         place = self._ac_of_socket("_ac_place")
         if place is not None:
             place.join(self)
 
     def _ac_of_socket(self, name: str) -> Any:
-        """Return the attribute *name* of a socket of this package's, None of one that has none or is another's."""
+        """Return the attribute *name* of a socket of this package; None for other sockets and without it."""
         sock = self.socket
         return getattr(sock, name) if hasattr(type(sock), name) else None  # other sockets' __getattr__() is not asked
 
     def set_socket(self, sock: Any, map: dict[int, Any] | None = None) -> None:
-        """Converse over *sock*, which is not blocking, and join *map*."""
+        """Use *sock*, a non-blocking socket, from now on, and join *map*, the channel's own if it is None."""
         own = sock._ac_map if hasattr(type(sock), "_ac_map") else None
         if own is not None:  # of an asyncio transport, for which the socket stands
             self._map = map = own
@@ -128,7 +139,7 @@ class async_chat(Conversation, logged_dispatcher):
             self.__idle_timer = None
 
     def __watch_idleness(self, progress: Any = None, quarters: int = 0) -> None:
-        # Looking now and then, rather than noting the time of each byte, costs the busy nothing.
+        # Four looks in an idle_timeout: to note the time of each byte would slow down busy channels.
         now = self._ac_progress()
         if now != progress:
             progress, quarters = now, 0
@@ -142,12 +153,12 @@ class async_chat(Conversation, logged_dispatcher):
             self.__idle_timer = self._ac_call_later(quarter, self.__watch_idleness, progress, quarters + 1)
 
     def handle_timeout(self) -> None:
-        """Called when nothing was received or sent for ``idle_timeout`` seconds; logs and closes, unless overridden."""
+        """Act upon ``idle_timeout`` seconds without a byte received or sent: log and close, unless overridden."""
         self.log_info(f"closing {self!r}: idle for {self.idle_timeout} seconds", "error")
         self.handle_close()
 
     def handle_error(self) -> None:
-        """Log the exception that is being handled, and close, unless overridden."""
+        """Act upon the exception that a callback has raised: log it and close, unless overridden."""
         failure = self._ac_of_socket("_ac_failure")
         if failure is not None and failure is sys.exc_info()[1]:
             self.log_info(f"closing {self!r}: no TLS: {failure}", "error")
@@ -158,6 +169,15 @@ class async_chat(Conversation, logged_dispatcher):
     def handle_connect_failed(self, error: OSError) -> None:
         """Called by ``chat_client`` when an attempt to connect has failed for *error*; logs it, unless overridden."""
         self.log_info(str(error), "error")
+
+    def _ac_status(self) -> dict[str, Any]:
+        """Return what ``status()`` tells of this."""
+        queue = queue_of(self)
+        items = list(queue.items) if queue else []
+        status: dict[str, Any] = {"unsent": sum(map(unsent_bytes, items))}
+        if self.connected and any(item is None for item in items):
+            status["state"] = "closing"
+        return status
 
     # What a conversation asks of its transport
 

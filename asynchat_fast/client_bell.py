@@ -39,6 +39,9 @@ class Bell:
         self._alarms: dict[Callable[[], object], tuple[float, Timer]] = {}
         self._threads: dict[Callable[[], object], threading.Timer] = {}  # of loops that have no timers
 
+    def _ac_status(self) -> None:
+        """Say that this is no connection."""
+
     def enter_map(self) -> None:
         """Stand in the map from now on."""
         self._map[self._waker.fd] = self

@@ -1,10 +1,10 @@
-"""asynchat's face over any transport: what arrives is cut and delivered, what is pushed waits and is sent.
+"""asynchat's class without a transport: received data is cut and delivered, pushed data waits and is sent.
 
-The class holds the two buffers and says which methods asynchat has; those that receive are functions
-of ``delivering``, those that send of ``pushing``, and those that say what is waited for of
-``interest``.  Attributes of our own begin with ``_ac_``, as programs subclass this freely.  Those
-that the loops read have no default on the class: CPython does not specialise the access to a name
-that is in both places.
+The class holds the two buffers and says which methods asynchat has; the methods that receive are functions
+of ``delivering``, those that send are functions of ``pushing``, and those that tell what the channel waits for
+are functions of ``interest``.  Attributes of our own begin with ``_ac_``, as programs subclass this freely.
+Attributes that the loops read have no default on the class: CPython does not specialise the access to a
+name that is both on the class and on the object.
 """
 
 from collections import deque
@@ -12,9 +12,9 @@ from typing import Any
 
 from . import delivering, interest, pushing
 from .borrowed import queue_of
-from .descriptors import RebindableMethod, option
+from .descriptors import option, rebindable
 from .events import EventBuffer
-from .framing import InputBuffer
+from .framing import InputBuffer, Terminator
 from .output_queue import OutputQueue
 
 __all__ = ["Conversation"]
@@ -25,9 +25,9 @@ def _check_max_payload(most: Any) -> None:
         raise ValueError(f"max_payload counts bytes: it cannot be {most}")
 
 
-def get_terminator(self: Any) -> Any:
-    """Return the terminator; see ``set_terminator()``."""
-    return self.terminator
+def get_terminator(self: Any) -> bytes | int | None:
+    """Return the terminator; an override of this method is asked before each payload."""
+    return self.terminator  # type: ignore[no-any-return]
 
 
 _get_terminator = get_terminator  # by a name that the class does not have
@@ -43,60 +43,60 @@ class Conversation:
     """Bytes to give to the transport at once (int, at least 1)."""
 
     use_encoding = 0
-    """Whether a str is taken, encoded, in the place of bytes (bool): as terminator, received and to be sent."""
+    """Whether str is taken and encoded (bool): as a terminator, from ``recv()`` and from producers."""
 
     encoding = "latin-1"
     """The encoding for ``use_encoding`` (str)."""
 
-    collect_views = option(
+    collect_views: bool = option(
         "collect_views",
-        """Whether ``collect_incoming_data()`` gets memoryviews of what was received (bool) rather than bytes.
+        """Whether ``collect_incoming_data()`` gets memoryviews of the received bytes (bool), without a copy.
 
-        That of a class is looked up when an object is made.  A view keeps all alive that was received with it.
+        A view keeps all bytes alive that were received with it.  Default: False.
         """,
     )
 
-    max_payload = option(
+    max_payload: int | None = option(
         "max_payload",
-        """The most bytes of a payload that ends at a terminator of bytes (int); None or 0 is no limit.
+        """The most bytes that may come before a byte terminator (int); None, the default, or 0 is no limit.
 
-        That of a class is looked up when an object is made; see ``handle_overlong_payload()``.
+        ValueError for a negative number.  See ``handle_overlong_payload()``.
         """,
         _check_max_payload,
     )
 
-    coalesce_pushes = option(
+    coalesce_pushes: bool = option(
         "coalesce_pushes",
-        """Whether what is pushed while input is handled leaves together at the end of that (bool), in few sends.""",
+        """Whether pushes made while input is handled leave together at its end, in few ``send()`` (bool).""",
     )
 
-    output_high_water = option(
+    output_high_water: int | None = option(
         "output_high_water",
-        """The bytes that may wait to be sent before reading pauses until fewer do (int); None is no limit.""",
+        """While more bytes than this wait to be sent (int), nothing is received; None, the default, is no limit.""",
     )
 
     _ac_collect_views = _ac_coalesce_pushes = False
     _ac_max_payload: int | None = None
     _ac_output_high_water: int | None = None
-    _ac_has_options = False  # of its own, which are in the place of these
-    _ac_own_get_terminator: Any = None  # what the object has in the place of the method
+    _ac_has_options = False  # set on the class or the object
+    _ac_own_get_terminator: Any = None  # the replacement of the method on the object
     _ac_blocked: str | None = None  # of a TLS socket: what must happen first, "received" or "writable"
     _ac_paused = False
 
     def __init__(self) -> None:
         self._ac_prepared()  # once: programs call __init__() again, for another map, and the terminator stays
         self.ac_in_buffer = b""
-        self.incoming: list[Any] = []
+        self.incoming: list[bytes] = []  #: The parts of the payload at hand, for subclasses to use.
         if type(self).producer_fifo is not _producer_fifo or self._ac_output:
-            self.producer_fifo = deque()
+            self.producer_fifo = deque[object]()
 
     def _ac_prepare(self) -> None:
-        """Make the two buffers; not in ``__init__`` alone, which a subclass need not call."""
+        """Make the two buffers; separate from ``__init__``, which a subclass need not call."""
         cls = type(self)
         self._ac_input = EventBuffer()
-        self._ac_plain = False  # nothing is overridden or set that the short ways leave out of account
-        self._ac_waiting = cls.producer_fifo is not _producer_fifo  # writable() has to look what waits to be sent
-        self._ac_unreadable = False  # readable() has to look what holds back reading
+        self._ac_plain = False  # nothing is overridden or set that the fast paths ignore
+        self._ac_waiting = cls.producer_fifo is not _producer_fifo  # writable() has to look at the queue
+        self._ac_unreadable = False  # readable() has to look at the reasons not to read
         if not self._ac_waiting:
             self._ac_output = OutputQueue()
         self._ac_use_options()
@@ -108,9 +108,9 @@ class Conversation:
             self._ac_prepare()
 
     def _ac_use_options(self) -> None:
-        """Act upon what the options are now."""
+        """Act upon the present values of the options."""
         cls = type(self)
-        # What must be asked for the terminator before each payload: the program's method, or its attribute.
+        # Set if the terminator must be asked for before each payload: of the program's method, or of its attribute.
         self._ac_asked = ""
         if self._ac_own_get_terminator is not None or cls.get_terminator is not _get_terminator:
             self._ac_asked = "method"
@@ -136,7 +136,7 @@ class Conversation:
         self._ac_input.set_options(self.max_payload or None, self.collect_views)
 
     def _ac_rebound(self) -> None:
-        """Have the events end at once, as ``get_terminator()`` of this object is another now."""
+        """End the events at once, because ``get_terminator()`` of this object was replaced."""
         self._ac_prepared()
         self._ac_use_options()
         self._ac_input.interrupt()
@@ -155,9 +155,9 @@ class Conversation:
 
     @property
     def ac_in_buffer(self) -> bytes:
-        """What was received and not delivered yet (bytes); may be assigned at any time, ``b""`` to discard it.
+        """The received bytes that are not delivered yet; may be assigned at any time, ``b""`` to discard them.
 
-        While ``collect_incoming_data()`` runs, what it was given still counts.
+        While ``collect_incoming_data()`` runs, its argument is still part of them.
         """
         return self._ac_input.unread
 
@@ -167,10 +167,10 @@ class Conversation:
         self._ac_input.unread = data or b""
 
     @property
-    def terminator(self) -> Any:
-        """What ends the payload at hand: bytes, the number of bytes to come, or a false value for nothing."""
+    def terminator(self) -> bytes | int | None:
+        """The terminator as it was set; a number counts down.  AttributeError before one is set."""
         try:
-            return self._ac_input.terminator
+            return self._ac_input.terminator  # type: ignore[return-value]  # what is bytes-like, too
         except AttributeError:
             name = type(self).__name__
             raise AttributeError(
@@ -184,7 +184,7 @@ class Conversation:
             self._ac_give_options()
         try:
             self._ac_input.terminator = terminator
-        except (TypeError, ValueError):  # asynchat's are noticed when they are needed
+        except (TypeError, ValueError):  # asynchat raises when the terminator is needed, not here
             self._ac_input.hold(terminator)
 
     @terminator.deleter
@@ -192,15 +192,15 @@ class Conversation:
         self.terminator  # noqa: B018 - raises if there is none
         self._ac_input.unset()
 
-    get_terminator = RebindableMethod(_get_terminator)
+    get_terminator = rebindable(_get_terminator)
 
-    def set_terminator(self, term: Any) -> None:
+    def set_terminator(self, term: Terminator) -> None:
         """Set what ends a payload.
 
-        *term* is bytes; a number of bytes (int), after which ``found_terminator()`` is called once;
-        or None, 0 or empty, for a payload without end, for which ``found_terminator()`` is never
-        called.  With ``use_encoding``, a str is encoded.  ValueError for a negative number, TypeError
-        for anything else.  Source: the asynchat documentation.
+        *term* is bytes-like; or a number of bytes (int), after which ``found_terminator()`` is called once and
+        the terminator is 0; or None, 0 or empty: then the payload has no end, and ``found_terminator()`` is
+        never called.  With ``use_encoding``, a str is encoded.  It holds from the next byte on.
+        ValueError for a negative number, TypeError for anything else.  Source: the asynchat documentation.
         """
         try:
             if self._ac_plain:
@@ -216,17 +216,19 @@ class Conversation:
         self.terminator = term
 
     def collect_incoming_data(self, data: Any) -> None:
-        """Take *data*, the payload at hand or a part of it (bytes, never empty); to be overridden."""
+        """Take *data*, the payload or a part of it (bytes, or memoryview with ``collect_views``); define this."""
         raise NotImplementedError(f"{type(self).__name__} must define collect_incoming_data()")
 
     def found_terminator(self) -> None:
-        """Act upon the payload, which is complete; to be overridden."""
+        """Act upon the payload, which is complete: push, set another terminator, close; define this."""
         raise NotImplementedError(f"{type(self).__name__} must define found_terminator()")
 
     def _collect_incoming_data(self, data: Any) -> None:
+        """Append *data* to ``incoming``; write ``collect_incoming_data = async_chat._collect_incoming_data``."""
         self.incoming.append(data)
 
     def _get_data(self) -> bytes:
+        """Return the parts in ``incoming`` joined, and empty it."""
         data = b"".join(self.incoming)
         del self.incoming[:]
         return data
@@ -234,8 +236,8 @@ class Conversation:
     def handle_overlong_payload(self: Any) -> None:
         """Act upon a payload that exceeds ``max_payload``, once for each: log and close, unless overridden.
 
-        What had not been collected of the payload is dropped, up to and including its terminator, for
-        which ``found_terminator()`` is not called.  An override that goes on drops what was collected.
+        The rest of the payload is dropped, its terminator included, and ``found_terminator()`` is not called
+        for it.  An override that does not close should forget the parts that were collected before.
         """
         self.log_info(f"closing {self!r}: more than {self.max_payload} bytes without a terminator", "error")
         self.ac_in_buffer = b""
@@ -252,14 +254,14 @@ class Conversation:
     initiate_send = pushing.initiate_send
     handle_write = pushing.handle_write
 
-    producer_fifo = property(
+    producer_fifo: "deque[object]" = property(  # type: ignore[assignment]
         pushing.fetch_fifo,
         pushing.replace_fifo,
-        doc="""What waits to be sent (a deque): bytes, producers, and None for the end; may be changed and assigned.""",
+        doc="""What waits to be sent: a deque of bytes-like, producers, and None for the end; may be changed.""",
     )
 
     def discard_buffers(self) -> None:
-        """Drop all that was received and not collected, is in ``incoming``, or waits to be sent."""
+        """Drop received bytes that are not collected, the parts in ``incoming``, and all that waits to be sent."""
         self.ac_in_buffer = b""
         del self.incoming[:]
         queue = queue_of(self)
@@ -279,10 +281,10 @@ class Conversation:
     _ac_wait_to_send = interest.wait_to_send
 
     def _ac_report(self) -> None:
-        """Called when ``readable()`` or ``writable()`` may have changed, for transports that want to know."""
+        """Tell a transport that wants to know that ``readable()`` or ``writable()`` may have changed."""
 
     def _ac_read_pending(self) -> None:
-        """Called after as much was received as was asked for, for transports that hold more."""
+        """Let a transport that holds more deliver it: as much was received as was asked for."""
 
     _ac_is_sending = pushing.is_sending
     _ac_sent = pushing.sends

@@ -1,4 +1,4 @@
-"""A deadline for loops with timers and without: ours calls when it is over, asyncore's has to look."""
+"""A deadline that works under our loop, which has timers, and under asyncore's, where it has to be looked at."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ __all__ = ["Deadline"]
 
 
 class Deadline:
-    """Calls *overdue* once, in the seconds that were set last."""
+    """Calls *overdue* once, after the seconds that were set last."""
 
     __slots__ = ("_overdue", "_timer")
 
@@ -19,18 +19,27 @@ class Deadline:
         self._timer: Timer | None = None
 
     def set(self, seconds: float, map: dict[int, Any]) -> None:
-        """Have *seconds* from now on, under a loop that serves *map*."""
+        """Set the deadline to *seconds* from now, under a loop that serves *map*."""
         self.lift()
         self._timer = call_later(seconds, self._overdue, map=map)
 
     def lift(self) -> None:
-        """Have no deadline."""
+        """Remove the deadline."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def look(self) -> None:
-        """Call, if the time is over."""
-        if self._timer is not None and self._timer.is_overdue():
+        """Call *overdue* if the deadline has passed."""
+        if self.is_over():
             self.lift()
             self._overdue()
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a deadline, be it over or not."""
+        return self._timer is not None
+
+    def is_over(self) -> bool:
+        """Tell whether the deadline is over, and has not been lifted."""
+        return self._timer is not None and self._timer.is_overdue()

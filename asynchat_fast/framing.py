@@ -6,6 +6,7 @@ calls nobody.
 """
 
 from sys import maxsize
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._compiled import is_wanted, report_missing
@@ -32,10 +33,28 @@ def plain_find_prefix_at_end(haystack: Any, needle: Any) -> int:
 
 
 class PlainInputBuffer:
-    """Received bytes, and a cursor that moves from payload to payload; see ``_framing.pyi`` for its members."""
+    """Received bytes, and a cursor that moves from payload to payload.
+
+    Feed it what arrives, iterate over the payloads that are complete, and take the part of one that
+    is not.  *terminator* is bytes-like, and not part of a payload; or an int, the bytes of each payload;
+    or None, 0 or empty, for a payload without end.  *limit* is the most bytes of a payload that ends at
+    bytes (int), None for any number; *views* makes payloads memoryviews of what was fed.
+    ValueError for a negative number, TypeError for any other terminator.  One thread at a time may use it.
+    """
 
     __slots__ = ("_carried", "_count", "_data", "_limit", "_needle", "_scanned", "_skipping", "_start", "_terminator",
                  "_views", "fed", "overlong")  # fmt: skip
+
+    __class_getitem__: Any = classmethod(GenericAlias)  # of bytes, or of memoryview
+
+    fed: int
+    """How many times ``feed()`` has been called."""
+
+    overlong: bool
+    """Whether a payload has exceeded the limit: its bytes are dropped, its terminator included.
+
+    Set by ``take_partial()``; the caller that acts upon it sets it to False.
+    """
 
     def __init__(self, terminator: Terminator = None, limit: int | None = None, views: bool = False) -> None:
         self._data = b""
@@ -49,20 +68,23 @@ class PlainInputBuffer:
         self.set_terminator(terminator, limit, views)
 
     def __len__(self) -> int:
+        """Return the number of bytes that are not taken yet."""
         return len(self._data) - self._start
 
     @property
     def terminator(self) -> Any:
+        """The terminator, as it was set."""
         return self._terminator
 
     def set_terminator(self, terminator: Terminator, limit: int | None = None, views: bool = False) -> None:
+        """Cut at *terminator* from the next byte on; see the class for the arguments."""
         if limit is not None and limit < 0:
             raise ValueError(f"limit counts bytes: it cannot be {limit}")
         self._set(terminator)
         self.set_options(limit, views)
 
     def set_options(self, limit: int | None, views: bool) -> None:
-        """Have *limit* and *views* of ``set_terminator()``, and the terminator as it is."""
+        """Set *limit* and *views* as ``set_terminator()`` does, and keep the terminator."""
         self._limit, self._views = -1 if limit is None else limit, views
 
     def _set(self, terminator: Any) -> None:
@@ -85,6 +107,7 @@ class PlainInputBuffer:
 
     @property
     def unread(self) -> bytes:
+        """The bytes that are not taken yet; may be assigned (bytes-like) at any time, ``b""`` to discard them."""
         return self._data[self._start :]
 
     @unread.setter
@@ -95,6 +118,10 @@ class PlainInputBuffer:
         self._data, self._start, self._scanned = data, 0, scanned
 
     def feed(self, data: "Buffer") -> Any:
+        """Append *data* (bytes-like), which is kept without a copy if it is bytes and nothing is unread.
+
+        Call ``take_partial()`` before feeding again: what stays unread is copied each time.
+        """
         if type(data) is not bytes or self:
             data = self.unread + data
         self._replace(data, max(self._scanned - self._start, 0))
@@ -104,6 +131,7 @@ class PlainInputBuffer:
         return self
 
     def __next__(self) -> Any:
+        """Take the next complete payload, maybe an empty one; StopIteration if there is none."""
         while self._needle:
             end = self._find()
             if end < 0 or self._exceeds_limit(end):
@@ -121,6 +149,11 @@ class PlainInputBuffer:
         raise StopIteration
 
     def take_partial(self) -> Payload:
+        """Take what has come of an incomplete payload, without what may be the beginning of the terminator.
+
+        Without a terminator it is everything that was fed: the very object, if that is one.
+        Empty while a complete payload waits.
+        """
         start, end = self._start, len(self._data)
         if self._needle:
             end, whole = self._end()
@@ -167,7 +200,7 @@ class PlainInputBuffer:
         return self._data if end - start == len(self._data) else self._data[start:end]
 
 
-COMPILED = False
+COMPILED: bool = False
 """Whether InputBuffer is the compiled one (bool)."""
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
-"""What a channel waits for: asyncore's ``readable()`` and ``writable()``, and what changes them.
+"""Interest: ``readable()`` and ``writable()``, which tell what a channel waits for, and what changes them.
 
-Functions of any object, as ``pushing`` has them.  An idle channel costs one look at a flag of its
-own in each: asyncore's loop asks every channel on every pass.
+These are functions of any object, as those of ``pushing`` are.  For an idle channel each looks at one flag
+and no more, because asyncore's loop asks every channel in every pass.
 """
 
 from contextlib import suppress
@@ -16,7 +16,7 @@ __all__ = ["pause_reading", "readable", "resume_reading", "writable"]
 
 @reporting
 def readable(self: Any) -> bool:
-    """Tell whether to read: always, but while reading is paused, or too much waits to be sent."""
+    """Tell whether to receive: yes, unless reading is paused or more than ``output_high_water`` bytes wait."""
     try:
         return not self._ac_unreadable or _may_read(self)
     except AttributeError:
@@ -27,7 +27,7 @@ def readable(self: Any) -> bool:
 
 @reporting
 def writable(self: Any) -> bool:
-    """Tell whether there is something to send, or a connection to be waited for."""
+    """Tell whether something waits to be sent, or the connection is not made yet."""
     try:
         return (self._ac_waiting and _may_send(self)) or not self.connected
     except AttributeError:
@@ -45,7 +45,7 @@ def _may_read(self: Any) -> bool:
         return True
     waiting = 0
     for item in list(queue_of(self).items):  # other threads may push meanwhile
-        # A producer counts as what it may add to the queue at once.
+        # A producer counts as the bytes that it may add to the queue at once.
         waiting += len(item) if isinstance(item, BYTES_LIKE) else self.ac_out_buffer_size
     return bool(waiting <= most)
 
@@ -53,7 +53,7 @@ def _may_read(self: Any) -> bool:
 def _may_send(self: Any) -> bool:
     if self._ac_blocked:
         return bool(self._ac_blocked == "writable")
-    self._ac_waiting = False  # before the look, as another thread may push meanwhile
+    self._ac_waiting = False  # before looking at the queue: another thread may push meanwhile
     queue = queue_of(self)
     waits = bool(queue)
     if waits or queue.known:
@@ -62,13 +62,13 @@ def _may_send(self: Any) -> bool:
 
 
 def wait_to_send(self: Any) -> None:
-    """Have ``writable()`` look what waits."""
+    """Make ``writable()`` look at the queue, and report that it may have changed."""
     self._ac_waiting = True
     self._ac_report()
 
 
 def pause_reading(self: Any) -> None:
-    """Receive nothing until ``resume_reading()``, for a channel that cannot take more at present."""
+    """Receive nothing until ``resume_reading()`` is called, for a channel that cannot take more now."""
     self._ac_paused = True
     self._ac_unreadable = True
     self._ac_report()
@@ -80,8 +80,8 @@ def resume_reading(self: Any) -> None:
     self._ac_report()
 
 
-# TLS sockets that cannot go on: ``_ac_blocked`` says what has to happen first, "received" or "writable".  While it is
-# set, the object has an event handler of its own that ends it, whatever the program's handlers do.
+# A TLS socket that cannot go on: ``_ac_blocked`` tells what has to happen first, "received" or "writable".  While it is
+# set, an event handler stands on the object that ends the wait, whatever the program's handlers do.
 
 
 def block_sending(self: Any) -> None:
@@ -101,7 +101,7 @@ def block_receiving(self: Any) -> None:
 
 
 def unblock(self: Any) -> None:
-    """Have nothing to wait for first, as it has happened, or as the socket is another now."""
+    """End the wait, because the event has happened or the socket was exchanged."""
     blocked, self._ac_blocked = self._ac_blocked, None
     if blocked is not None:
         with suppress(AttributeError):  # the program has removed it

@@ -1,40 +1,44 @@
-"""A dispatcher whose words can go to a logger of Python's, rather than where asyncore prints them."""
+"""A dispatcher whose messages go to a ``logging.Logger`` where it has one, and else where asyncore prints them."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ._asyncore import asyncore
 
+if TYPE_CHECKING:
+    import logging
+
 __all__ = ["logged_dispatcher"]
 
-_LEVELS = {"error": 40, "warning": 30}  # logging's, whose import would delay the start of programs that do without it
+# Those of logging, which is not imported here: it would delay the start of programs that do not use it.
+_LEVELS = {"error": 40, "warning": 30}
 _INFO = 20
 
 
 class logged_dispatcher(asyncore.dispatcher):
-    """What the channels and acceptors of this package derive from."""
+    """The base class of the channels and acceptors of this package."""
 
-    ac_logger: Any = None
-    """Where all goes that this object logs (logging.Logger), with the traceback of a callback that failed.
+    ac_logger: "logging.Logger | None" = None
+    """The logger for all messages of this object, and the tracebacks of failed callbacks (logging.Logger).
 
-    None is asyncore's way: ``log_info()`` prints errors to the standard output and drops warnings.
+    None logs as asyncore does: errors are printed to the standard output, and warnings are dropped.
     """
 
     def log(self, message: str) -> None:
-        """Log *message*."""
+        """Log *message* (str) at the level INFO."""
         if self.ac_logger is None:
             super().log(message)
         else:
             self.ac_logger.info("%s", message)
 
     def log_info(self, message: str, type: str = "info") -> None:
-        """Log *message* at the level *type*: "info", "warning" or "error"."""
+        """Log *message* (str) at the level *type*: "info", "warning" or "error"."""
         if self.ac_logger is None:
             super().log_info(message, type)
         else:
             self.ac_logger.log(_LEVELS.get(type, _INFO), "%s", message)
 
     def handle_error(self) -> None:
-        """Log the exception that is being handled, and close, unless overridden."""
+        """Act upon the exception that a callback has raised: log it and close, unless overridden."""
         if self.ac_logger is None:
             super().handle_error()
         else:

@@ -1,4 +1,4 @@
-"""What waits to be sent: the producers a channel pulls data from with ``more()``."""
+"""Producers, from which a channel pulls the data that it sends by ``more()``, and asynchat's ``fifo``."""
 
 import contextlib
 import io
@@ -6,28 +6,35 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
-__all__ = ["FileChanged", "Then", "fifo", "file_producer", "simple_producer"]
+__all__ = ["FileChanged", "Producer", "Then", "fifo", "file_producer", "simple_producer", "unsent_bytes"]
 
 _Data: TypeAlias = bytes | bytearray | memoryview | str
+
+
+class Producer(Protocol):
+    """What ``push_with_producer()`` takes."""
+
+    def more(self) -> "_Data | Producer | None":
+        """Return what is to be sent next, nothing at the end."""
 
 
 class simple_producer:
     """Hand out *data* in pieces of at most *buffer_size* bytes.
 
-    *data* is bytes or any other sequence that can be sliced; *buffer_size* is a positive
-    number.  ``data`` reads as what has not been handed out yet, and may be assigned.
+    *data* is bytes-like, or any other sequence that can be sliced; *buffer_size* is positive (int).
     Source: the asynchat documentation.
     """
 
     def __init__(self, data: _Data, buffer_size: int = 512) -> None:
         self.data = data
-        self.buffer_size = buffer_size
+        self.buffer_size = buffer_size  #: The most bytes of a piece (int); may be assigned.
 
     @property
     def data(self) -> _Data:
-        # Cut off only when asked for: cutting at each more() costs the square of the size.
+        """The rest that has not been handed out yet; may be assigned."""
+        # The rest is cut off when it is asked for: to cut it off at each more() takes the square of the time.
         if self._offset:
             self.data = self._data[self._offset :]
         return self._data
@@ -38,7 +45,7 @@ class simple_producer:
         self._offset = 0
 
     def more(self) -> _Data:
-        """Return the next piece, empty when there is none; ValueError for a *buffer_size* below 1."""
+        """Return the next piece, an empty one at the end; ValueError for a ``buffer_size`` below 1."""
         if self.buffer_size < 1:
             raise ValueError(f"a buffer_size of {self.buffer_size} would never hand out anything")
         start = self._offset
@@ -50,15 +57,16 @@ class simple_producer:
 
 
 class fifo:
-    """A first-in, first-out queue over the deque ``list``; *list* is an iterable of first items.
+    """A first-in, first-out queue, which begins with the items of *list* (iterable).
 
     Source: the asynchat documentation up to Python 3.5.
     """
 
     def __init__(self, list: Iterable[Any] | None = None) -> None:
-        self.list = deque(list or ())
+        self.list: deque[Any] = deque(list or ())  #: The items (deque).
 
     def __len__(self) -> int:
+        """Return the number of items."""
         return len(self.list)
 
     def is_empty(self) -> bool:
@@ -84,16 +92,20 @@ _PLAIN_FILES = (io.FileIO, io.BufferedReader, io.BufferedRandom)
 
 
 class FileChanged(Exception):
-    """A file is not what it was when its file_producer was made, so that what was promised of it cannot be sent."""
+    """A file was changed after its ``file_producer`` was made, so that the promised bytes cannot be sent.
+
+    A channel whose producer raises it closes, with a line in the log.
+    """
 
 
 class file_producer:
-    """Hand out *count* bytes of *file* from *offset* on; a channel sends them without copying where it can.
+    """Hand out *count* bytes of *file* from *offset* on; a channel sends them by ``os.sendfile()`` where it can.
 
-    *file* is open for reading bytes.  *offset* None is where it stands, *count* None all that there
-    is from there on: of a regular file, the size that it has now.  A file that has become shorter, or was
-    rewritten in its length, is a FileChanged, upon which a channel closes; one that only grew is sent
-    as promised.  When all is handed out, or nobody wants the rest, *file* is closed unless *close* is false.
+    *file* is open for reading bytes.  *offset* (int) None is the position of the file; *count* (int) None is
+    everything from there on, which for a regular file is decided by its size now.  FileChanged is raised if
+    the file has become shorter or was rewritten at the same size; a file that only grew is sent as promised.
+    *file* is closed at the end, or when the rest is not wanted any more, unless *close* is false.
+    TypeError for a text file, ValueError for negative numbers, or for an *offset* in a file without positions.
     """
 
     def __init__(
@@ -105,11 +117,11 @@ class file_producer:
             raise ValueError(f"offset is where a file is to be read from: it cannot be {offset}")
         if count is not None and count < 0:
             raise ValueError(f"count is a number of bytes: it cannot be {count}")
-        self.file = file
-        self.buffer_size = 65536
+        self.file = file  #: The file.
+        self.buffer_size = 65536  #: The most bytes that ``more()`` reads at once (int).
         self._close = close
         self._seekable = file.seekable()
-        self.fileno = self._regular_fileno()
+        self.fileno: int | None = self._regular_fileno()  #: The descriptor (int) of a regular file, else None.
         self._version = self._file_version()
         if offset is None:
             offset = file.tell() if self._seekable else 0
@@ -117,11 +129,11 @@ class file_producer:
             raise ValueError("a file that cannot be sought has no offset")
         if count is None and self._version is not None:
             count = max(self._version[0] - offset, 0)
-        self.offset = offset  # of what comes next
-        self.remaining = count  # bytes; None until the end of the file
+        self.offset: int = offset  #: The offset of the next byte (int).
+        self.remaining = count  #: The number of bytes that are left (int); None if that is not known.
 
     def _regular_fileno(self) -> int | None:
-        # Not of what decompresses or counts, whose descriptor leads to other bytes.
+        # None for an object that decompresses or counts: its descriptor leads to other bytes than its read().
         raw = getattr(self.file, "raw", self.file)
         if type(raw) is not io.FileIO or type(self.file) not in _PLAIN_FILES:
             return None
@@ -137,7 +149,7 @@ class file_producer:
         return status.st_size, status.st_mtime_ns
 
     def check(self) -> None:
-        """Raise FileChanged if the file is not what it was; a log that grows is."""
+        """Raise FileChanged if the file was closed, cut or rewritten; it may grow, as a log does."""
         if getattr(self.file, "closed", False) or not self._is_as_promised():
             raise FileChanged(f"{getattr(self.file, 'name', self.file)!r} was changed while it was sent")
 
@@ -148,7 +160,7 @@ class file_producer:
         return now[0] > self._version[0] or now == self._version
 
     def advance(self, count: int) -> None:
-        """Note that *count* bytes were sent without ``more()``; FileChanged if none were where some are missing."""
+        """Note that *count* bytes (int) were sent without ``more()``; FileChanged for 0 while some are left."""
         if not count and self.remaining:
             raise FileChanged(f"{getattr(self.file, 'name', self.file)!r} ends {self.remaining} bytes too early")
         self.offset += count
@@ -156,7 +168,10 @@ class file_producer:
             self.remaining -= count
 
     def more(self) -> bytes:
-        """Return the next bytes, at most ``buffer_size``, and none when there are no more."""
+        """Return the next bytes, at most ``buffer_size``, and none at the end.
+
+        FileChanged if the file was changed; BlockingIOError if it does not block and has no data yet.
+        """
         if self.remaining == 0:
             self.close()
             return b""
@@ -164,7 +179,7 @@ class file_producer:
         size = self.buffer_size if self.remaining is None else min(self.buffer_size, self.remaining)
         data = self._read(size)
         if data is None:
-            raise BlockingIOError(f"{self.file!r} has nothing to be read yet, and does not wait for it")
+            raise BlockingIOError(f"{self.file!r} has no data yet, and does not block")
         self.advance(len(data))
         if not data:
             self.remaining = 0
@@ -179,7 +194,7 @@ class file_producer:
         return self.file.read(size)
 
     def close(self) -> None:
-        """Close the file, unless it was to be left open."""
+        """Close the file, unless the producer was made with ``close=False``."""
         if self._close:
             self.file.close()
 
@@ -189,7 +204,7 @@ class file_producer:
 
 
 class Then:
-    """A producer of nothing, which calls *callback* once all before it in the queue has been sent."""
+    """A producer without data, which calls *callback* once everything before it in the queue has been sent."""
 
     def __init__(self, callback: Callable[[], object]) -> None:
         self.callback = callback
@@ -197,3 +212,13 @@ class Then:
     def more(self) -> bytes:
         self.callback()
         return b""
+
+
+def unsent_bytes(item: Any) -> int:
+    """Return how many bytes *item* of a queue will be, 0 for a producer of another kind than those here."""
+    if isinstance(item, file_producer):
+        return item.remaining or 0
+    data = item.data if isinstance(item, simple_producer) else item
+    if isinstance(data, memoryview):
+        return data.nbytes
+    return len(data) if isinstance(data, (bytes, bytearray, str)) else 0

@@ -14,11 +14,11 @@ class ProxiedSocket(socket.socket):
 
     __slots__ = ("_ac_proxy",)
 
-    _ac_proxy: "Header"
+    _ac_proxy: "Header | None"  # None until it has come
 
     def getpeername(self) -> Any:
         """Return the address of the client; the peer's if the proxy has named none."""
-        source = self._ac_proxy.source
+        source = self._ac_proxy and self._ac_proxy.source
         return super().getpeername() if source is None else source
 
     def dup(self) -> "ProxiedSocket":
@@ -28,11 +28,11 @@ class ProxiedSocket(socket.socket):
         return other
 
 
-def proxied(sock: socket.socket, header: "Header") -> ProxiedSocket:
-    """Return the socket, which does not block, that takes the connection of *sock* over, with its *header*."""
+def proxied(sock: socket.socket) -> ProxiedSocket:
+    """Return the socket, which does not block, that takes the connection of *sock* over."""
     own = ProxiedSocket(sock.family, sock.type, sock.proto, sock.detach())
     own.setblocking(False)
-    own._ac_proxy = header
+    own._ac_proxy = None
     return own
 
 

@@ -1,13 +1,13 @@
 """How a connection begins behind a proxy: its PROXY header is read, and not a byte more."""
 
-import dataclasses
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from socket import MSG_PEEK, socket
 from typing import Any, TypeAlias
 
 from .deadline import Deadline
 from .networks import Network, Networks, parse_host
-from .proxied_socket import proxied
+from .proxied_socket import ProxiedSocket, proxied
 from .proxy_protocol import ProxyProtocolError, parse
 from .transport import reporting
 
@@ -30,15 +30,16 @@ def accepter(trusted: Iterable[Network] | None, timeout: float) -> Callable[[Any
     if not timeout >= _SHORTEST_TIMEOUT:
         raise ValueError(f"a header_timeout of {timeout} seconds is too short for a header that has to be sent twice")
 
+    @lru_cache(256)
+    def is_trusted(host: str) -> bool:
+        return parse_host(host) in networks
+
     def accept(server: Any, sock: socket, peer: Any, then: Then) -> "_HeaderReader | None":
-        if (
-            isinstance(peer, tuple) and parse_host(peer[0]) not in networks
-        ):  # at a unix socket, the mode of its file decides
+        if isinstance(peer, tuple) and not is_trusted(peer[0]):  # the mode of a unix socket's file decides
             server.log_info(f"closed the connection from {peer}, which is no trusted proxy", "error")
             sock.close()
             return None
-        sock.setblocking(False)
-        reader = _HeaderReader(server, sock, peer, then)
+        reader = _HeaderReader(server, proxied(sock), peer, then)
         reader.handle_read_event()  # the header has nearly always come by now
         if reader.connected:
             reader.wait(timeout)
@@ -54,19 +55,23 @@ class _HeaderReader:
     The header alone is taken from the socket, so that what follows, TLS or not, is read by whatever comes after this.
     """
 
-    __slots__ = ("__weakref__", "_data", "_deadline", "_fd", "_peer", "_server", "_then", "connected", "socket")
+    __slots__ = ("__weakref__", "_data", "_deadline", "_fd", "_server", "_then", "addr", "connected", "socket")
 
     accepting = connecting = False
 
-    def __init__(self, server: Any, sock: socket, peer: Any, then: Then) -> None:
+    def __init__(self, server: Any, sock: ProxiedSocket, peer: Any, then: Then) -> None:
         self._server = server
         self.socket = sock
         self._fd = sock.fileno()
-        self._peer = peer
+        self.addr = peer
         self._then = then
         self._data = b""  # of the header
         self._deadline = Deadline(self._overdue)
         self.connected = True
+
+    def _ac_status(self) -> dict[str, Any]:
+        """Return what ``status()`` tells of this."""
+        return {"state": "handshake"}
 
     def wait(self, timeout: float) -> None:
         """Read on when there is more, for *timeout* seconds at most."""
@@ -101,14 +106,15 @@ class _HeaderReader:
         except (OSError, ProxyProtocolError) as error:
             self._refuse(error)
             return
-        if header is not None:
+        if header is not None and len(self._data) == header.size:
             self._leave()
-            addr = self._peer if header.source is None else header.source
-            self._then(proxied(sock, dataclasses.replace(header, peer=self._peer)), addr)
+            header.peer = self.addr
+            sock._ac_proxy = header
+            self._then(sock, self.addr if header.source is None else header.source)
 
     def _refuse(self, why: object) -> None:
         if self._data:  # what says nothing is a check whether there is a server
-            self._server.log_info(f"closed the connection from {self._peer}: {why}", "error")
+            self._server.log_info(f"closed the connection from {self.addr}: {why}", "error")
         self.close()
 
     def _overdue(self) -> None:

@@ -26,7 +26,7 @@ class ProxyProtocolError(ValueError):
     """What was received is no PROXY header, and will not become one: the connection is to be closed."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class ClientTLS:
     """What a proxy tells of the TLS that a client speaks with it.
 
@@ -40,7 +40,7 @@ class ClientTLS:
     cipher: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Header:
     """A PROXY header of *size* bytes, in *version* 1 or 2.
 

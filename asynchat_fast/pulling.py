@@ -1,4 +1,4 @@
-"""What a sender does where the head of the queue is not simply bytes to send: ask producers, cut, encode, join."""
+"""How a sender brings bytes to the head of the queue: it asks producers, cuts, encodes and joins."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from .transport import BYTES_LIKE, wants_read, would_block
 
 __all__ = ["cut", "note_that_something_waits", "send_failed", "send_head"]
 
-_JOINED_MOST = 1024  # items that leave as one
+_JOINED_MOST = 1024  # items that are joined and leave together
 
 
 def cut(data: Any, size: float) -> list[Any]:
@@ -23,7 +23,7 @@ def cut(data: Any, size: float) -> list[Any]:
 
 
 def _flat(view: memoryview) -> Any:
-    """Return *view* byte by byte, whatever its items and their arrangement."""
+    """Return *view* as a view of single bytes, whatever its items and strides are."""
     if view.nbytes == len(view) and view.c_contiguous:
         return view
     return view.cast("B") if view.c_contiguous else view.tobytes()
@@ -64,13 +64,13 @@ def send_failed(channel: Any, error: OSError) -> None:
 
 
 def sent_something(channel: Any) -> None:
-    """Wait for nothing first, if a TLS socket could not send before and now it could."""
+    """End the wait of a TLS socket that could not send before and now has sent."""
     if getattr(channel, "_ac_blocked", None) == "received":
         channel._ac_unblock()
 
 
 def note_that_something_waits(channel: Any) -> None:
-    """Have ``writable()`` look, if it is that of a conversation."""
+    """Make ``writable()`` look at the queue, if it is that of a conversation."""
     if hasattr(type(channel), "_ac_wait_to_send"):
         channel._ac_wait_to_send()
 
@@ -103,7 +103,7 @@ def _next_bytes(channel: Any, queue: OutputQueue, size: int) -> Any:
 
 
 def _ask(channel: Any, queue: OutputQueue, producer: Any) -> bool:
-    """Put before *producer* what it has next; tell whether something was sent, or tried to be, in doing so."""
+    """Put the next piece of *producer* before it in the queue; tell whether ``send()`` was called meanwhile."""
     try:
         if isinstance(producer, file_producer) and _send_file(channel, queue, producer):
             return True
@@ -120,7 +120,7 @@ def _ask(channel: Any, queue: OutputQueue, producer: Any) -> bool:
 
 
 def _send_file(channel: Any, queue: OutputQueue, producer: file_producer) -> bool:
-    """Send of a file without reading it; tell whether that was all to be done for now."""
+    """Send a part of a file by the system's means; tell whether nothing else is to be done for now."""
     if producer.fileno is None or not producer.remaining or type(producer).more is not file_producer.more:
         return False
     if not hasattr(type(channel), "_ac_send_file"):
@@ -136,7 +136,7 @@ def _send_file(channel: Any, queue: OutputQueue, producer: file_producer) -> boo
 
 
 def _replace_head(queue: OutputQueue, head: Any, rest: Any = b"") -> None:
-    """Put *rest* in the place of *head*, unless a callback has emptied the queue meanwhile."""
+    """Replace *head* by *rest*, unless a callback has emptied the queue meanwhile."""
     items = queue.items
     if items and items[0] is head:
         if rest:
@@ -173,7 +173,7 @@ def _with_first_piece(queue: OutputQueue, joined: bytes, room: int) -> bytes:
     try:
         data = producer.more()
     except FileChanged:
-        return joined  # the file says so again when its turn has come
+        return joined  # FileChanged is raised again when the file is at the head
     if len(items) < 2 or items[0] is not joined or items[1] is not producer:  # changed by the producer
         return b""
     if not data:

@@ -1,7 +1,7 @@
 """asynchat's methods that send, as functions of any object: a channel's, or one that borrows them.
 
-What is pushed waits in an OutputQueue, or in a deque ``producer_fifo`` of the object's own, and
-leaves by the object's ``send()``.
+Pushed data waits in an OutputQueue, or in a deque ``producer_fifo`` of the object's own, and leaves
+by the object's ``send()``.
 """
 
 import sys
@@ -11,8 +11,9 @@ from typing import Any
 
 from .borrowed import queue_of
 from .output_queue import OutputQueue
+from .producers import Producer
 from .pulling import cut, note_that_something_waits, send_failed, send_head, sent_something
-from .transport import BYTES_LIKE
+from .transport import BYTES_LIKE, BytesLike
 
 __all__ = [
     "close_when_done",
@@ -29,9 +30,10 @@ __all__ = [
 ]
 
 
-def push(self: Any, data: Any) -> None:
-    """Queue *data* (bytes, bytearray or memoryview, else TypeError), and send if the transport takes it.
+def push(self: Any, data: BytesLike) -> None:
+    """Queue *data* (bytes-like, else TypeError), and send as much as the connection takes; any thread may call it.
 
+    On a closed channel *data* waits until the channel is connected anew; ``discard_buffers()`` drops it.
     ValueError for an ``ac_out_buffer_size`` below 1.
     """
     try:
@@ -54,15 +56,15 @@ def push(self: Any, data: Any) -> None:
     _enqueue(self, queue, cut(data, self.ac_out_buffer_size))
 
 
-def push_with_producer(self: Any, producer: Any) -> None:
-    """Queue *producer*, whose ``more()`` is called until it returns nothing, and send.
+def push_with_producer(self: Any, producer: Producer) -> None:
+    """Queue *producer*, whose ``more()`` is called, when its turn has come, until it returns nothing.
 
-    ``more()`` returns bytes, another producer, or with ``use_encoding`` a str.  TypeError for an
-    object without ``more()``.
+    ``more()`` returns bytes-like, another producer, or with ``use_encoding`` a str.  TypeError for an
+    object without ``more()``.  Any thread may call this.
     """
     if not hasattr(producer, "more"):
         try:
-            memoryview(producer)  # asynchat takes what can be sliced, too
+            memoryview(producer)  # type: ignore[arg-type]  # asynchat takes what can be sliced, too
         except TypeError:
             kind = type(producer).__name__
             raise TypeError(f"a producer is an object with a method more(), not {kind}") from None
@@ -75,7 +77,10 @@ def _enqueue(self: Any, queue: OutputQueue, items: list[Any]) -> None:
 
 
 def close_when_done(self: Any) -> None:
-    """Close once everything queued so far is sent, which for a channel not connected yet is after it is."""
+    """Close once everything that is queued now has been sent; any thread may call it.
+
+    A channel that is not connected yet closes after it is connected and the queue is sent.
+    """
     queue_of(self).extend([None])
     note_that_something_waits(self)
 
@@ -123,7 +128,8 @@ def initiate_send(self: Any) -> None:
 def _is_sending_here(queue: OutputQueue) -> bool:
     """Tell whether a caller of this function's caller sends from *queue*, which this thread has entered.
 
-    If none does, an exception of a signal handler has ended it between two steps, and nobody would leave.
+    If none does, an exception of a signal handler has ended the sender between two steps: the queue must be left
+    for it, or nothing would ever be sent.
     """
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
@@ -137,12 +143,12 @@ _SENDERS = {initiate_send.__code__, send_head.__code__}
 
 
 def handle_write(self: Any) -> None:
-    """Send what waits."""
+    """Call ``initiate_send()``; the loop calls this."""
     self.initiate_send()
 
 
 def _send_more(self: Any, queue: OutputQueue) -> None:
-    """Send for those who have left it to this sender, and see to it that what is left will be sent."""
+    """Send for calls that were left to this sender, and make the loop send the rest."""
     while queue.owed and self.connected and queue.begin(self.ac_out_buffer_size) is not None:
         send_head(self, queue)
     if queue:
@@ -169,7 +175,7 @@ def send_held_back(self: Any) -> None:
 
 
 def fetch_fifo(self: Any) -> Any:
-    """Return what waits to be sent, as the program may see and change it from now on."""
+    """Return the queue as a deque, which the program may change from now on."""
     queue = self._ac_output
     queue.known = True
     self._ac_wait_to_send()
@@ -177,7 +183,7 @@ def fetch_fifo(self: Any) -> Any:
 
 
 def replace_fifo(self: Any, fifo: Any) -> None:
-    """Have *fifo*, a deque, be what waits to be sent."""
+    """Replace the queue by *fifo*, a deque."""
     self._ac_prepared()
     queue = self._ac_output
     queue.items, queue.known, queue.corked = fifo, True, min(queue.corked, 1)

@@ -4,17 +4,23 @@ import contextlib
 import logging
 import os
 import socket
-import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .addresses import bound_socket, checked, naming
 from .eventloop import call_later
 from .eventloop.exhaustion import EXHAUSTED, PAUSE, Pause
 from .eventloop.timers import Timer
+from .graceful_end import GracefulEnd
 from .logged import logged_dispatcher
 
+if TYPE_CHECKING:
+    import ssl
+
 __all__ = ["chat_server"]
+
+Address: TypeAlias = "tuple[str, int] | tuple[str, int, int, int] | str | bytes"
+"""What a socket listens at: of IPv4, of IPv6, or the path of a unix socket."""
 
 _BATCH = 64  # connections accepted at once, so that the others have their turn
 
@@ -25,8 +31,8 @@ class chat_server(logged_dispatcher):
     *address* is ``(host, port)``, with host ``""`` for all and an IPv4 or IPv6 address or a name
     otherwise; the path of a unix socket (os.PathLike, or str or bytes with a slash), whose file goes
     with the server; or a socket that listens already, such as ``inherited_sockets()`` gives.
-    *channel_class* is called with the socket of the connection, and with *map* if that is given
-    (the asyncore map, a dict); ``handle_accepted()`` may be overridden for more.
+    *channel_class* is called with the socket of the connection, and with ``map=`` if *map* (an asyncore
+    map, a dict) is given; override ``make_channel()`` for other arguments.
 
     *backlog* is how many connections the system keeps waiting, *reuse_port* whether several
     processes may listen at the same port, *mode* the permissions of the file of a unix socket (int, such as 0o660; None
@@ -34,15 +40,16 @@ class chat_server(logged_dispatcher):
     and *max_connections* how many may be open; more are left waiting, not refused.
     With *tls* (``ssl.SSLContext``) each connection begins with a handshake of *handshake_timeout* seconds at most
     (number, None for no limit), after which ``handle_accepted()`` is called.
-    With *proxy_protocol* each connection comes by a proxy, and begins, before TLS, with a PROXY header that is to be
-    there in *header_timeout* seconds (3 at least); the address of the client is then that which the proxy tells.
-    The proxies are in *trusted*, networks such as "10.0.0.0/8"; None is this machine.
-    OSError if *address* cannot be had, ``addr`` what it became.
+    With *proxy_protocol* each connection comes from a proxy, and begins, before TLS, with a PROXY header, which has
+    the address of the client; it must be complete after *header_timeout* seconds (at least 3).  The networks of the
+    proxies are *trusted* (list of str, such as "10.0.0.0/8"); None is this machine.
+    OSError if *address* cannot be had; ValueError or TypeError, which say how to write it, for what is no address.
     """
 
     ac_logger: logging.Logger | None = logging.getLogger("asynchat_fast")
-    """Where ``log_info()`` and errors go (logging.Logger); None for asyncore's way, to the standard output."""
+    """The logger for messages and errors (logging.Logger); None prints them as asyncore does."""
 
+    addr: Address
     _map: dict[int, Any]
 
     def __init__(
@@ -56,7 +63,7 @@ class chat_server(logged_dispatcher):
         mode: int | None = None,
         nodelay: bool = True,
         max_connections: int | None = None,
-        tls: Any = None,
+        tls: "ssl.SSLContext | None" = None,
         handshake_timeout: float | None = 10,
         proxy_protocol: bool = False,
         trusted: Any = None,
@@ -70,14 +77,16 @@ class chat_server(logged_dispatcher):
             raise ValueError("trusted says which proxies to trust: pass proxy_protocol=True, too")
         self.__read_header = _header_reader(trusted, header_timeout) if proxy_protocol else None
         self.__accept_tls = None if tls is None else _tls_accepter(tls, handshake_timeout)
-        self.channel_class = channel_class
-        self.nodelay = nodelay
-        self.max_connections = max_connections
-        self.path: str | bytes | None = None
+        self.channel_class = channel_class  #: As given; may be assigned.
+        self.nodelay = nodelay  #: As given; may be assigned.
+        self.max_connections = max_connections  #: As given; may be assigned.
+        self.path: str | bytes | None = None  #: The path of a unix socket, None for other addresses.
         self._channel_options: dict[str, Any] = {} if map is None else {"map": map}
-        self.__open: weakref.WeakSet[Any] = weakref.WeakSet()  # what a closed channel holds is not to be kept
+        self._ac_end = GracefulEnd(self)
+        self.__open = self._ac_end.connections
         self.__pause = Pause()
         self.__waking: Timer | None = None  # at the end of the pause
+        #: The address at which it listens, as ``getsockname()`` tells it.
         self.addr = self.__listen(address, backlog, reuse_port, mode).getsockname()
 
     def __listen(self, address: Any, backlog: int, reuse_port: bool, mode: int | None) -> socket.socket:
@@ -99,21 +108,18 @@ class chat_server(logged_dispatcher):
         return sock
 
     def readable(self) -> bool:
-        """Tell whether to accept: not while ``max_connections`` are open, nor soon after descriptors ran out."""
+        """Tell whether to accept: not while ``max_connections`` are open, nor just after descriptors ran out."""
         return not self.__pause.seconds_left() and not self.__is_full()
 
     def writable(self) -> bool:
-        """Tell that there is nothing to send."""
+        """Return False: an acceptor sends nothing."""
         return False
 
     def __is_full(self) -> bool:
-        if self.max_connections is None or len(self.__open) < self.max_connections:
-            return False
-        self.__open = weakref.WeakSet(each for each in self.__open if each.connected or each.connecting)
-        return len(self.__open) >= self.max_connections
+        return self.max_connections is not None and self.__open.are_as_many_as(self.max_connections)
 
     def handle_accept(self) -> None:
-        """Accept what waits, but no more than a batch."""
+        """Accept the connections that wait, up to a batch; the loop calls this."""
         for _ in range(_BATCH):
             if self.socket is None or not self.accepting or self.__is_full():
                 return
@@ -141,18 +147,16 @@ class chat_server(logged_dispatcher):
             self.__open.add(self.__accept_tls(self, sock, addr))
 
     def make_channel(self, sock: socket.socket, addr: Any) -> Any:
-        """Return the channel of a connection *sock* from *addr*, for classes that are called with other arguments."""
+        """Return a channel for a connection *sock* from *addr*; override it to call the class with other arguments."""
         return self.channel_class(sock, **self._channel_options)
 
     def handle_accepted(self, sock: socket.socket, addr: Any) -> None:
-        """Make the channel of a connection *sock* from *addr*; what goes wrong closes that connection only."""
+        """Make the channel of a connection *sock* from *addr*; an exception closes that connection, with a log line."""
         fd = sock.fileno()
         try:
             if self.nodelay and sock.family in (socket.AF_INET, socket.AF_INET6):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-            channel = self.make_channel(sock, addr)
-            if self.max_connections is not None:
-                self.__open.add(channel)
+            self.__open.add(self.make_channel(sock, addr))
         except Exception as error:
             self.__log_failure(f"{self!r} closes the connection from {addr}: {type(error).__name__}: {error}")
             if fd in self._map:
@@ -171,6 +175,17 @@ class chat_server(logged_dispatcher):
         if self.__waking is not None:
             self.__waking.cancel()
 
+    def shut_down(self, timeout: float | None = None, *, drain: float = 0.0) -> None:
+        """End gracefully: accept waiting connections, stop listening, and call ``handle_shut_down()`` of each channel.
+
+        For *drain* seconds the server goes on as before, so that proxies notice; then it accepts the connections that
+        wait, and stops listening.  Connections that have not ended *timeout* seconds (numbers, None for no limit)
+        after the drain are closed, with a line in the log.  This returns at once, and any thread and any signal
+        handler may call it; the loop does the rest, and ends when its map is empty.  A second call ends the drain,
+        and the timeout counts from then on.  ValueError for a negative number.
+        """
+        self._ac_end.begin(timeout, drain)
+
     def handle_close(self) -> None:
         """Stop listening."""
         self.close()
@@ -183,6 +198,7 @@ class chat_server(logged_dispatcher):
             self.path = None
         self.__stop_waking()
         super().close()
+        self._ac_end.stop_listening()
 
 
 def _tls_accepter(context: Any, handshake_timeout: float | None) -> Callable[..., Any]:

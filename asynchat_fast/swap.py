@@ -1,4 +1,4 @@
-"""Put asynchat_fast in the place of ``asynchat``, for all imports that come after."""
+"""Put asynchat_fast in the place of ``asynchat``, for all imports that come later."""
 
 import sys
 import warnings
@@ -11,15 +11,15 @@ from .eventloop import loop as our_loop
 __all__ = ["Usage", "install", "uninstall"]
 
 _NOTHING = object()
-_before: Any = _NOTHING  # what install() replaced; None where nothing was imported
-_loop_before: Any = _NOTHING  # and the asyncore.loop that it did
+_before: Any = _NOTHING  # the asynchat that install() replaced; None if none was imported
+_loop_before: Any = _NOTHING  # the asyncore.loop that install() replaced
 
 
 def install(loop: bool = False) -> None:
-    """Make ``import asynchat`` mean asynchat_fast, and with *loop* ``asyncore.loop`` its loop; again, it does nothing.
+    """Make ``import asynchat`` import asynchat_fast; with *loop* (bool), also replace ``asyncore.loop`` by ours.
 
-    RuntimeWarning if another asynchat has been imported: what was taken from it stays with it.
-    In a process that multiprocessing spawns, call it anew.
+    A second call does nothing.  RuntimeWarning if another asynchat has been imported before: names that
+    were taken from it stay as they are.  A process that multiprocessing spawns has to call it again.
     """
     global _before, _loop_before
     if loop and asyncore.loop is not our_loop:
@@ -40,7 +40,7 @@ def install(loop: bool = False) -> None:
 
 
 def uninstall() -> None:
-    """Undo ``install()``: ``import asynchat`` finds again what it did before, and ``asyncore.loop`` is what it was."""
+    """Undo ``install()``: restore what ``import asynchat`` finds, and ``asyncore.loop``."""
     global _before, _loop_before
     if asyncore.loop is our_loop and _loop_before is not _NOTHING:
         asyncore.loop, _loop_before = _loop_before, _NOTHING
@@ -54,7 +54,7 @@ def uninstall() -> None:
 
 
 class Usage:
-    """What is used of asynchat_fast in this process, once ``install()`` has been called."""
+    """Finds out which parts of asynchat_fast this process uses, once ``install()`` has been called."""
 
     def __init__(self) -> None:
         self._counts_loops = asyncore.loop is our_loop

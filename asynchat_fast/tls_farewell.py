@@ -21,7 +21,9 @@ class Place:
 
     __slots__ = ("__weakref__", "_fd", "channel", "face", "map", "socket")
 
+    _ac_state: str | None = None  # what status() says, where it is not the channel's
     accepting = False
+    connected: Any = False
     connecting: Any = False
 
     def __init__(self, face: "TLSSocket", map: dict[int, Any]) -> None:
@@ -31,6 +33,21 @@ class Place:
         self.socket = face._ac_socket
         self._fd = face.fileno()
         face._ac_place = self
+
+    def _ac_status(self) -> dict[str, Any]:
+        """Return what ``status()`` tells of the channel, and of what TLS has made of its bytes."""
+        channel = self.channel
+        known: dict[str, Any] = {}
+        if channel is None:
+            with contextlib.suppress(OSError):
+                known["addr"] = self.socket.getpeername()
+        else:
+            known.update({"class": type(channel).__name__, "addr": getattr(channel, "addr", None)})
+            known.update(getattr(type(channel), "_ac_status", lambda channel: {})(channel))
+        known["unsent"] = known.get("unsent", 0) + len(self.face._ac_unsent)
+        if self._ac_state is not None and self.connected:
+            known["state"] = self._ac_state
+        return known
 
     def enter_map(self) -> None:
         """Stand in the map from now on, in the place of whatever stood there."""
@@ -81,6 +98,7 @@ class Farewell(Place):
 
     __slots__ = ("_deadline",)
 
+    _ac_state = "closing"
     connected = True
 
     def __init__(self, face: "TLSSocket", map: dict[int, Any]) -> None:

@@ -63,6 +63,8 @@ class Handshake(Place):
 
     __slots__ = ("_deadline", "_engine", "_occasion")
 
+    _ac_state = "handshake"
+
     def __init__(self, face: TLSSocket, map: dict[int, Any], occasion: Occasion, timeout: float | None) -> None:
         super().__init__(face, map)
         self._engine = face._ac_engine

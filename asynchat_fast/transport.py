@@ -1,16 +1,17 @@
-"""What a conversation asks of what carries it, and nothing else.
+"""Transport: all methods that a conversation calls of the object that carries its bytes.
 
 ``async_chat`` is a conversation on an ``asyncore.dispatcher``, which provides all of this.
 """
 
 import sys
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from ._asyncore import asyncore
 
 __all__ = [
     "BYTES_LIKE",
+    "BytesLike",
     "Transport",
     "passing",
     "reads_directly",
@@ -21,21 +22,22 @@ __all__ = [
 ]
 
 BYTES_LIKE = (bytes, bytearray, memoryview)
+BytesLike: TypeAlias = bytes | bytearray | memoryview
 
 
 class Transport(Protocol):
-    """The other end of a conversation's methods; each is looked up on the object at each call."""
+    """The methods that a conversation calls; each is looked up on the object at each call."""
 
     connected: bool
 
     def recv(self, buffer_size: int) -> Any:
-        """Return at most *buffer_size* received bytes; at the end of input call ``handle_close()``, return ``b""``."""
+        """Return at most *buffer_size* received bytes; at the end call ``handle_close()`` and return ``b""``."""
 
     def send(self, data: Any) -> int:
         """Send *data* (bytes-like), and return how many bytes of it were taken; OSError if none ever will be."""
 
     def handle_close(self) -> None:
-        """Close, as the peer has, or as all that was to be sent is sent."""
+        """Close: the peer has closed, or everything up to ``close_when_done()`` is sent."""
 
     def handle_error(self) -> None:
         """Act upon the exception that is being handled."""
@@ -44,11 +46,14 @@ class Transport(Protocol):
         """Log *message* at the level *type*."""
 
 
-def reporting(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark *function*, a channel's ``readable()`` or ``writable()``: what it would return changes not unreported.
+_F = TypeVar("_F", bound=Callable[..., object])
 
-    The event loop looks for the mark on the type of a channel, and asks only those in each pass whose
-    functions have none.
+
+def reporting(function: _F) -> _F:
+    """Mark *function*, a channel's ``readable()`` or ``writable()``: each change of its result is reported to the loop.
+
+    The event loop looks for the mark on the type of a channel.  Channels whose functions have no mark are
+    asked in each pass.
     """
     function._ac_reports = True  # type: ignore[attr-defined]
     return function
@@ -79,7 +84,7 @@ _WAY_IN = ("handle_read_event", "handle_read", "recv")
 
 
 def _is_ssl_error(error: OSError, *names: str) -> bool:
-    ssl = sys.modules.get("ssl")  # a program that raises its errors has imported it
+    ssl = sys.modules.get("ssl")  # a program in which its errors are raised has imported it
     return ssl is not None and isinstance(error, tuple(getattr(ssl, name) for name in names))
 
 

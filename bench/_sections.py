@@ -246,6 +246,24 @@ def http(report):
     return text + save("http" + suffix(report), SERVER_TITLE.format("web"), panels)
 
 
+def workers(report):
+    lost, cpu, spread = {}, [], []
+    for row in report["rows"]:
+        if "fault" in row:
+            lost.setdefault(row["peer"], {})[row["fault"]] = f"{row['fresh']['lost']} / {row['kept']['lost']}"
+        elif "cpu_us" in row:
+            cpu.append([row["peer"], str(row["workers"]), figure(row["cpu_us"])])
+        else:
+            mean = sum(row["connections"]) / len(row["connections"])
+            spread.append([row["peer"], f"{max(row['connections']) / mean:.2f}"])
+    faults = list(next(iter(lost.values())))
+    text = "\n" + table(
+        ["requests lost, fresh / kept", *faults], [[peer, *each.values()] for peer, each in lost.items()]
+    )
+    text += "\n" + table(["CPU µs a request", "workers", "µs"], cpu)
+    return text + "\n" + table(["200 lasting connections, 4 workers", "busiest, times the mean"], spread)
+
+
 MAKERS = {
     "framing": framing,
     "channel": channel,
@@ -256,6 +274,7 @@ MAKERS = {
     "file": file,
     "http": http,
     "http_head": http_head,
+    "workers": workers,
 }
 
 

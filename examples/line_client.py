@@ -9,21 +9,20 @@ or sends a line that does not end, of which what has come is printed.
 
 import argparse
 import os
-import socket
 import sys
 
-from asynchat_fast import async_chat, loop
+from asynchat_fast import async_chat, chat_client, loop
 
 
 class Client(async_chat):
-    """A connection to the server at the other end of *sock*; *show* is called with each line (bytes)."""
+    """Calls *show* with each line (bytes) of the server; ends when that has said nothing for *wait* seconds."""
 
     max_payload = 1 << 20  # bytes of a line
 
-    def __init__(self, sock, show, wait):
-        self.idle_timeout = wait
-        super().__init__(sock)
+    def __init__(self, show, wait):
+        super().__init__()
         self.show = show
+        self.idle_timeout = wait
         self.failed = False
         self.set_terminator(b"\n")
 
@@ -35,6 +34,9 @@ class Client(async_chat):
     def ask(self, lines):
         for line in lines:
             self.push(line.rstrip(b"\r\n") + b"\r\n")
+
+    def handle_connect_failed(self, error):
+        self.fail(error.strerror)
 
     def handle_close(self):
         self.end()
@@ -78,14 +80,10 @@ def main():
     parser.add_argument("port", metavar="PORT", type=int)
     parser.add_argument("lines", metavar="LINE", nargs="*")
     options = parser.parse_args()
-    try:
-        sock = socket.create_connection((options.host, options.port), timeout=10)
-    except OSError as error:
-        sys.exit(f"error: {options.host}, port {options.port}: {error}")
-    client = Client(sock, show, options.wait)
-    client.ask(map(os.fsencode, options.lines) if options.lines else sys.stdin.buffer)
+    client = chat_client((options.host, options.port), Client, show, options.wait, retry=None)
+    client.channel.ask(map(os.fsencode, options.lines) if options.lines else sys.stdin.buffer)
     loop()
-    sys.exit(client.failed)
+    sys.exit(client.channel.failed)
 
 
 if __name__ == "__main__":

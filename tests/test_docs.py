@@ -1,4 +1,4 @@
-"""Every block of code in README.md, docs/ and the other pages runs as the text says, and the pages can be built.
+"""Every block of code in README.md, docs/ and the other pages runs as the text says.
 
 A Python block is a program: it is run in a process of its own, in one directory with the named blocks of its
 page.  One that listens is talked to by the function in CLIENTS that has its name; any other is to end well, and to
@@ -49,7 +49,9 @@ def listen_and_tell(sock, *backlog):
     listen(sock, *backlog)
     where = written.get(sock.fileno())
     if where != 0:  # as for the pairs that Windows makes
-        print("listens " + json.dumps([where, sock.getsockname()[1]]), flush=True)
+        # In one write, as several processes may print.
+        sys.stdout.write("listens " + json.dumps([where, sock.getsockname()[1]]) + "\\n")
+        sys.stdout.flush()
 
 socket.socket.bind = bind_free
 socket.socket.listen = listen_and_tell
@@ -262,12 +264,13 @@ def fetch(connection, method, path, body=None, **headers):
 
 CLIENTS = {}
 
-QUIET_AT_CTRL_C = {"README", "index"}  # pages whose servers are the first that readers run
+QUIET_AT_CTRL_C = {"index"}  # pages whose servers end well at Ctrl-C
 
 # Makes a block act sooner, or where it can be seen: uvloop listens past the socket module.
 HASTENED = {
     ("loop", "pinged.py"): ("idle_timeout = 2", "idle_timeout = 1"),
     ("asyncio", "with_fastapi.py"): ("port=8080)", 'port=8080, loop="asyncio")'),
+    ("workers", "behind_a_proxy.py"): (", drain=3", ""),
 }
 
 
@@ -289,12 +292,46 @@ def greet(program):
 
 
 @client_of("README", "echo.py")
+def be_asked_by_curl(program):
+    talk_to_echo(program)
+    curl = shutil.which("curl")
+    command = next(block for block in BLOCKS[ROOT / "README.md"] if block.marks.get("asks") == "echo.py").text
+    if curl is not None and os.name == "posix":
+        command = command.replace("8007", str(program.ports[8007]))
+        process = subprocess.run(["sh", "-c", command], capture_output=True, timeout=PATIENCE)
+        assert process.stdout == b"hello\n"
+
+
 @client_of("index", "echo.py")
 @client_of("loop", "echo.py")
 @client_of("migrate", "with_asyncio.py")
 def talk_to_echo(program):
     with Lines(program.connect(8007)) as client:
         assert client.ask("one", "", "three") == ["one", "", "three"]
+
+
+@client_of("production", "service.py")
+def be_well_and_end(program):
+    with http(program, 8001) as connection:
+        assert fetch(connection, "GET", "/healthz") == (200, b"ok\n")
+        assert fetch(connection, "GET", "/some/path") == (200, b"/some/path")
+        assert fetch(connection, "POST", "/", "what was sent") == (200, b"what was sent")
+        if os.name == "posix":
+            program.process.send_signal(signal.SIGTERM)
+            while fetch(connection, "GET", "/healthz") != (503, b"ending\n"):
+                pass
+            assert fetch(connection, "GET", "/more") == (200, b"/more")
+
+
+@client_of("production", "observed.py", listeners=2)
+def be_counted(program):
+    with http(program, 8001) as connection, http(program, 9101) as metrics:
+        assert fetch(connection, "GET", "/some/path") == (200, b"/some/path")
+        status, body = fetch(metrics, "GET", "/metrics")
+        assert status == 200
+        assert b'\nconnections{state="listening"} 2\n' in body
+        assert b'\nconnections{state="connected"} 2\n' in body
+        assert re.search(rb"^loop_busy_seconds_total 0\.\d+$", body, re.M)
 
 
 @client_of("asyncio", "together.py", listeners=2)
@@ -591,7 +628,6 @@ def have_it_worked_out(program):
         assert sorted([client.receive(), client.receive()]) == ["2", "error"]
 
 
-@client_of("README", "hello.py")
 @client_of("http", "hello.py")
 def be_greeted(program):
     with http(program, 8000) as web:
@@ -693,6 +729,27 @@ def be_the_last(program):
     assert program.end() == (0, "done\n")
 
 
+@client_of("workers", "web.py")
+@client_of("workers", "serve.py")
+def be_greeted_by_a_worker(program):
+    with http(program, 8000) as web:
+        status, body = fetch(web, "GET", "/")
+        assert (status, body.startswith(b"hello from process ")) == (200, True)
+    program.process.terminate()
+    assert program.end() == (0, "")
+
+
+@client_of("workers", "behind_a_proxy.py", listeners=4)
+def be_greeted_by_each_worker(program):
+    for number in range(4):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(program.directory / f"web.{number}.sock"))
+            sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert sock.makefile("rb").read().startswith(b"HTTP/1.1 200 ")
+    program.process.terminate()
+    assert program.end() == (0, "")
+
+
 @client_of("http", "web_site.py")
 def look_at_site(program):
     with http(program, 8000) as web:
@@ -748,8 +805,9 @@ def test_blocks_that_are_tests_pass(page, directories):
 
 @blocks_in("sh")
 def test_shell_blocks(block):
-    """Each is right in syntax; a comment before it names the phase of .ci/run that runs it, or a reason for none."""
-    assert {"ci", "not run"} & block.marks.keys(), "it is neither run by .ci/run, nor is there a reason for that"
+    """Each is right in syntax; a comment before it names what runs it, a phase of .ci/run or a client above, or why
+    nothing does."""
+    assert {"asks", "ci", "not run"} & block.marks.keys(), "nothing runs it, and there is no reason for that"
     bash = shutil.which("bash")
     if bash is None or os.name == "nt":
         pytest.skip("this system has no bash")
@@ -764,21 +822,8 @@ def test_toml_blocks(block):
 
 
 def test_no_block_is_left_out():
-    known = {"python", "sh", "toml", "text", "{include}", "{toctree}"}
+    known = {"python", "sh", "toml", "text", "{eval-rst}", "{include}", "{toctree}"}
     assert not [block.id for blocks in BLOCKS.values() for block in blocks if block.language.split()[0] not in known]
     named = {(block.page.stem, block.name) for blocks in BLOCKS.values() for block in blocks}
     missing = (CLIENTS.keys() | HASTENED.keys()) - named
     assert {page for page, _ in missing} <= (set() if ROOT / "README.md" in PAGES else {"README"})
-
-
-def test_pages_can_be_built(tmp_path):
-    for name in "sphinx", "myst_parser", "furo":
-        pytest.importorskip(name, reason="sphinx, myst-parser or furo, which build the documentation, is not installed")
-    if not (ROOT / "README.md").exists():
-        pytest.skip("these tests are not in a source tree, so pages from its root are missing")
-    built = tmp_path / "built"
-    command = [sys.executable, "-m", "sphinx", "-W", "-n", "-q", "-d", tmp_path / "doctrees", ROOT / "docs", built]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=4 * PATIENCE)
-    assert (process.returncode, process.stderr) == (0, "")
-    pages = {page.stem for page in built.glob("*.html")}
-    assert pages - {"genindex", "search"} == {page.stem for page in (ROOT / "docs").glob("*.md")}

@@ -323,7 +323,7 @@ def test_client_says_that_it_cannot_connect():
         port = sock.getsockname()[1]
     status, printed, errors = run_client(port, [])
     assert (status, printed) == (1, "")
-    assert errors.startswith("error: 127.0.0.1, port ")
+    assert errors.startswith(f"error: cannot connect to 127.0.0.1:{port}: ")
     assert errors.count("\n") == 1
 
 
@@ -441,6 +441,42 @@ def test_site_ends_gracefully(site):
         pass
     assert site.printed[-2] == "closed\n"
     assert site.process.wait(PATIENCE) == 0
+
+
+# Values under names
+
+
+@pytest.fixture
+def store(tmp_path):
+    (tmp_path / "values").write_text("one 1\ntwo zwei deux\n")
+    with running("typed_store.py", "--web-port", "0", str(tmp_path / "values")) as example:
+        yield example
+
+
+def test_a_store_by_lines(store):
+    with Lines(store) as client:
+        client.sock.sendall(b"set three 5\r\na\r\nb\0get three\r\nget four\r\nnames\r\nset it x\r\n")
+        assert [client.receive() for _ in range(3)] == ["kept", "5", "a"]
+        assert client.file.read(2) == b"b\0"
+        assert [client.receive() for _ in range(5)] == ["nothing", "one", "three", "two", "."]
+        assert client.receive() == "set NAME SIZE, get NAME or names"
+
+
+def test_a_store_on_the_web(store):
+    port = int(re.search(r"pages are at port (\d+)", store.printed[0])[1])
+    web = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    with contextlib.closing(web), Lines(store) as client:
+        web.request("PUT", "/it", b"a value", {"User-Agent": "a test"})
+        assert web.getresponse().read() == b""
+        assert store.next_line() == "a test sets it"
+        client.send("get it")
+        assert client.receive() == "7"
+        for path, status, body in (("/two", 200, b"zwei deux"), ("/it", 200, b"a value")):
+            web.request("GET", path)
+            response = web.getresponse()
+            assert (response.status, response.read()) == (status, body)
+        web.request("GET", "/nothing")
+        assert web.getresponse().status == 404
 
 
 # On TLS

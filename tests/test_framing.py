@@ -308,6 +308,14 @@ def test_a_chunk_that_is_one_payload_goes_out_as_the_object_that_came_in(framing
     assert (next(buffer, None) or buffer.take_partial()) is chunk
 
 
+def test_it_is_generic_as_the_types_say(framing):
+    buffer = framing.InputBuffer[memoryview](b"\n", views=True)
+    buffer.feed(b"one\n")
+    assert type(buffer) is framing.InputBuffer
+    assert [type(payload) for payload in buffer] == [memoryview]
+    assert framing.InputBuffer[bytes] == framing.InputBuffer[bytes]
+
+
 @counts_references
 @pytest.mark.parametrize("terminator", [None, 100, 24, b"\r\n", b"late\r\n"])
 @pytest.mark.parametrize("views", [False, True])

@@ -165,7 +165,7 @@ class TestAttributesOfTheProgram:
         ours = set(dir(async_chat)) - set(dir(reference.async_chat))
         hidden = ("_ac_", *(f"_{cls.__name__}__" for cls in async_chat.__mro__))
         page = Path(__file__).parents[1] / "docs" / "reference.md"
-        documented = set(re.findall(r"`(\w+)", page.read_text(encoding="utf-8")))
+        documented = set(re.findall(r"async_chat\.(\w+)", page.read_text(encoding="utf-8")))
         assert {
             name for name in ours if not name.startswith(hidden) and not name.startswith("__")
         } - documented == set()

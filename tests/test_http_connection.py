@@ -159,7 +159,9 @@ def test_the_end(can_linger):
     connection.all_sent(can_linger)
     assert connection.state is (State.LINGERING if can_linger else State.CLOSED)
     if can_linger:
-        connection.receive_part(bytes(1 << 19), peer.settings)  # more than anybody waits for
+        connection.receive_part(bytes(1 << 19), peer.settings)  # which, unread, would have the response lost
+        assert connection.state is State.LINGERING
+        connection.receive_eof()
         assert connection.state is State.CLOSED
 
 
@@ -174,12 +176,19 @@ def test_an_end_within_a_request_is_400(stream):
 def test_the_last_request():
     peer = Peer(responses=False)
     peer.feed(GET)
-    peer.connection.finish_soon()
+    peer.connection.make_last()
     (response,) = peer.respond()
     assert b"\r\nConnection: close\r\n" in response
     assert peer.connection.state is State.CLOSING
-    peer = Peer()
-    peer.connection.finish_soon()
+
+
+def test_the_next_request_is_the_last():
+    peer = Peer(responses=False)
+    peer.connection.make_last()
+    assert peer.connection.state is State.IDLE
+    peer.feed(GET)
+    (response,) = peer.respond()
+    assert b"\r\nConnection: close\r\n" in response
     assert peer.connection.state is State.CLOSING
 
 

@@ -1031,7 +1031,7 @@ def test_a_server_ends_when_all_requests_have_their_responses(map):
         begun.send(get()[:-5])
         busy.send(get("/wait") + get())
         busy.until(lambda: waiting)
-        server.shut_down()
+        server.shut_down(keep_idle=0)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(server.addr)
         assert idle.until_closed() == b""

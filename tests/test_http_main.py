@@ -299,7 +299,20 @@ def test_an_address_that_is_none_is_said_in_a_line(address, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["65536"], ["-1"], ["http"], ["+1"], ["1_0"], ["٨"], ["8000", "9000"], ["--symlinks", "maybe"], ["--nothing"]],
+    [
+        *(
+            ["65536"],
+            ["-1"],
+            ["http"],
+            ["+1"],
+            ["1_0"],
+            ["٨"],
+            ["8000", "9000"],
+            ["--symlinks", "maybe"],
+            ["--nothing"],
+        ),
+        *(["--workers", "0"], ["--workers", "two"], ["--workers", "1.5"], ["--grace", "-1"], ["--grace", "long"]),
+    ],
 )
 def test_arguments_that_are_wrong(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
@@ -330,6 +343,9 @@ def test_version_and_help(capsys):
         "examples:",
         "--quiet",
         "--version",
+        "--workers N",
+        "--pid-file FILE",
+        "--grace S",
     ):
         assert option in told
 
@@ -463,3 +479,52 @@ def test_a_connection_that_fails_is_no_end(start):
         client.sendall(b"\0\r\n\r\n")
         assert client.recv(1000).startswith(b"HTTP/1.1 400 ")
     assert fetch(server) == (200, b"content")
+
+
+# Several processes
+
+
+@posix
+def test_workers(start, tmp_path):
+    server = start("127.0.0.1:0", "--workers", "2", "--pid-file", "pid", "--grace", "5")
+    assert (tmp_path / "pid").read_text() == f"{server.process.pid}\n"
+    assert fetch(server) == (200, b"content")
+    status, logged = end(server, signal.SIGTERM)
+    assert (status, len(logged)) == (0, 1)
+    assert re.fullmatch(COMMON, logged[0])
+    assert not (tmp_path / "pid").exists()
+
+
+@posix
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no unix sockets")
+def test_workers_at_unix_sockets(start, tmp_path):
+    server = start("./{worker}.sock", "--workers", "2")
+    assert server.host == "0.sock"
+    assert server.process.stdout.readline().endswith("at the unix socket 1.sock ...\n")
+    assert end(server, signal.SIGINT)[0] == 0
+    assert not [*tmp_path.glob("*.sock")]
+
+
+@posix
+def test_one_process_has_a_pid_file_as_well(start, tmp_path):
+    server = start("127.0.0.1:0", "--pid-file", "pid")
+    assert (tmp_path / "pid").read_text() == f"{server.process.pid}\n"
+    process = run(0, "--bind", "127.0.0.1", "--pid-file", tmp_path / "pid")
+    assert process.returncode == 2
+    assert re.fullmatch(rf"asynchat-fast-http: cannot write .*: process {server.process.pid} .*\n", process.stderr)
+    assert end(server, signal.SIGTERM)[0] == 0
+    assert not (tmp_path / "pid").exists()
+
+
+@posix
+def test_an_address_in_use_is_said_before_workers_start():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        process = run(taken.getsockname()[1], "--bind", "127.0.0.1", "--workers", 2)
+    assert process.returncode == 2
+    assert re.fullmatch(r"asynchat-fast-http: cannot listen at .* is in use; try --port 0\n", process.stderr)
+
+
+@pytest.mark.skipif(os.name == "posix", reason="this system has what they take")
+@pytest.mark.parametrize("option", [["--workers", "2"], ["--pid-file", "pid"]])
+def test_processes_that_this_system_cannot_have(option, capsys):
+    assert "which this system has not" in failed(["0", *option], capsys)

@@ -374,6 +374,38 @@ def test_only_trusted_proxies_are_believed(stage, trusted, is_trusted, host):
         assert stage.made() == []
 
 
+@pytest.mark.parametrize(("trusted", "is_trusted"), [(None, True), (["::/64"], True), (["127.0.0.0/8"], False)])
+def test_proxies_by_ipv6(stage, trusted, is_trusted):
+    try:
+        server = stage.serve(("::1", 0), trusted=trusted)
+    except OSError:
+        pytest.skip("there is no IPv6 here")
+    with socket.create_connection(server.addr[:2], PATIENCE) as client:
+        client.sendall(HEADERS["v1 IPv6"][0] + b"hello\n")
+        if is_trusted:
+            assert stage.received(client, 6) == b"hello\n"
+            assert stage.made()[0].addr == ("2001:db8::7", 51000, 0, 0)
+            assert stage.made()[0].proxy.peer == client.getsockname()
+        else:
+            assert "no trusted proxy" in stage.refused(client)
+
+
+def test_starttls_behind_a_header(stage, server_context, client_context):
+    class Secured(Lines):
+        def found_terminator(self):
+            if self._get_data() == b"STARTTLS":
+                self.push(b"go ahead\n")
+                self.start_tls(server_context)
+            else:
+                self.push(f"{self.addr[0]} {self.proxy.source[0]}\n".encode())
+
+    server = stage.serve(channel_class=Secured)
+    client = Client(server.addr, V1 + b"STARTTLS\n", client_context, b"go ahead\n")
+    client.start()
+    stage.until(lambda: not client.is_alive())
+    assert client.response == b"192.0.2.7 192.0.2.7\n"
+
+
 @pytest.mark.skipif(not HAS_UNIX, reason="there are no unix sockets")
 def test_at_a_unix_socket_its_mode_says_whom_to_trust(stage, tmp_path):
     stage.serve(str(tmp_path / "socket"), trusted=[])
@@ -422,19 +454,21 @@ def test_waiting_for_headers_counts_towards_max_connections(stage):
 
 
 class Client(threading.Thread):
-    """A client that speaks TLS after *header*."""
+    """A client that speaks TLS after *header*, and the *greeting* that follows it."""
 
-    def __init__(self, address, header, context):
+    def __init__(self, address, header, context, greeting=b""):
         super().__init__(daemon=True)
-        self.address, self.header, self.context = address, header, context
+        self.address, self.header, self.context, self.greeting = address, header, context, greeting
         self.response = None
 
     def run(self):
         with socket.create_connection(self.address, PATIENCE) as sock:
             sock.sendall(self.header)
+            while self.greeting:
+                self.greeting = self.greeting.removeprefix(sock.recv(len(self.greeting)))
             with self.context.wrap_socket(sock, server_hostname="localhost") as secure:
                 secure.sendall(b"hello\n")
-                self.response = secure.recv(6)
+                self.response = secure.recv(100)
 
 
 @pytest.mark.usefixtures("any_loop")
@@ -513,3 +547,29 @@ def test_closing_all_closes_those_that_wait(stage):
     asyncore.close_all(stage.map)
     with contextlib.suppress(ConnectionResetError):
         assert client.recv(1) == b""
+
+
+@pytest.mark.usefixtures("any_loop")
+def test_a_connection_whose_header_has_begun_is_served_at_the_end_of_the_server(stage):
+    server = stage.serve()
+    silent, begun = stage.connect(), stage.connect(V1[:9])
+    stage.until(lambda: stage.waiting() == 2)
+    server.shut_down()
+    stage.until(lambda: server not in stage.map.values())
+    begun.sendall(V1[9:] + b"hello\n")
+    assert stage.received(begun, 6) == b"hello\n"
+    assert stage.ended(begun)
+    silent.close()
+    stage.until(lambda: not stage.map)
+
+
+def test_the_end_does_not_wait_longer_than_its_time_for_headers(stage, caplog):
+    server = stage.serve()
+    client = stage.connect(V1[:9])
+    stage.until(lambda: stage.waiting() == 1)
+    server.shut_down(0.05)
+    assert stage.ended(client)
+    stage.until(lambda: not stage.map)
+    assert [record.getMessage() for record in caplog.records] == [
+        "closed 1 connection that was still open 0.05 seconds after the end began"
+    ]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from asynchat_fast.testing import MemoryTransport
+
 DOCS = Path(__file__).parents[1] / "docs"
 if not DOCS.is_dir():
     pytest.skip("these tests are not in a source tree, so there is no documentation", allow_module_level=True)
@@ -23,38 +25,18 @@ def read_recipe(name):
 
 
 def feed(recipe, chunks, **attributes):
-    """Return a channel of class *recipe* that has received each of *chunks* by itself, b"" for the end."""
+    """Return the transport of a channel of class *recipe* that has received each of *chunks*, and its messages."""
+    messages = []
 
     class Fed(recipe):
-        def __init__(self):
-            self.messages, self.sent, self.logged = [], b"", []
-            super().__init__(map={})
-            self.connected = True
-
-        def recv(self, size):
-            if not self.arrived:
-                self.handle_close()
-            return self.arrived
-
-        def send(self, data):
-            self.sent += data
-            return len(data)
-
         def message_received(self, *message):
-            self.messages.append(message if message[1:] else message[0])
+            messages.append(message if message[1:] else message[0])
 
-        def close(self):
-            self.connected = False
-
-        def log_info(self, message, type="info"):
-            self.logged.append(message)
-
-    channel = type("Limited", (Fed,), attributes)()
-    for channel.arrived in chunks:
-        if not channel.connected:
-            break
-        channel.handle_read()
-    return channel
+    transport = MemoryTransport(type("Fed", (Fed,), attributes))
+    for chunk in chunks:
+        if not transport.closed:
+            transport.receive(chunk)
+    return transport, messages
 
 
 def ways_to_arrive(stream):
@@ -103,21 +85,22 @@ CASES = [
 def test_messages_do_not_depend_on_how_they_arrive(both_buffers, name, stream, messages, attributes):
     recipe = read_recipe(name)
     for chunks in ways_to_arrive(stream):
-        assert feed(recipe, chunks, **attributes).messages == messages, chunks
+        assert feed(recipe, chunks, **attributes)[1] == messages, chunks
 
 
 @pytest.mark.parametrize("stream", [b"", b"one\r\n\0 two"])
 def test_by_close(both_buffers, stream):
     recipe = read_recipe("by_close.py")
     for chunks in ways_to_arrive(stream):
-        channel = feed(recipe, [*filter(None, chunks), b""])
-        assert (channel.messages, channel.connected) == ([stream], False)
+        transport, messages = feed(recipe, filter(None, chunks))
+        transport.eof()
+        assert (messages, transport.closed) == ([stream], True)
 
 
 def test_a_literal_is_asked_for_unless_it_comes_unasked(both_buffers):
     recipe = read_recipe("literal.py")
-    assert feed(recipe, [b"a {1}\r\n"]).sent == b"+ go ahead\r\n"
-    assert feed(recipe, [b"a {1+}\r\n"]).sent == b""
+    assert feed(recipe, [b"a {1}\r\n"])[0].sent == b"+ go ahead\r\n"
+    assert feed(recipe, [b"a {1+}\r\n"])[0].sent == b""
 
 
 OVERLONG = [
@@ -137,8 +120,8 @@ OVERLONG = [
 def test_what_exceeds_the_limit_closes_and_is_not_a_message(both_buffers, name, stream, attributes):
     recipe = read_recipe(name)
     for chunks in ways_to_arrive(stream):
-        channel = feed(recipe, [*chunks, b""], max_payload=10, **attributes)
-        assert (channel.messages, channel.connected) == ([], False), chunks
+        transport, messages = feed(recipe, chunks, max_payload=10, **attributes)
+        assert (messages, transport.closed) == ([], True), chunks
 
 
 def test_each_recipe_is_tested():

@@ -1,6 +1,7 @@
 """Embedding where the poller has no descriptor: asyncio waits for each of the map, poll() says which are ready."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from threading import get_ident
 
@@ -51,10 +52,7 @@ class DescriptorPoller:
             return
         mask, before = self.masks.get(fd, 0), self._waiting.pop(fd, 0)
         self._always.discard(fd)
-        if before & READ:
-            self._loop.remove_reader(fd)
-        if before & WRITE:
-            self._loop.remove_writer(fd)
+        self._remove(fd, before)
         try:
             if mask & READ:
                 self._loop.add_reader(fd, self._ready)
@@ -64,6 +62,14 @@ class DescriptorPoller:
                 self._waiting[fd] = self._waiting.get(fd, 0) | WRITE
         except PermissionError:
             self._always.add(fd)
+
+    def _remove(self, fd: int, before: int) -> None:
+        """Have asyncio wait for nothing of *before* at *fd*, which may have been closed."""
+        if before & READ:
+            with contextlib.suppress(OSError):  # it would go on to wait for the other
+                self._loop.remove_reader(fd)
+        if before & WRITE:
+            self._loop.remove_writer(fd)
 
     def poll(self, timeout: float | None, most: int = -1) -> Events:
         """See ``Poller.poll()``; which *most* of the events are returned goes by turns."""
@@ -81,8 +87,5 @@ class DescriptorPoller:
         """Have asyncio wait for nothing any more, and return the poller."""
         self._is_left = True
         for fd, mask in self._waiting.items():
-            if mask & READ:
-                self._loop.remove_reader(fd)
-            if mask & WRITE:
-                self._loop.remove_writer(fd)
+            self._remove(fd, mask)
         return self._poller

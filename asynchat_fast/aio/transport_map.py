@@ -66,6 +66,8 @@ class TransportMap(SocketMap):
 class _Host:
     """What serves a TransportMap; asyncio's loop does most of it."""
 
+    is_running = True
+
     def __init__(self, map: TransportMap, timers: Timers, loop: asyncio.AbstractEventLoop) -> None:
         self.embedder = self
         self._map = map

@@ -18,9 +18,10 @@ def loop(
     """Serve the channels of *map* until there are none, or for *count* passes.
 
     *timeout* is the seconds that a pass waits at most (float, None for any time), *map* the
-    asyncore map (dict), None for ``asyncore.socket_map``.  epoll, kqueue or poll wait, whichever
-    is the best here; channels are told what select() shows, or with *use_poll* what poll() shows.
-    ExitNow, KeyboardInterrupt and SystemExit raised by a channel end the loop.
+    asyncore map (dict), None for ``asyncore.socket_map``.  The loop waits by epoll, kqueue, poll or select;
+    channels are told what select() shows, or with *use_poll* (bool) what poll() shows.
+    ExitNow, KeyboardInterrupt and SystemExit raised by a channel end the loop; any other exception
+    goes to ``handle_error()`` of the channel.
     Source: the asyncore documentation.
     """
     if map is None:
@@ -39,9 +40,10 @@ def loop(
 
 
 def call_later(seconds: float, callback: Callable[..., object], *args: Any, map: dict[int, Any] | None = None) -> Timer:
-    """Have ``loop()`` call *callback* with *args* in *seconds* (number); return a Timer, to ``cancel()`` it.
+    """Call *callback* with *args* in *seconds* (number); return a Timer, which can be cancelled.
 
-    The call is made by the loop that serves *map*, None for ``asyncore.socket_map``, if it still does by
-    then.  What *callback* raises is logged, but for what ends the loop.  ValueError for a negative number.
+    The loop that serves *map*, None for ``asyncore.socket_map``, makes the call, if it still runs by then.
+    An exception of *callback* is logged, unless it is one that ends the loop.  ValueError for negative
+    *seconds*, TypeError for a *callback* that cannot be called.  Any thread may call this.
     """
     return set_timer(asyncore.socket_map if map is None else map, seconds, callback, args)

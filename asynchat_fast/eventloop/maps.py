@@ -7,6 +7,7 @@ from threading import RLock
 from typing import Any, Protocol
 
 from .._asyncore import asyncore
+from .counters import Counters
 from .timers import Timer, Timers
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "Serving",
     "SocketMap",
     "clock_of",
+    "find_kept",
+    "is_running",
     "is_served",
     "kept_for",
     "let_go_of",
@@ -42,6 +45,10 @@ class Serving(Protocol):
 
     embedder: Embedder | None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it is serving at this moment, waiting included."""
+
     def wake(self) -> None:
         """Have a pass come soon; any thread may, and a signal handler."""
 
@@ -52,10 +59,11 @@ class Serving(Protocol):
 class Kept:
     """What the loop keeps for one map: its timers, and what serves it while something is registered."""
 
-    __slots__ = ("__weakref__", "reactor", "timers")
+    __slots__ = ("__weakref__", "counters", "reactor", "timers")
 
     def __init__(self, emptied: Callable[[], object] | None = None) -> None:
         self.timers = Timers(emptied)
+        self.counters = Counters()
         self.reactor: Any = None  # a Serving; of a map that loop() serves, its Reactor
 
     def wake(self) -> None:
@@ -65,7 +73,10 @@ class Kept:
 
 
 class SocketMap(dict[int, Any]):
-    """An asyncore map (descriptor -> dispatcher) that tells ``loop()`` what changes in it."""
+    """A dict, descriptor to dispatcher, that tells ``loop()`` what is put into it and taken out.
+
+    ``asyncore.socket_map`` is one, unless it was in use before asynchat_fast was imported.
+    """
 
     __slots__ = ("__weakref__", "_kept", "changed", "watched")
 
@@ -76,17 +87,17 @@ class SocketMap(dict[int, Any]):
         self._kept = Kept()
 
     def touch(self, fd: int) -> None:
-        """Have the channel at *fd* asked again what it waits for; any thread may."""
+        """Have the channel at descriptor *fd* asked again what it waits for; any thread may call this."""
         self.changed.add(fd)
         self._kept.wake()
 
     def watch(self, fd: int) -> None:
-        """Have the channel at *fd* asked in each pass, as others may change what it waits for and not report it."""
+        """Have the channel at *fd* asked in each pass, because changes of what it waits for are not reported."""
         self.watched.add(fd)
         self.touch(fd)
 
     def wake(self) -> None:
-        """Have a loop that waits begin its next pass; any thread may."""
+        """Have a loop that waits begin its next pass; any thread may call this."""
         self._kept.wake()
 
     def _forget(self, fd: int) -> None:
@@ -173,14 +184,25 @@ def set_timer(map: Map, seconds: float, callback: Callable[..., object], args: t
     return timer
 
 
+def find_kept(map: Map) -> Kept | None:
+    """Return what is kept for *map*, None if nothing is."""
+    return map._kept if isinstance(map, SocketMap) else _of_plain_maps.get(id(map), (None, None))[1]
+
+
 def _serving(map: Map) -> Serving | None:
-    kept = map._kept if isinstance(map, SocketMap) else _of_plain_maps.get(id(map), (None, None))[1]
+    kept = find_kept(map)
     return None if kept is None else kept.reactor
 
 
 def is_served(map: Map) -> bool:
     """Tell whether ``loop()``, or an asyncio program, serves *map* now, and not asyncore's loop."""
     return _serving(map) is not None
+
+
+def is_running(map: Map) -> bool:
+    """Tell whether ``loop()``, or an asyncio program, is about serving *map*, and does not only have it registered."""
+    serving = _serving(map)
+    return serving is not None and serving.is_running
 
 
 def clock_of(map: Map) -> Callable[[], float]:

@@ -3,13 +3,13 @@
 import os
 import select
 import sys
-import time
 import weakref
 from collections.abc import Callable
+from threading import get_ident
+from time import monotonic
 from typing import Any, ClassVar
 
 from .._asyncore import asyncore
-from .interest import is_elsewhere
 from .maps import Embedder, Kept, Map, SocketMap, kept_for, let_go_of
 from .pollers import INVALID, READ, URGENT, Events, Lost, Poller, pollers
 from .registrations import Registrations
@@ -31,11 +31,12 @@ class Reactor:
         self.registrations = Registrations(map, _best_poller(map)())
         self._map = map
         self._timers = kept.timers
+        self.counters = kept.counters
+        self.thread = 0  # that has entered last
         self._waker: Waker | None = None  # made by the pass that needs it
         self.embedder: Embedder | None = None  # has the passes run within another loop
         self._is_waiting = False
         self._depth = 0  # nested calls of loop()
-        self._passes = 0
         Reactor.alive.add(self)
 
     @classmethod
@@ -45,19 +46,35 @@ class Reactor:
         reactor: Reactor | None = kept.reactor
         if reactor is None:
             reactor = kept.reactor = cls(map, kept)
+        if not reactor._depth:
+            reactor.counters.since = monotonic()
         reactor._depth += 1
-        reactor.registrations.note_run()
+        reactor.thread = get_ident()
+        reactor.registrations.code_has_run = True
         return reactor
+
+    @property
+    def is_running(self) -> bool:
+        """See ``Serving.is_running``."""
+        return self._depth > 0
 
     def leave(self) -> None:
         """Let go of the descriptors, unless a loop goes on or what is registered serves the next."""
         self._depth -= 1
-        if self._depth or (self.registrations.noting is not None and self._map):
+        if self._depth:
+            return
+        self._rest()
+        if self.registrations.noting is not None and self._map:
             return
         Reactor.alive.discard(self)
         kept_for(self._map).reactor = None
         let_go_of(self._map)
         self.close()
+
+    def _rest(self) -> None:
+        """Count the time up to now, after which the loop does not run."""
+        self.counters.add(monotonic())
+        self.counters.since = 0.0
 
     def close(self) -> None:
         """Let go of the descriptors; the next pass opens others."""
@@ -88,12 +105,10 @@ class Reactor:
         registrations = self.registrations
         if use_poll is not registrations.use_poll:
             registrations.show(use_poll)
-        now = time.monotonic()
-        end = None if timeout is None else now + timeout
-        while not (happened := self._wait(timeout, now)):
-            now = time.monotonic()
-            if end is not None:
-                timeout = end - now
+        began, longest = self.counters.since, timeout
+        while not (happened := self._wait(timeout)):
+            if longest is not None:
+                timeout = began + longest - self.counters.since
                 if timeout <= 0:
                     break
             if self._timers.seconds_to_next() == 0:
@@ -106,6 +121,13 @@ class Reactor:
         Return the seconds until the next pass is due; None if only an event, or ``wake()``, makes one necessary.
         """
         registrations = self.registrations
+        self.counters.since = monotonic()
+        try:
+            return self._run_ready(registrations, most)
+        finally:
+            self._rest()
+
+    def _run_ready(self, registrations: Registrations, most: int) -> float | None:
         if registrations.use_poll:
             registrations.show(False)
         try:
@@ -114,7 +136,7 @@ class Reactor:
             self.close()
             happened = []
         self._act(self._with_closed(happened), False)
-        now = time.monotonic()
+        now = monotonic()
         try:
             if registrations.ask(now) or registrations.poller.is_ready:
                 return 0.0
@@ -128,21 +150,29 @@ class Reactor:
 
     def _act(self, happened: Events, use_poll: bool) -> None:
         """Tell the channels what has *happened*, and run the timers that are due."""
-        self._passes += 1
+        counters = self.counters
+        counters.passes += 1
         if happened:
+            counters.events += len(happened)
             self._dispatch(happened, use_poll)
         if (self._timers.heap and self._timers.run_due(log_failure)) or happened:
-            self.registrations.note_run()
+            self.registrations.code_has_run = True
 
-    def _wait(self, timeout: float | None, now: float) -> Events:
+    def _wait(self, timeout: float | None) -> Events:
         """Ask the channels, wait once, and return what has happened."""
-        registrations = self.registrations
+        registrations, counters = self.registrations, self.counters
         self._is_waiting = True  # from here on, what is noted elsewhere ends the waiting
         try:
             if self._waker is None and registrations.noting is not None:
                 self._waker = Waker()
                 registrations.poller.set(self._waker.fd, READ)
-            timeout = 0 if registrations.ask(now) else self._limited(timeout, now)
+            is_ready = registrations.ask(counters.since)
+            now = monotonic()
+            took = now - counters.since
+            counters.busy += took
+            if took > counters.longest:
+                counters.longest = took
+            timeout = 0 if is_ready else self._limited(timeout, now)
             try:
                 happened = registrations.poller.poll(timeout)
             except OSError:  # a daemon has closed all descriptors; another error is raised again
@@ -153,6 +183,7 @@ class Reactor:
             return []
         finally:
             self._is_waiting = False
+            counters.since = monotonic()
         return self._with_closed(happened) if registrations.closed else happened
 
     def _with_closed(self, happened: Events) -> Events:
@@ -177,14 +208,14 @@ class Reactor:
 
     def _dispatch(self, happened: Events, use_poll: bool) -> None:
         """Tell the channels what has *happened*."""
-        registrations, this = self.registrations, self._passes
+        registrations, counters, this = self.registrations, self.counters, self.counters.passes
         channel_at: Callable[[int], Any] = self._map.get
         channels, classes, masks = registrations.channels, registrations.classes, registrations.poller.masks
         write_mask, exceptional = registrations.write_mask, registrations.exceptions.fds
-        tell, fail = POLL if use_poll else SELECT
+        words = POLL if use_poll else SELECT
         try:
             for fd, events in happened:
-                if self._passes != this:
+                if counters.passes != this:
                     return  # a nested loop() has served all, and descriptors may mean other channels since
                 channel = channels.get(fd)
                 if channel is not channel_at(fd) or channel is None:
@@ -192,17 +223,21 @@ class Reactor:
                     continue
                 sock = getattr(channel, "socket", None) if (reports := type(channel) in classes) else None
                 if events != READ or exceptional:
-                    tell(registrations, fd, channel, events)
+                    words.tell(registrations, fd, channel, events)
                 else:  # nearly always, and the same in all words
                     try:
                         channel.handle_read_event()
                     except ENDING:
                         raise
                     except BaseException as error:
-                        fail(registrations, fd, channel, error)
+                        words.fail(registrations, fd, channel, error)
                 if channel is not channel_at(fd):
                     continue
-                if reports and sock is not None and channel.socket is sock and not is_elsewhere(channel, fd):
+                try:  # is_elsewhere(), without a call
+                    stays = reports and channel.socket is sock and sock.fileno() == fd
+                except (AttributeError, OSError, ValueError):
+                    stays = False
+                if stays:
                     mask = READ | URGENT if channel.readable() else 0
                     if (mask | write_mask if channel.writable() else mask) == masks.get(fd):
                         continue

@@ -28,6 +28,7 @@ class Registrations:
         self.closed: list[int] = []  # descriptors found closed, whose channels are to be told
         self.exceptions = Exceptions()
         self.slow = SlowRound()
+        self.code_has_run = False  # of the program, since ask(): it may have changed any channel
         self._others: set[type] = set()  # classes that do not
         self._asked: set[int] = set()  # descriptors whose channels do not report
         self._unsure: set[int] = set()  # descriptors that may mean other files than those registered
@@ -55,11 +56,6 @@ class Registrations:
         if self.noting is not None:
             self.noting.changed.update(fd for fd, _ in happened if fd in self.channels)
 
-    def note_run(self) -> None:
-        """Note that the program's code has run, which may have changed any channel."""
-        if self.noting is not None:
-            self.slow.owed = len(self.channels)
-
     def note_change(self, fd: int, channel: Any, events: int) -> None:
         """Have *channel* asked before the next wait, and *fd* registered anew, after *events* of its own."""
         if fd not in self._asked or not isinstance(channel, asyncore.dispatcher) or is_elsewhere(channel, fd):
@@ -76,6 +72,9 @@ class Registrations:
         if noting is None:
             self._ask_each(self.channels.keys() | self.map.keys())
             return bool(self.closed)
+        if self.code_has_run:
+            self.code_has_run = False
+            slow.owed = len(self.channels)
         if slow.owed and now >= slow.next:
             self._look_at_classes()
             self._ask_slowly(slow.take(self.channels, now))

@@ -19,25 +19,28 @@ _Call = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 class Timer:
-    """A call to be made later; what ``call_later()`` returns."""
+    """A call to be made later, as ``call_later()`` returns it."""
 
     __slots__ = ("_call", "_timers", "when")
 
+    when: float
+    """The time at which the call is due, in seconds of the clock, which is ``time.monotonic()``."""
+
     def __init__(self, timers: "Timers", when: float, call: _Call) -> None:
-        self.when = when  # seconds of the clock of the timers
+        self.when = when
         self._timers = timers
         self._call: _Call | None = call
 
     def cancel(self) -> None:
-        """Do not make the call; nothing happens if it was made or cancelled before."""
+        """Do not make the call; does nothing if it was made or cancelled before.  Any thread may call this."""
         self._timers._cancel(self)
 
     def cancelled(self) -> bool:
-        """Tell whether the call will not be made any more: it was cancelled, or made."""
+        """Tell whether the call will not be made any more: it was cancelled or made."""
         return self._call is None
 
     def is_overdue(self) -> bool:
-        """Tell whether the time has come that the call is to be made at."""
+        """Tell whether the call is due."""
         return self._timers.clock() >= self.when
 
 

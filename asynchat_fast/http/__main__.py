@@ -8,18 +8,20 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
-from .. import asyncore, loop
+from .. import asyncore, call_later, loop
 from .command_line import DEFAULT_PORT, PROGRAM, Address, parser
 from .files import file_handler
 from .server import http_server
 
 __all__ = ["main"]
 
-_GRACE = 10  # seconds that clients have for what they asked for, when the server is told to end
+T = TypeVar("T")
+
+_WORDS: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _FIRST_FREE_PORT = 1024  # ports below it are for root, on most systems
 
 
@@ -31,16 +33,64 @@ def main(arguments: Sequence[str] | None = None) -> None:
     handler_class = _handler_class(options)
     address = _address(options)
     tls = _tls_context(options)
-    server = _listen(address, handler_class, None if options.quiet else sys.stderr, tls)
+    log = None if options.quiet else sys.stderr
+
+    def serve(where: Any, tls: Any = tls) -> http_server:
+        return http_server(where, handler_class, log=log, tls=tls)
+
+    def serve_as_worker(sockets: list[socket.socket]) -> http_server:
+        return serve(sockets[0], _tls_context(options) if options.tls_cert else tls)  # which may have been renewed
+
+    if options.workers > 1:
+        sys.exit(_serve_by_workers(serve_as_worker, address, options))
+    with _pid_file(options.pid_file):
+        _serve_alone(_listening(lambda: serve(address), address), options)
+
+
+def _serve_alone(server: http_server, options: argparse.Namespace) -> None:
     try:
         if threading.current_thread() is threading.main_thread():  # no other thread may set signal handlers
-            _Wakening(server)
-        _announce(os.path.abspath(options.directory), server, "http" if tls is None else "https")
+            _Wakening(server, options.grace)
+        _announce(options, [server.addr])
         loop()
     except KeyboardInterrupt:
         _say("interrupted")
     finally:
         asyncore.close_all(ignore_all=True)
+
+
+def _serve_by_workers(
+    start: Callable[[list[socket.socket]], http_server], address: Address, options: argparse.Namespace
+) -> int:
+    _need_posix("--workers")
+    from ..workers.limits import Limits
+    from ..workers.slots import Slots
+    from ..workers.supervisor import supervise
+
+    def open_slots() -> Slots:
+        slots = _listening(lambda: Slots([address], options.workers), address)
+        _announce(options, [sockets[0].getsockname() for sockets in slots])
+        return slots
+
+    return supervise(start, Limits(options.grace), open_slots, lambda: _pid_file(options.pid_file))
+
+
+def _pid_file(path: str | None) -> contextlib.AbstractContextManager[Any]:
+    """Return the context in which the number of this process is in the file at *path*, None for no such file."""
+    if path is None:
+        return contextlib.nullcontext()
+    _need_posix("--pid-file")
+    from ..workers.pid_file import PidFile
+
+    try:
+        return PidFile(path)
+    except OSError as error:
+        _fail(f"cannot write {path}: {error.strerror}")
+
+
+def _need_posix(option: str) -> None:
+    if os.name != "posix":
+        _fail(f"{option} takes fork() and signals, which this system has not")
 
 
 def _address(options: argparse.Namespace) -> Address:
@@ -51,7 +101,7 @@ def _address(options: argparse.Namespace) -> Address:
             _fail("a unix socket has neither --bind nor --port")
         return given
     host, port = given if isinstance(given, tuple) else ("", DEFAULT_PORT if given is None else given)
-    # The options prevail, so that "try --port 0" can be followed by adding it to the command.
+    # The options prevail over ADDRESS, so that the advice "try --port 0" works at the end of any command.
     return (host if options.bind is None else options.bind, port if options.port is None else options.port)
 
 
@@ -102,9 +152,10 @@ def _error_page(options: argparse.Namespace) -> str | None:
 # Listening
 
 
-def _listen(address: Address, handler_class: type[file_handler], log: Any, tls: Any) -> http_server:
+def _listening(listen: Callable[[], T], address: Address) -> T:
+    """Return what *listen* returns; if *address* cannot be had, say so and exit."""
     try:
-        return http_server(address, handler_class, log=log, tls=tls)
+        return listen()
     except (OSError, UnicodeError, ValueError) as error:  # UnicodeError: what cannot be the name of a host
         _fail(_in_words(error, address))
     except AttributeError:
@@ -114,11 +165,11 @@ def _listen(address: Address, handler_class: type[file_handler], log: Any, tls: 
 
 
 def _in_words(error: Exception, address: Address) -> str:
-    """Return why *address* cannot be had, and what to do."""
+    """Return the reason why the server cannot listen at *address*, and what to do."""
     code = getattr(error, "errno", None)
     usual = str(getattr(error, "strerror", None) or error)
     if isinstance(address, Path):
-        if code != errno.EADDRINUSE:
+        if code != errno.EADDRINUSE or not address.exists():  # it may have a {worker} in it
             return usual
         return f"cannot listen at {address}: " + ("it is in use" if address.is_socket() else "it is a file, no socket")
     host, port = address
@@ -134,13 +185,19 @@ def _in_words(error: Exception, address: Address) -> str:
     return usual
 
 
-def _announce(directory: str, server: http_server, scheme: str) -> None:
-    """Print what is served, and where: first an address that can be clicked."""
-    directory = _printable(directory)
-    if not isinstance(server.addr, tuple):
-        print(f"Serving {directory} at the unix socket {_printable(os.fsdecode(server.addr))} ...", flush=True)
-        return
-    host, port = server.addr[:2]
+def _announce(options: argparse.Namespace, addresses: Iterable[Any]) -> None:
+    """Print what is served, and where."""
+    directory = _printable(os.path.abspath(options.directory))
+    scheme = "https" if options.tls_cert or options.tls_self_signed else "http"
+    for address in dict.fromkeys(addresses):
+        if isinstance(address, tuple):
+            _announce_port(directory, scheme, *address[:2])
+        else:
+            print(f"Serving {directory} at the unix socket {_printable(os.fsdecode(address))} ...", flush=True)
+
+
+def _announce_port(directory: str, scheme: str, host: str, port: int) -> None:
+    """Print first an address that can be clicked."""
     everywhere = host in ("::", "0.0.0.0")  # noqa: S104 - compared, not listened at
     print(f"Serving {directory} at {scheme}://{_netloc('localhost' if everywhere else host, port)}/ ...", flush=True)
     if everywhere:
@@ -167,25 +224,29 @@ def _netloc(host: str, port: int) -> str:
 
 
 class _Wakening(asyncore.dispatcher):
-    """Shut *server* down when SIGTERM comes, from within the loop: a signal handler may run amid anything."""
+    """Shuts *server* down at a signal, from within the loop: a handler may be late if the loop begins to wait then."""
 
-    def __init__(self, server: http_server) -> None:
+    def __init__(self, server: http_server, grace: float) -> None:
         self.server = server
+        self.grace = grace
         ours, self.signalled = socket.socketpair()
         super().__init__(ours)
         self.signalled.setblocking(False)
         self.wakeup_before = signal.set_wakeup_fd(self.signalled.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, lambda number, frame: None)
+        for number in _WORDS:
+            signal.signal(number, lambda number, frame: None)
 
     def writable(self) -> bool:
         return False
 
     def handle_read(self) -> None:
-        if signal.SIGTERM in self.recv(64):
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
+        said = [_WORDS[number] for number in self.recv(64) if number in _WORDS]
+        if said:
+            for number in _WORDS:
+                signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
             self.close()
-            self.server.shut_down(_GRACE)
-            _say("terminated")
+            self.server.shut_down(self.grace)
+            call_later(0, _say, said[0])  # when the server has stopped listening, unless connections wait
 
     def close(self) -> None:
         signal.set_wakeup_fd(self.wakeup_before)
@@ -194,13 +255,13 @@ class _Wakening(asyncore.dispatcher):
 
 
 def _printable(text: str) -> str:
-    """Return *text* with what standard output cannot encode escaped."""
+    """Return *text*, with characters escaped that standard output cannot encode."""
     encoding = sys.stdout.encoding or "ascii"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _say(message: str) -> None:
-    with contextlib.suppress(OSError):  # a disk that is full must not keep the server from ending well
+    with contextlib.suppress(OSError):  # a full disk must not prevent a graceful end
         print(f"{PROGRAM}: {message}", file=sys.stderr)
 
 

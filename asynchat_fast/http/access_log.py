@@ -18,12 +18,12 @@ _MOST_LOGGED = 8192  # characters of a field, as of a request line
 
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), ord('"'), ord("\\"))}
 
-# The logs of which it was said that they fail.  Held, as the id of one that is gone may be another's.
+# The logs whose failure was reported.  They are kept alive, because another object could get the id of a dead one.
 _failed: deque[Any] = deque(maxlen=16)
 
 
 def log_writer(log: Any) -> Callable[[str], object] | None:
-    """Return a function that writes a line (str) to *log* and never raises; None if nobody wants any.
+    """Return a function that writes a line (str) to *log* and never raises; None if *log* takes no lines.
 
     *log* is as for ``http_request_handler``; TypeError for anything else.
     """
@@ -67,12 +67,12 @@ def _say_once(log: Any, error: Exception) -> None:
 
 
 def _escaped(text: str) -> str:
-    """Return *text* without what could begin a new line, end a quotation, or move the cursor of a terminal."""
+    """Return *text* with those characters escaped that begin a line, end a quotation, or move a terminal's cursor."""
     return text.translate(_ESCAPES)
 
 
 def _field(handler: Any, name: str) -> str:
-    """Return what of a field is logged, which may be as long as a head."""
+    """Return the part of a field that is logged; the field may be as long as a head."""
     value: str = handler.headers.get(name, "")
     return value[:_MOST_LOGGED]
 

@@ -1,6 +1,6 @@
 """A channel that follows the state of a Connection: terminators, pauses, deadlines, and the end.
 
-Whoever takes a step of the connection calls ``_ac_follow()`` after it, which sets the channel as the new state asks.
+Code that takes a step of the connection calls ``_ac_follow()`` after it, which sets up the channel for the new state.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ __all__ = ["HTTPChannel"]
 _HELD = 1 << 40  # bytes that count as waiting to be sent while a task runs, so that no request is read
 _RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
-# The members by names of the module, as each access to one of an Enum is a call on CPython before 3.12.
+# Names of the module, because each access to a member of an Enum is a call on CPython before 3.12.
 _IDLE = State.IDLE
 _DONE, _STREAM = Progress.DONE, Progress.STREAM
 
@@ -40,12 +40,13 @@ def _discard(data: object) -> None:
     pass
 
 
-class HTTPChannel(Hooks, async_chat):
-    """The life of a connection; what is received and sent meanwhile is the matter of ``Exchange``."""
+class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is never None here
+    """The life of a connection, from its first request to its end; ``Exchange`` handles requests and responses."""
 
     coalesce_pushes = True
+    """Whether responses to requests that arrive together leave together (bool)."""
 
-    # CPython is fast up to some thirty attributes of an object's dictionary, and the channel has many.
+    # CPython is fast up to about thirty attributes in an object's dictionary, and a channel has many.
     __slots__ = (
         "__deadlines",
         "__receives",
@@ -55,6 +56,7 @@ class HTTPChannel(Hooks, async_chat):
         "_ac_framed",
         "_ac_is_paused",
         "_ac_task",
+        "_ac_unlogged",
         "ibuffer",
     )
 
@@ -63,10 +65,11 @@ class HTTPChannel(Hooks, async_chat):
         self.__receives = False  # recv() is running
         self._ac_is_paused = False
         self._ac_task: Any = None  # an asyncio.Task that handles the request at hand, or goes on after its response
+        self._ac_unlogged = None
         self._ac_followed = _IDLE  # the state of the connection that the channel is set for
         self._ac_framed: bytes | int | None = HEAD_END  # the terminator that was set
         self._ac_connection = Connection()
-        self.ibuffer: list[bytes] = []
+        self.ibuffer: list[bytes] = []  #: The received parts of a head, as in asynchat's example.
         self.max_payload = self.max_head
         async_chat.__init__(self, sock, map)
         self.set_terminator(HEAD_END)
@@ -76,14 +79,14 @@ class HTTPChannel(Hooks, async_chat):
     # The state of the connection
 
     def _ac_follow(self) -> None:
-        """Set the channel as the state of the connection asks, after a step that may have changed it."""
+        """Set up the channel for the state of the connection, after a step that may have changed it."""
         connection = self._ac_connection
         state = connection.state
         if state is not self._ac_followed:
             self._ac_followed = state
             self.__enter(state)
             if self._ac_followed is not state:
-                return  # what entering has sent has led further
+                return  # entering the state has led to another one
         if state is State.UPGRADED or state is State.CLOSED:
             return
         terminator = connection.terminator
@@ -137,12 +140,12 @@ class HTTPChannel(Hooks, async_chat):
     # The end
 
     def _ac_refuse_request(self, error: HTTPError) -> None:
-        """Answer a request that must not be served, or has not come in time."""
+        """Respond to a request that must not be served, or has not come in time."""
         self._ac_forget_request(b"".join(self.ibuffer))
         self._ac_refuse(error.status, error.reason, error.headers)
 
     def _ac_refuse(self, status: int, explain: str | None = None, headers: Headers = ()) -> None:
-        """Answer with *status* unless the request is answered, and read no more requests."""
+        """Respond with *status* unless the request has its response, and read no more requests."""
         connection = self._ac_connection
         if connection.is_ending:
             return
@@ -156,7 +159,7 @@ class HTTPChannel(Hooks, async_chat):
 
     @passing
     def recv(self, buffer_size: int) -> bytes:
-        """Receive; the end of what the client sends is told to ``handle_eof()``."""
+        """Receive at most *buffer_size* bytes; at the end of the input ``handle_eof()`` is called."""
         self.__receives = True
         try:
             return _recv(self, buffer_size)
@@ -164,14 +167,14 @@ class HTTPChannel(Hooks, async_chat):
             self.__receives = False
 
     def handle_close(self) -> None:
-        """Close, but at the end of input answer what has been asked first."""
+        """Close; at the end of the input, after the responses to the requests that were received."""
         if self.__receives and self.connected:
             self.handle_eof()
         else:
             self.close()
 
     def handle_eof(self) -> None:
-        """Called when the peer will send no more: answer what has been asked, and then close."""
+        """Act upon the end of the input: respond to the requests that were received, then close."""
         try:
             self._ac_connection.receive_eof()
         except HTTPError as error:
@@ -179,19 +182,30 @@ class HTTPChannel(Hooks, async_chat):
         self._ac_follow()
 
     def handle_error(self) -> None:
-        """Log the exception that is being handled, and close."""
+        """Act upon an exception of the channel: log it, and close."""
         self._ac_log_exception()
         self.close()
 
     def close_when_done(self) -> None:
-        """Close once what was pushed so far is sent, and look at no more requests."""
+        """Close once everything that was pushed before is sent, and read no more requests."""
         self._ac_connection.end()
         self._ac_follow()
 
-    def _ac_finish_soon(self) -> None:
-        """End the connection after the request at hand, or now if there is none."""
-        self._ac_connection.finish_soon()
-        self._ac_follow()
+    def handle_shut_down(self) -> None:
+        """Called when the server is to end: have the next response, or the one at hand, be the last.
+
+        A connection that was taken for another protocol is closed once all is sent.
+        """
+        if self._ac_connection.state is State.UPGRADED:
+            self.close_when_done()
+        else:
+            self._ac_connection.make_last()
+
+    def _ac_end_if_idle(self) -> None:
+        """End the connection unless there is a request at hand."""
+        if self._ac_connection.state in (State.IDLE, State.BLOCKED):
+            self._ac_connection.end()
+            self._ac_follow()
 
     def _ac_cut(self) -> None:
         """End the connection amid a response, after what waits to be sent: the client sees what is missing."""
@@ -206,21 +220,24 @@ class HTTPChannel(Hooks, async_chat):
         self.__discard_output()
 
     def __discard_output(self) -> None:
-        # On the object, as a check in each push() would cost every response: what is written is discarded from now on.
+        # On the object, because a check in each push() would slow down every response.
         self.push = _discard  # type: ignore[method-assign]
         self.push_with_producer = close_source  # type: ignore[method-assign,assignment]
 
     def _ac_close_unconnected(self) -> None:
-        """Close if the socket was given unconnected: the client was gone before accept(), and can be told nothing."""
+        """Close if the socket was never connected: the client left before accept(), and nothing can be sent."""
         if self.socket is not None and not self.connecting and self._ac_connection.state is not State.CLOSED:
             self.close()
 
     def close(self) -> None:
-        """Close, drop what waits to be sent, and close what it was to be read from."""
+        """Close, drop data that waits to be sent, and close the producers and files that it comes from.
+
+        From then on, written and pushed data is discarded.  An override calls this method.
+        """
         connection = self._ac_connection
         writer = connection.writer
         is_cut = writer.progress in (Progress.BODY, _STREAM)
-        if is_cut and writer.ends_by_closing:  # the client would take the end for that of the body
+        if is_cut and writer.ends_by_closing:  # the client would take this end for that of the body
             with contextlib.suppress(OSError, AttributeError):  # AttributeError: it has been detached
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)  # type: ignore[union-attr]
         connection.close()
@@ -230,9 +247,7 @@ class HTTPChannel(Hooks, async_chat):
         if self._ac_task is not None:
             self._ac_task.cancel()
         super().close()
-        if is_cut:
-            unsent = sum(len(item) for item in self.producer_fifo or () if isinstance(item, BYTES))
-            self._ac_log_response(writer.status, max(writer.sent - unsent, 0))
+        self._ac_log_cut((writer.status, writer.sent) if is_cut else None)
         for item in [item for item in self.producer_fifo or () if not isinstance(item, BYTES)]:
             self.__close_source(partial(close_source, item))
         self.discard_buffers()
@@ -241,8 +256,18 @@ class HTTPChannel(Hooks, async_chat):
     def __close_source(self, close: Callable[[], object]) -> None:
         try:
             close()
-        except Exception:  # a program's: the connection is closed all the same
+        except Exception:  # a program's method: the connection is closed nevertheless
             self._ac_log_exception()
+
+    def _ac_status(self) -> dict[str, Any]:
+        """Return what ``status()`` tells of this."""
+        status = super()._ac_status()
+        state = self._ac_connection.state
+        if self._ac_connection.is_ending and state is not State.CLOSED:
+            status["state"] = "closing"
+        elif state in (State.CONTINUE, State.BODY, State.HANDLING):
+            status["request"] = self.requestline
+        return status
 
     # Deadlines
 

@@ -1,4 +1,4 @@
-"""The options of ``asynchat-fast-http``: which there are, and what each value must look like."""
+"""The options of ``asynchat-fast-http``, and the checks of their values."""
 
 import argparse
 import os
@@ -31,12 +31,13 @@ examples:
   asynchat-fast-http --spa -d dist            a single-page application
   asynchat-fast-http --tls-self-signed        over HTTPS, for trying
   asynchat-fast-http --auth me:password.txt   with a password
+  asynchat-fast-http --workers 4              by several processes; SIGHUP replaces them
   asynchat-fast-http --header "Cache-Control: no-store" --header "Access-Control-Allow-Origin: *"
 """
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what reads the arguments; its actions are the options by name."""
+    """Return the parser of the arguments; its actions are the options by name."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Serve the files of a directory over HTTP.",
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     _add_tls_options(parser)
     _add_site_options(parser)
     _add_log_options(parser)
+    _add_process_options(parser)
     parser.add_argument("--version", action="version", version=f"asynchat_fast {__version__}")
     return parser
 
@@ -103,6 +105,25 @@ def _add_log_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="write no access log")
 
 
+def _add_process_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--workers",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="serve by N processes, and one that restarts them, and replaces them at SIGHUP (default: 1, and no other)",
+    )
+    add("--pid-file", metavar="FILE", help="write the number of the process to tell to FILE, which goes at the end")
+    add(
+        "--grace",
+        type=_seconds,
+        default=10.0,
+        metavar="S",
+        help="how many seconds SIGTERM leaves for requests to be completed (default: %(default)g)",
+    )
+
+
 def _is_colour_wanted() -> bool:
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or os.name == "nt":
         return False
@@ -115,8 +136,20 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:6]) > 0 and len(text) < 6):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes, which is at least 1")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]+)?", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return float(text)
+
+
 def _where(text: str) -> Address | int:
-    """Return the address that *text* says: a host and a port, a path, or the port alone."""
+    """Return the address in *text*: a host and a port, a path, or the port alone."""
     if os.path.isdir(text):
         raise argparse.ArgumentTypeError(f"{text!r} is a directory; serve it by --directory {text}")
     if "/" in text or os.sep in text:
@@ -146,7 +179,7 @@ def _header(text: str) -> tuple[str, str]:
 
 
 def _credentials(text: str) -> tuple[str, str]:
-    """Return the user and the password that *text*, a user and the file of the password, says."""
+    """Return the user and the password of *text*, which names the user and the file of the password."""
     user, colon, path = text.partition(":")
     if not (user and colon and path):
         raise argparse.ArgumentTypeError("this is not USER:FILE, with the password in the first line of FILE")

@@ -1,8 +1,7 @@
-"""A connection of an HTTP/1.1 server without its socket: what comes in and goes out, and the one state between.
+"""A connection of an HTTP/1.1 server without its socket: it holds a reader, a writer, and the state.
 
-``receive()`` takes what the terminator has cut off and returns the Event that it amounts to; what is to be sent
-comes back as a list of bytes and producers.  The state is changed in this file only:
-
+``receive()`` takes the data that the terminator has cut off, and returns the Event that it completes; data to
+send is returned as a list of bytes and producers.  The state is changed in this file only:
     IDLE (-> HEAD) (-> CONTINUE) -> BODY -> HANDLING -> IDLE, or without a body IDLE (-> HEAD) -> HANDLING -> IDLE
 
     state       what comes from the client       what the handler may do             what ends it
@@ -11,7 +10,7 @@ comes back as a list of bytes and producers.  The state is changed in this file 
     CONTINUE    nothing, or the body unasked     ask for the body, or respond        go_on(), or a response: CLOSING
     BODY        the body; 408                    respond: DISCARDING, or CLOSING     the end of the body
     HANDLING    is kept in ``ahead``, unread     respond; 503 if it does not begin   the end of the response
-    DISCARDING  the body that nobody wants       nothing                             the end of the body: IDLE
+    DISCARDING  an unwanted body                 nothing                             the end of the body: IDLE
     BLOCKED     is kept in ``ahead``, unread     nothing                             drained(): IDLE
     UPGRADED    another protocol's               all                                 end(), close()
     CLOSING     is discarded                     send what was begun                 all_sent(): LINGERING, or CLOSED
@@ -19,7 +18,7 @@ comes back as a list of bytes and producers.  The state is changed in this file 
     CLOSED      nothing                          nothing
 
 From any state but the last three a refusal, ``Connection: close`` and end() lead to CLOSING, in which no
-request is read any more.  How far the response has come is ``progress``, the writer's.
+request is read any more.  The progress of the response is ``writer.progress``.
 Sources: RFC 9112, section 9; h11 for the shape.
 """
 
@@ -64,14 +63,14 @@ class Event(enum.Enum):
     COMPLETE = "the request is complete: respond"
 
 
-# By names of the module and in tuples, as CPython up to 3.11 calls a function for State.IDLE, and each for its hash.
+# Names of the module and tuples: CPython up to 3.11 calls a function for State.IDLE, and for the hash of a member.
 _IDLE, _HEAD, _CONTINUE, _BODY, _HANDLING, _DISCARDING, _BLOCKED, _UPGRADED, _CLOSING, _LINGERING, _CLOSED = State
 _REQUEST, _ASK, _COMPLETE = Event
 _, _BEGUN, _BODY_WRITTEN, _STREAM, _DONE = Progress
 
-_KEEPING = (_HANDLING, _BLOCKED)  # what comes is kept until the response
+_KEEPING = (_HANDLING, _BLOCKED)  # received data is kept until the response
 _ENDING = (_CLOSING, _LINGERING, _CLOSED)
-_READING = (_CONTINUE, _BODY)  # a body of a request that is to be answered
+_READING = (_CONTINUE, _BODY)  # a body of a request that gets a response
 
 _SPECIAL = frozenset(["content-length", "transfer-encoding", "expect", "connection"])
 
@@ -89,20 +88,20 @@ class Connection:
         self.requests = 0  # heads that have come
         self.index: Index = {}  # of the fields of the request at hand
         self.is_last = self.input_ended = False  # is_last: no request is to be read after the one at hand
-        self.ahead: list[bytes] = []  # what has come while nothing is to be read
+        self.ahead: list[bytes] = []  # data that has come while nothing is read
         self.unsent = 0  # bytes that were to be sent since the queue was last seen empty
-        self._left = 0  # bytes that are yet to be discarded at the end
+        self._left = 0  # bytes that may yet be discarded while the last response is sent
 
-    # What the channel asks
+    # Properties for the channel
 
     @property
     def terminator(self) -> bytes | int | None:
-        """What ends the part that is to come, None for nothing."""
+        """The terminator of the next part, None for no end."""
         return None if self.state in _KEEPING else self.reader.terminator
 
     @property
     def is_paused(self) -> bool:
-        """Whether nothing is to be received for now."""
+        """Whether the channel receives nothing for now."""
         return self.state in _KEEPING or self.input_ended or (self.state is _CLOSING and self._left < 0)
 
     @property
@@ -113,7 +112,7 @@ class Connection:
     # Requests
 
     def receive(self, data: bytes, settings: Settings) -> Event | None:
-        """Read *data*, a part of a request that is complete; return what has come with it; HTTPError refuses it."""
+        """Read *data*, a complete part of a request; return the Event that it completes; HTTPError refuses it."""
         state = self.state
         if state is _IDLE or state is _HEAD:
             parsed = self.reader.read_head(data, settings)
@@ -146,7 +145,7 @@ class Connection:
             self.state = _CONTINUE if expects else _BODY
 
     def begin_body(self, settings: Settings, is_wanted: bool) -> Event | None:
-        """Read the body, which *is_wanted* or to be discarded; return CONTINUE if it must be asked for before."""
+        """Begin to read the body, or to discard it if not *is_wanted*; return CONTINUE if the client waits for 100."""
         reader = self.reader
         reader.is_wanted = False
         if self.state in _READING and self.writer.progress in UNSENT:
@@ -166,7 +165,7 @@ class Connection:
             self.reader.begin_body(settings)
 
     def receive_part(self, data: bytes, settings: Settings) -> bytes:
-        """Take *data*, received where no part is kept for receive(); return what of it is to be streamed."""
+        """Take *data*, a part of a body; return the bytes of it that are to be streamed."""
         state = self.state
         if state is _BODY or state is _DISCARDING:
             return self.reader.take(data, settings)
@@ -174,12 +173,10 @@ class Connection:
             self.ahead.append(data)
         elif state in _ENDING:
             self._left -= len(data)
-            if self._left < 0 and state is _LINGERING:
-                self.state = _CLOSED
         return b""
 
     def check(self, data: bytes, settings: Settings) -> None:
-        """Raise HTTPError if *data*, all that has come of a part, is wrong, whatever follows it."""
+        """Raise HTTPError if *data*, the beginning of a part, is wrong whatever follows it."""
         state = self.state
         if state is _IDLE or state is _HEAD:
             if self.reader.check_head(data, settings):
@@ -199,16 +196,15 @@ class Connection:
             self.end()
 
     def refuse(self, method: str) -> None:
-        """Have the response go to a request by *method* that cannot be read, and be the last."""
+        """Prepare the last response, to a request by *method* that cannot be read."""
         if self.state is _IDLE or self.state is _HEAD:
             self.writer.new_request(method, 1, True)
-            self.index = {}
-            self.state = _HANDLING
+            self.index, self.state = {}, _HANDLING
 
     # Responses
 
     def send(self, step: Callable[..., list[Item]], *args: Any) -> list[Item]:
-        """Return what is to be sent: what *step*, a method of the writer, makes of *args*."""
+        """Return the items to send: the result of *step*, a method of the writer, for *args*."""
         if self.state is not _HANDLING:
             self._respond_early()
         items = step(*args)
@@ -220,11 +216,11 @@ class Connection:
 
     @property
     def ends_with_request(self) -> bool:
-        """Whether a response was begun as http.server has it, which nobody will finish."""
+        """Whether a response was begun by the methods of http.server, which the end of the request finishes."""
         return self.writer.progress in (_BEGUN, _BODY_WRITTEN) and not self.writer.awaits_finish
 
     def stream_sent(self) -> bool:
-        """Note that the body that the client takes from its source has left; tell whether there was one."""
+        """Note that the body of the response has been sent to its end; tell whether there was one."""
         if self.writer.progress is not _STREAM or self.state is _CLOSED:
             return False
         self.writer.stream_sent()
@@ -233,7 +229,7 @@ class Connection:
         return True
 
     def _respond_early(self) -> None:
-        """Have the connection closed if the body of the request is not worth reading, or may not come."""
+        """Close after the response if the body of the request is not worth reading, or may not come."""
         writer = self.writer
         is_interim = writer.progress is _BEGUN and writer.status < 200  # such as 100 by hand
         if self.state in _READING and writer.progress in UNSENT and not is_interim:
@@ -266,19 +262,17 @@ class Connection:
         return True
 
     def stay(self) -> None:
-        """Go on with HTTP, as nobody took the connection for another protocol."""
+        """Go on with HTTP: the program has not taken the connection for another protocol."""
         if self.state is _UPGRADED:
             self.state = _HANDLING
             self.reader.terminator = HEAD_END
 
-    def finish_soon(self) -> None:
-        """Read no request after the one at hand, which is begun or being handled."""
+    def make_last(self) -> None:
+        """Read no request after the one at hand, or the next one if there is none."""
         self.is_last = self.writer.closes = True
-        if self.state is _IDLE:
-            self.end()
 
     def end(self) -> None:
-        """Read no more requests: what is to be sent is sent, and then the connection is closed."""
+        """Read no more requests: data that waits is sent, and then the connection is closed."""
         if self.state not in _ENDING:
             self.state = _CLOSING
             self.reader.end()
@@ -288,12 +282,11 @@ class Connection:
     def all_sent(self, can_linger: bool) -> None:
         """Note that the last byte was sent, and whether the peer could be told so while it may still send.
 
-        What the peer is sending would make the system reset a connection that is closed at once, and what it has
-        not read of the response would be lost (RFC 9112, section 9.6).
+        If a connection is closed while the peer sends, the system resets it, and the peer loses the part of the
+        response that it has not read (RFC 9112, section 9.6).  So what it sends is read, however much, for a time.
         """
         if self.state is _CLOSING:
             self.state = _LINGERING if can_linger and not self.input_ended else _CLOSED
-            self._left = _MOST_UNREAD
 
     def close(self) -> None:
         """Note that the connection was closed."""

@@ -1,4 +1,4 @@
-"""The dates of HTTP and of logs: all that reads or writes one.
+"""Dates: every function that reads or writes one, for HTTP and for logs.
 
 Sources: RFC 9110, section 5.6.7; RFC 3339 for JSON.
 """
@@ -35,7 +35,7 @@ def format_date(seconds: int) -> str:
 def parse_date(text: str) -> int | None:
     """Return the seconds since the epoch of an HTTP-date in any of its three forms.
 
-    None for anything else, which includes dates that no calendar has: of year 0, or 30 February.
+    None for anything else, also for impossible dates: the year 0, or 30 February.
     """
     found = _match_date(text) or _match_rfc850(text) or _match_asctime(text)
     if found is None:
@@ -61,7 +61,7 @@ def _full_year(short: int) -> int:
 
 
 def clf_time() -> str:
-    """Return the present as the Common Log Format has it, in local time."""
+    """Return the time now in the format of the Common Log Format, in local time."""
     return _clf_time(int(time.time()))
 
 
@@ -72,7 +72,7 @@ def _clf_time(seconds: int) -> str:
 
 
 def iso_time() -> str:
-    """Return the present in local time, to the millisecond, with its offset from UTC."""
+    """Return the time now in local time, to the millisecond, with its offset from UTC."""
     return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 

@@ -1,7 +1,7 @@
 """Deadlines: state and progress become the status for a client, or a handler, that takes too long.
 
-Nothing is noted where bytes come or go: ``look()`` is called now and then, compares with what it saw before, and
-so costs the busy nothing.  No one is late before the time is over, and at most by the time between two looks after it.
+``look()`` is called now and then, and compares the connection with its last look, so that busy connections have
+nothing to note for each byte.  A deadline is never noticed early, and at most one interval between two looks late.
 """
 
 import sys
@@ -16,7 +16,7 @@ from .settings import Settings
 __all__ = ["CLOSE", "Deadlines", "unsent_bytes"]
 
 CLOSE = 0
-"""What ``look()`` returns for a client that is owed no response."""
+"""The result of ``look()`` for a connection that is closed without a response."""
 
 _BODY = (State.CONTINUE, State.BODY, State.DISCARDING)
 _SHORTEST_PERIOD, _LONGEST_PERIOD = 0.01, 60.0  # seconds between two looks
@@ -24,7 +24,7 @@ _SIOCOUTQ = 0x5411  # of Linux: bytes that the peer has not acknowledged
 
 
 class Deadlines:
-    """What was seen of a connection at the last look, and since when, by *clock*, it has been so."""
+    """The state and progress of a connection at the last look, and since when, by *clock*, they have been so."""
 
     __slots__ = ("_clock", "_credit", "_looked", "_outgoing", "_received", "_seen", "_since", "_stalled_since")
 
@@ -38,7 +38,7 @@ class Deadlines:
 
     @staticmethod
     def period(state: State, settings: Settings) -> float:
-        """Return the seconds between two looks that notice what takes too long soon enough."""
+        """Return the seconds between two looks, few enough for the deadlines."""
         limits = (
             settings.head_timeout,
             settings.body_timeout,
@@ -56,7 +56,7 @@ class Deadlines:
         self._since = self._clock()
 
     def look(self, connection: Connection, outgoing: Hashable, is_read: bool, settings: Settings) -> int | None:
-        """Return the status for one that has taken too long, CLOSE for none; None if nobody has.
+        """Return the status for a client or handler that takes too long, CLOSE for no status; None if none does.
 
         *outgoing* is a value that changes when bytes leave, None if none wait, and *is_read* whether anything
         is received at all at the moment.
@@ -112,7 +112,7 @@ class Deadlines:
 def unsent_bytes(sock: Any) -> int:
     """Return how many bytes *sock* holds that have not left this machine, 0 where the system does not tell.
 
-    What send() took may wait in the kernel for minutes: a client that reads slowly makes progress all the same.
+    Bytes that send() took may wait in the kernel for minutes, and a client that reads them slowly makes progress.
     """
     if sys.platform != "linux":
         return 0
@@ -121,6 +121,6 @@ def unsent_bytes(sock: Any) -> int:
 
     try:
         data = fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4))
-    except (OSError, ValueError, AttributeError, TypeError):  # no socket of the kernel's, or a closed one
+    except (OSError, ValueError, AttributeError, TypeError):  # not a socket of the system, or a closed one
         return 0
     return int(struct.unpack("i", data)[0])

@@ -1,6 +1,6 @@
-"""A directory whose files are served, and how a path that a client sends leads to one of them, but never out of it.
+"""A directory whose files are served: it opens the file for a path of a client, and never one outside of it.
 
-A file is checked after it was opened: its name may lead elsewhere a moment after it was looked at.
+A file is checked after it was opened: before, its name could be changed to lead elsewhere after the check.
 """
 
 import errno
@@ -29,7 +29,7 @@ _NO_FILE = "There is no such file here."
 
 _has_bad_escape = re.compile("%(?![0-9A-Fa-f]{2})").search
 _has_slash = re.compile("%2f", re.IGNORECASE).search
-# On Windows these would be a drive, a stream, a device, a separator, or lose their last character.
+# On Windows such names are a drive, a stream, a device or a separator, or lose their last character.
 _means_more = re.compile(
     r'[\0-\x1f<>:"|?*\\] | [. ]$ | ^(?: CON | PRN | AUX | NUL | CONIN\$ | CONOUT\$ | (?:COM|LPT)[0-9¹²³] )\ *(?:\.|$)',
     re.IGNORECASE | re.VERBOSE,
@@ -46,7 +46,7 @@ class Entry(NamedTuple):
 
 
 def segments_of(path: str, windows: bool = _WINDOWS) -> tuple[list[str], bool]:
-    """Return the names that *path*, as it was sent, leads through, and whether it says that the last is a folder.
+    """Return the names in *path*, as it was sent, and whether it ends in a slash, as the path of a folder.
 
     Dot segments are removed (RFC 3986, section 5.2.4).  HTTPError 400 for a malformed path, 404 for one
     that can lead to no file.
@@ -85,8 +85,8 @@ def is_hidden(name: str) -> bool:
 class DocumentRoot:
     """The files and folders in *directory*, with symbolic links treated by one of ``POLICIES``.
 
-    Its methods take the segments of a path, and raise HTTPError: 404 for what is not there or not to be
-    served, 403 for what may not be read, 503 where descriptors have run out.
+    Its methods take the segments of a path, and raise HTTPError: 404 for files that do not exist
+    or are not served, 403 for those that may not be read, 503 if descriptors have run out.
     """
 
     def __init__(self, directory: str | os.PathLike[str], symlinks: str = "within") -> None:
@@ -103,7 +103,7 @@ class DocumentRoot:
         return self._start + "/".join(segments)
 
     def suffixes_beside(self, segments: Sequence[str], suffixes: Iterable[str]) -> list[str]:
-        """Return those of *suffixes* with which a name stands beside a file; ``open_file()`` may refuse it."""
+        """Return those of *suffixes* with which a file of the same name exists; ``open_file()`` may refuse it."""
         path = self._path(segments)
         return [suffix for suffix in suffixes if os.access(path + suffix, os.F_OK)]
 
@@ -112,7 +112,7 @@ class DocumentRoot:
         try:
             fd = os.open(self._path(segments), _FLAGS)
         except OSError as error:
-            # Windows opens no folders, and in one that may not be read there may be files that may.
+            # Windows cannot open folders, and a folder that may not be read may have files that may.
             if isinstance(error, PermissionError) and self._has_folder(segments):
                 return None
             self._refuse(error, segments)
@@ -128,7 +128,7 @@ class DocumentRoot:
         except BaseException:
             os.close(fd)
             raise
-        file.name = self._path(segments)  # else messages about the file would call it by its descriptor
+        file.name = self._path(segments)  # otherwise messages about the file would show the number of its descriptor
         return file, status
 
     def entries(self, segments: Sequence[str], most: int, hidden: bool = False) -> list[Entry]:
@@ -163,7 +163,7 @@ class DocumentRoot:
                     return None
             status = found.stat()
         except OSError:
-            return None  # it has gone, or leads nowhere
+            return None  # it was removed, or is a broken link
         is_folder = stat.S_ISDIR(status.st_mode)
         if not is_folder and not stat.S_ISREG(status.st_mode):
             return None

@@ -1,4 +1,4 @@
-"""Requests and responses on a channel: what is received goes to the Connection, what it returns is pushed."""
+"""Requests and responses on a channel: received data goes to the Connection, and its results are pushed."""
 
 from collections.abc import Coroutine
 from typing import Any
@@ -15,11 +15,12 @@ from .response_writer import UNSENT, Item, Progress
 
 __all__ = ["Exchange"]
 
-_MOST_COUNTED = 1 << 16  # bytes of responses that are not asked after, whether they have left
+_MOST_LOGGED_AT_ONCE = 1 << 16  # bytes of a body, about what one send() takes: logged when they are pushed
+_MOST_COUNTED = 1 << 16  # bytes of responses for which the queue is not looked at
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-# The members by names of the module, as each access to one of an Enum is a call on CPython before 3.12.
+# Names of the module, because each access to a member of an Enum is a call on CPython before 3.12.
 _IDLE, _HEAD, _HANDLING = State.IDLE, State.HEAD, State.HANDLING
 _REQUEST, _ASK = Event.REQUEST, Event.CONTINUE
 _NOTHING, _BEGUN, _BODY, _, _DONE = Progress
@@ -28,22 +29,24 @@ _receive = async_chat._ac_receive
 
 
 class Exchange(HTTPChannel):
-    """What a handler does with the requests that it receives; ``http_request_handler`` is what programs see of it."""
+    """The part of ``http_request_handler`` that receives requests, calls its methods, and sends responses."""
 
     __slots__ = ()
 
-    # What comes in
+    # Requests
 
     def _ac_receive(self, data: Any) -> None:
         connection = self._ac_connection
         if connection.unsent > _MOST_COUNTED and self._ac_task is None and not self._ac_is_sending():
             connection.unsent = 0
         _receive(self, data)
+        if self._ac_unlogged is not None:
+            self._ac_log_sent()
         if self.ibuffer and type(self._ac_framed) is bytes:
             self.__check()
 
     def __check(self) -> None:
-        """Refuse at once what has come of a head, or of a line of a body, if it is wrong."""
+        """Refuse the beginning of a head, or of a line of a body, at once if it is wrong."""
         data = b"".join(self.ibuffer)
         self.ibuffer[:] = [data]
         try:
@@ -66,13 +69,15 @@ class Exchange(HTTPChannel):
             self._ac_follow()
 
     def found_terminator(self) -> None:
-        """Act upon a part of a request that is complete."""
+        """Act upon a complete part of a request: a head, a body, a line of a body in chunks."""
         connection = self._ac_connection
         data = b"".join(self.ibuffer)
         self.ibuffer.clear()
         if not self.connected:
             self._ac_close_unconnected()
             return
+        if self._ac_unlogged is not None:
+            self._ac_log_unlogged()  # while the handler's attributes are those of that request
         try:
             event = connection.receive(data, self)
         except Exception as error:
@@ -85,7 +90,7 @@ class Exchange(HTTPChannel):
             self._ac_follow()
 
     def handle_overlong_payload(self) -> None:
-        """Refuse a head, or a line in a body, that has no end."""
+        """Refuse a head, or a line of a body, that exceeds its limit."""
         is_head = self._ac_connection.state in (_IDLE, _HEAD)
         self._ac_refuse_request(HTTPError(431 if is_head else 413, "what was sent is too long"))
 
@@ -93,8 +98,9 @@ class Exchange(HTTPChannel):
         connection = self._ac_connection
         try:
             if event is _REQUEST:
-                self.handle_head()
-                self.__finish_written()
+                if self._ac_health is None or not self.__tell_health():
+                    self.handle_head()
+                    self.__finish_written()
                 if connection.state is not _HANDLING:
                     self.__begin_body()
                     return
@@ -106,6 +112,15 @@ class Exchange(HTTPChannel):
         except Exception as error:
             self.__fail(error)
 
+    def __tell_health(self) -> bool:
+        """Answer, if the request asks how the server is, without a line in the log; tell whether it does."""
+        connection, health = self._ac_connection, self._ac_health
+        if not health.is_asked(self.command, self.path):
+            return False
+        status, body, fields = health.response()
+        self._ac_send(connection.send(connection.writer.respond, status, body, fields, None, self))
+        return True
+
     def __begin_body(self) -> None:
         connection = self._ac_connection
         if connection.begin_body(self, self._ac_wants_body()) is _ASK:
@@ -116,9 +131,9 @@ class Exchange(HTTPChannel):
             connection.go_on(self)
 
     def handle_expect_100(self) -> bool:
-        """Send 100, for a client that waits for it before it sends the body, and tell that it may.
+        """Tell whether a client that waits for 100 may send the body: by default send 100, and return True.
 
-        An override that returns False has responded, or lets 417 be the response.
+        An override that returns False has responded, or lets the response be 417.
         """
         self._ac_connection.unsent += len(_CONTINUE)
         self.push(_CONTINUE)
@@ -151,7 +166,7 @@ class Exchange(HTTPChannel):
             self.finish()
 
     def __finish_written(self, is_refused: bool = False) -> None:
-        """Finish a response whose head was sent as http.server has it, or if the body *is_refused* that was begun."""
+        """Finish a response that the methods of http.server have begun; one without a body only if *is_refused*."""
         connection = self._ac_connection
         writer = connection.writer
         is_begun = writer.progress is _BODY or (is_refused and writer.progress is _BEGUN and writer.status >= 200)
@@ -171,15 +186,15 @@ class Exchange(HTTPChannel):
         return False
 
     def __refuse_result(self, result: Any) -> None:
-        if isinstance(result, Coroutine):  # it would warn that it never ran
+        if isinstance(result, Coroutine):  # otherwise Python warns that it never ran
             result.close()
         self._ac_log("handling %r returned %r without a response: call respond()", self.requestline, result)
         self._ac_refuse(500)
 
-    # What goes wrong
+    # Failures
 
     def __fail(self, error: Exception) -> None:
-        """Answer a request whose handling raised *error*."""
+        """Respond to a request whose handler raised *error*."""
         if isinstance(error, asyncore.ExitNow):
             raise error
         if isinstance(error, HTTPError):
@@ -188,10 +203,10 @@ class Exchange(HTTPChannel):
             self._ac_log_exception()
             self._ac_refuse(500)
 
-    # What goes out
+    # Responses
 
     def _ac_send(self, items: list[Item]) -> None:
-        """Send *items*, which the connection returned."""
+        """Push *items*, which the connection returned."""
         for item in items:
             if isinstance(item, (bytes, memoryview)):
                 self.push(item)
@@ -201,7 +216,7 @@ class Exchange(HTTPChannel):
                 self.push_with_producer(item)
 
     def _ac_send_whole(self, items: list[Item]) -> None:
-        """Send *items*, a whole response, of which the head leaves with the first of the body."""
+        """Push *items*, a whole response, so that the head leaves together with the first part of the body."""
         queue = queue_of(self)
         corked = queue.cork()
         try:
@@ -210,30 +225,41 @@ class Exchange(HTTPChannel):
         finally:
             if corked:
                 uncork(self)
+                self._ac_log_sent()
 
     def _ac_end_response(self) -> None:
-        """Do what comes after the last of a response was queued."""
+        """Go on after the last part of a response was pushed."""
         writer = self._ac_connection.writer
         if writer.progress is not _DONE:
             self.push_with_producer(Then(self.__stream_sent))
             return
-        self._ac_log_response(writer.status, writer.written)
+        if writer.written <= _MOST_LOGGED_AT_ONCE:
+            self._ac_log_response(writer.status, writer.written)
+        else:
+            self._ac_unlogged = writer.status, writer.written
+            if not queue_of(self).corked:
+                self._ac_log_sent()
         if self._ac_connection.state is not _IDLE or self._ac_is_paused:
             self._ac_follow()
+
+    def handle_write(self) -> None:
+        """Send what waits."""
+        self.initiate_send()
+        self._ac_log_sent()
 
     def __stream_sent(self) -> None:
         if self._ac_connection.stream_sent():
             self._ac_end_response()
 
     def __body_failed(self, body: Pieces) -> None:
-        """Answer 500, if nothing of the response has left yet; else close after what was to be sent before."""
+        """Respond with 500 if no byte of the response has left; else close once everything before it is sent."""
         self._ac_log_exception()
         items = queue_of(self).items
-        if len(items) < 2 or items[1] is not body:  # all before it has left
+        if len(items) < 2 or items[1] is not body:  # everything before it has left
             self.__cut()
             return
         head, connection = body.head, self._ac_connection
-        is_unsent = not body.sent and len(items[0]) >= len(head)  # the head is the end of what waits, then
+        is_unsent = not body.sent and len(items[0]) >= len(head)  # then the head is the last item in the queue
         while len(items) > 1:
             items.pop()
         if not is_unsent or connection.is_ending:
@@ -246,13 +272,13 @@ class Exchange(HTTPChannel):
         self._ac_refuse(500)
 
     def __cut(self) -> None:
-        """End the connection, with which the client sees that the body is not complete."""
+        """End the connection, which shows the client that the body is not complete."""
         connection = self._ac_connection
         writer = connection.writer
         if writer.ends_by_closing or connection.is_ending:
             self.close()
             return
         self._ac_log_response(writer.status, writer.sent)
-        connection.end()  # and not close(): the system would drop what has left if the client is sending
+        connection.end()  # not close(): while the client sends, the system would drop bytes that it has not read
         writer.stream_sent()
         self._ac_follow()

@@ -1,22 +1,27 @@
-"""What a head says: its fields, under names in which case does not matter, and its method."""
+"""The fields of a head, under names in which case does not matter, and its method."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, overload
 
 __all__ = ["NO_FIELDS", "Fields", "Index", "Method"]
+
+_T = TypeVar("_T")
 
 Index: TypeAlias = dict[str, str | list[str]]
 """Fields by their names in lower case: the value, or the list of values where a name was sent several times."""
 
 
 class Fields(Mapping[str, str]):
-    """The fields of a head or of trailers (str -> str).
+    """The fields of a head or of trailers: a mapping, name to value (str).
 
-    A name may be written in any case.  Where one was sent several times, its values are given joined by
-    commas, which means the same (RFC 9110, section 5.3), and one by one by ``get_all()``.
+    A name may be written in any case.  The values of a name that was sent several times are joined by
+    commas, which means the same (RFC 9110, section 5.3); ``get_all()`` returns them one by one.
     """
 
     __slots__ = ("_sent", "index")
+
+    index: Index
+    """The values by names in lower case; a list of values where a name was sent several times."""
 
     def __init__(self, sent: list[tuple[str, str]], index: Index) -> None:
         self._sent = sent
@@ -39,8 +44,12 @@ class Fields(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self.index)
 
+    @overload
+    def get(self, name: str, default: None = None) -> str | None: ...
+    @overload
+    def get(self, name: str, default: _T) -> str | _T: ...
     def get(self, name: str, default: Any = None) -> Any:
-        """Return the value of *name*, *default* if there is none."""
+        """Return the value of *name* (str), *default* if there is none."""
         value = self.index.get(name.lower())
         if value is None:
             return default
@@ -48,6 +57,10 @@ class Fields(Mapping[str, str]):
 
     getheader = get
 
+    @overload
+    def get_all(self, name: str, default: None = None) -> list[str] | None: ...
+    @overload
+    def get_all(self, name: str, default: _T) -> list[str] | _T: ...
     def get_all(self, name: str, default: Any = None) -> Any:
         """Return the values of *name* in the order sent (list of str), *default* if there are none."""
         value = self.index.get(name.lower())
@@ -57,11 +70,10 @@ class Fields(Mapping[str, str]):
 
     def getheaders(self, name: str) -> list[str]:
         """Return the values of *name* (list of str), an empty list if there are none."""
-        values: list[str] = self.get_all(name, [])
-        return values
+        return self.get_all(name, [])
 
     def raw_items(self) -> list[tuple[str, str]]:
-        """Return all fields, name and value, as they were sent."""
+        """Return all fields as they were sent (list of pairs of name and value)."""
         return list(self._sent)
 
     def __str__(self) -> str:
@@ -75,7 +87,7 @@ NO_FIELDS = Fields([], {})
 
 
 class Method(str):
-    """The method of a request, which is equal to its name as str and as bytes: programs compare with either."""
+    """The method of a request: a str that is also equal to its name as bytes, as programs compare with either."""
 
     __slots__ = ()
 

@@ -27,7 +27,7 @@ from .ranges import wanted_part
 
 __all__ = ["file_handler"]
 
-_JOINED_MAX = 1 << 15  # bytes of a file that are read, to leave in one piece with the head
+_JOINED_MAX = 1 << 15  # a file of so many bytes is read, and leaves together with the head
 _NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 _KEEPS = (403, 404, 412, 416)  # statuses after which the connection stays: the request was well-formed
 _CODINGS = {".zst": "zstd", ".br": "br", ".gz": "gzip"}  # by the suffix of the compressed file, the best first
@@ -48,45 +48,45 @@ class _Sent(NamedTuple):
 
 
 class file_handler(http_request_handler):
-    """Serve the files of ``directory`` by GET and HEAD.
+    """A handler that serves the files of ``directory`` by GET and HEAD.
 
-    A folder is shown by its index page, or else listed.  Where a file has a compressed one beside it, by the
-    name and ``.zst``, ``.br`` or ``.gz`` after it, clients that take that coding get it.
+    A folder is shown by its index page, or else listed.  A client that takes compressed data gets the
+    compressed file beside the requested one, of the same name with ``.zst``, ``.br`` or ``.gz`` after it.
     Sources: ``http.server``; RFC 9110, sections 8, 12, 13 and 14; RFC 7617.
     """
 
     directory: str | os.PathLike[str] = os.curdir
-    """The directory that is served (str or os.PathLike); nothing outside of it is."""
+    """The directory that is served (str or os.PathLike); nothing outside of it is served."""
 
     symlinks: str = "within"
-    """Which symbolic links are followed (str): those that stay "within" it, all by "follow", or none by "refuse"."""
+    """Which symbolic links are followed (str): "within" those that stay inside, "follow" all, "refuse" none."""
 
     hidden_files: bool = False
-    """Whether names that begin with a dot are served and listed (bool); ``.well-known`` is in any case."""
+    """Whether names that begin with a dot are served and listed (bool); ``.well-known`` always is."""
 
     index_pages: Sequence[str] = ("index.html", "index.htm")
-    """The names of the files that stand for the folder that they are in (strs), the first that is there."""
+    """The names of index pages (sequence of str): the first that exists is shown for its folder."""
 
     list_directories: bool = True
-    """Whether folders without an index page are listed (bool); else 403."""
+    """Whether folders without an index page are listed (bool); else the response is 403."""
 
     max_entries: int = 10_000
     """The most files and folders that a listing shows (int)."""
 
     content_types: Mapping[str, str] = MappingProxyType({})
-    """The Content-Type (str) by suffix in lower case, such as ".txt", where it is to be another than is known."""
+    """The Content-Type (str) by suffix in lower case, such as ".txt", where the built-in one does not fit."""
 
     extra_headers: Sequence[tuple[str, str]] = ()
-    """Fields, pairs of name and value (str), of each response; they replace those of the same name but Vary."""
+    """Fields (pairs of name and value, str) for each response; except for Vary they replace others of that name."""
 
     single_page: bool = False
-    """Whether browsers that ask for a page that is not there get the index page of ``directory`` (bool)."""
+    """Whether browsers that ask for a page that does not exist get the index page of ``directory`` (bool)."""
 
     not_found_page: str | os.PathLike[str] | None = None
-    """The file (str or os.PathLike) that is sent with status 404; None for a short page."""
+    """The file (str or os.PathLike) that is sent with status 404; None sends a short page."""
 
     credentials: tuple[str, str] | None = None
-    """The user and the password (strs) without which the response is 401; None to serve everybody."""
+    """The user and the password (pair of str) without which the response is 401; None serves everybody."""
 
     def handle_request(self) -> Any:
         """Handle the request if it has the ``credentials``; else respond with 401."""
@@ -116,7 +116,8 @@ class file_handler(http_request_handler):
         super().respond(status, body, headers, content_type)
 
     def _ac_wants_body(self) -> bool:
-        reads = self.command not in ("GET", "HEAD") or type(self).do_GET is not file_handler.do_GET  # which reads none
+        # do_GET() of this class reads no body.
+        reads = self.command not in ("GET", "HEAD") or type(self).do_GET is not file_handler.do_GET
         return super()._ac_wants_body() and (reads or self.stream_body)
 
     def do_GET(self) -> None:
@@ -157,7 +158,7 @@ class file_handler(http_request_handler):
                 raise
 
     def __is_route(self, segments: list[str]) -> bool:
-        """Tell whether the program in the index page is to make the page at *segments*."""
+        """Tell whether *segments* are a page that the single-page application makes."""
         if not self.single_page or (segments and "." in segments[-1]) or any(name[0] == "." for name in segments):
             return False
         return wants_html(self.headers.get("accept"))
@@ -175,7 +176,7 @@ class file_handler(http_request_handler):
             self.__send_listing(root, segments, query)
 
     def __redirect(self, segments: list[str], query: str) -> None:
-        # Made of the names alone: a path that begins with two slashes would lead to another host.
+        # Made of the names, not of the path: a path that begins with two slashes would lead to another host.
         location = "".join(f"/{quote(os.fsencode(name), safe='')}" for name in segments) + "/"
         if query:
             location += f"?{query}"

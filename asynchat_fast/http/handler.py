@@ -1,7 +1,7 @@
-"""``http_request_handler``: HTTP/1.1 on a channel as a program sees it, and what there is to override."""
+"""``http_request_handler``: HTTP/1.1 on a channel as a program sees it, and the methods to override."""
 
 import sys
-from typing import Any
+from typing import Any, Generic
 
 from . import pages
 from .access_log import FORMATS, log_writer
@@ -9,6 +9,7 @@ from .connection import State
 from .fields import NO_FIELDS, Fields, Method
 from .forwarded import Forwarded
 from .head import parse_head
+from .hooks import Sessions
 from .message_framing import parse_target
 from .response_bodies import Body, Data, close_source
 from .response_head import Headers
@@ -20,21 +21,23 @@ __all__ = ["http_request_handler"]
 
 _NOT_PARSED = object()
 
-# What RFC 9110 and 5789 define: one that is not served is refused for the target, others are not known at all.
+# The methods of RFC 9110 and 5789: 405 if the class does not define one; any other method gets 501.
 _METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"])
 
-_NAMES = {method: sys.intern(f"do_{method}") for method in _METHODS}  # the type's cache of methods knows no others
+_NAMES = {method: sys.intern(f"do_{method}") for method in _METHODS}  # the cache of a type has interned names only
 _NO_PAGE = frozenset([204, 205, 304])  # statuses without content; the length of a page would not be theirs
 _OPS = {method: Method(method) for method in _METHODS}
 
 
-class http_request_handler(ServerNames):
-    """A connection of an HTTP/1.1 server: one request after the other is received, handled and answered.
+class http_request_handler(ServerNames, Generic[Sessions]):
+    """A connection of an HTTP/1.1 server: one request after the other is received, handled and responded to.
 
-    *conn* (or *sock*) is the connected socket, *addr* the address of the client, *sessions* what the program
-    shares among its handlers, and *log* where the access log goes: a function, a ``logging.Logger``, or
-    anything with a method ``log`` or ``write``; None is the logger ``asynchat_fast.http.access``.
-    *map* is the asyncore map (dict).  Subclasses define ``do_GET()`` and the like, or ``handle_request()``.
+    Subclasses define ``do_GET()`` and the like, or ``handle_request()``.  *conn* (or *sock*) is the
+    connected socket, *addr* the address of the client, *sessions* an object that the program shares among
+    its handlers, and *log* where the access log goes: a function, a ``logging.Logger``, or anything with a
+    method ``log`` or ``write``; None is the logger ``asynchat_fast.http.access``.  *map* is the asyncore
+    map (dict) to join.  TypeError for any other *log*.  A handler is an ``async_chat`` with
+    ``coalesce_pushes``.  For type checkers, the ``sessions`` of an ``http_request_handler[Store]`` are a Store.
 
     Sources: the asynchat documentation's example of this name, RFC 9110 and 9112, ``http.server``.
     """
@@ -62,7 +65,7 @@ class http_request_handler(ServerNames):
         self,
         conn: Any = None,
         addr: Any = None,
-        sessions: Any = None,
+        sessions: Sessions = None,  # type: ignore[assignment]
         log: Any = None,
         *,
         sock: Any = None,
@@ -72,24 +75,23 @@ class http_request_handler(ServerNames):
         self.__data: Any = None
         self.__is_filled = False  # parse_headers() of this class has run
         self._ac_bad_line = ""  # the request line of a head that was refused
-        self.command = self.target = self.path = self.host = ""
-        self.op: Method | str = ""
+        self.command = self.target = self.path = self.host = self.op = ""
         self.minor_version = 1
         self.headers = self.trailers = NO_FIELDS
         self.body = b""
         ServerNames.__init__(self, conn if sock is None else sock, map)
         if addr is not None:
             self.addr = addr
-        self.sessions = sessions
+        self.sessions: Sessions = sessions  #: As given.
         self.log = log  # type: ignore[method-assign]
-        self.obuffer = b""
+        self.obuffer = b""  #: Empty; asynchat's example has it.
 
     # The request
 
     def parse_headers(self, data: bytes) -> ParsedHead | None:
-        """Make of *data*, a head (bytes), the attributes of the request; HTTPError if it is not to be served.
+        """Parse *data*, a head (bytes), into the attributes of the request; HTTPError refuses it.
 
-        What is returned need not be: a head whose override returns None is read by the connection once more.
+        An override may return None: then the connection parses the head once more for itself.
         """
         method, target, minor, fields, index = parse_head(data, self.max_fields, self.max_request_line)
         self.command = method
@@ -105,8 +107,8 @@ class http_request_handler(ServerNames):
         return method, minor, index
 
     def _ac_parse_again(self, data: bytes) -> ParsedHead:
-        """Read the head that an override of ``parse_headers()`` has read; what it left out is filled in."""
-        if self.__is_filled:  # it has called the inherited one
+        """Parse the head again for the connection, and set the attributes that an override has left out."""
+        if self.__is_filled:  # the override has called the inherited method
             self.__is_filled = False
             return super()._ac_parse_again(data)
         op, headers = self.op, self.headers
@@ -142,7 +144,7 @@ class http_request_handler(ServerNames):
 
     @reading_headers.setter
     def reading_headers(self, value: bool) -> None:
-        pass  # asynchat's example assigns it, and so do programs after it: the state is the connection's
+        pass  # asynchat's example assigns it, and so do programs: ignored, because the connection has the state
 
     @property
     def handling(self) -> bool:
@@ -151,11 +153,11 @@ class http_request_handler(ServerNames):
 
     @handling.setter
     def handling(self, value: bool) -> None:
-        pass  # likewise
+        pass  # ignored, as above
 
     @property
     def cgi_data(self) -> Any:
-        """What ``parse_body()`` makes of the body, when it is first asked for; None if there is no body."""
+        """The result of ``parse_body()``, which is called at the first access; None without a body."""
         if self.__data is _NOT_PARSED:
             self.__data = self.parse_body(self.headers, self.body)
         return self.__data
@@ -166,7 +168,7 @@ class http_request_handler(ServerNames):
 
     @property
     def close_connection(self) -> bool:
-        """Whether the connection is closed after the response (bool); may be made true before there is one."""
+        """Whether the connection is closed after this response; may be set to True before the response."""
         return self._ac_connection.writer.closes
 
     @close_connection.setter
@@ -174,7 +176,7 @@ class http_request_handler(ServerNames):
         self._ac_connection.writer.closes = bool(closes)
 
     def _ac_wants_body(self) -> bool:
-        """Tell whether anybody could read the body of the request."""
+        """Tell whether any method could read the body of the request."""
         if self.stream_body or not self.keep_body:
             return self.stream_body
         return type(self).handle_request is not http_request_handler.handle_request or self.__has_method()
@@ -189,10 +191,10 @@ class http_request_handler(ServerNames):
         self.__data = _NOT_PARSED if self.body else None
 
     def _ac_forget_request(self, data: bytes) -> None:
-        """Have nothing of the request before stand for one that cannot be read, of which *data* has come."""
+        """Forget the attributes of the request before, as *data*, the next head, cannot be parsed."""
         if not self.reading_headers:
             return
-        self.command = "HEAD" if data.startswith(b"HEAD ") else ""  # which has no body, whatever the response
+        self.command = "HEAD" if data.startswith(b"HEAD ") else ""  # no response to HEAD has a body
         self.op = self.target = self.path = self.host = ""
         self.minor_version = 1
         self.headers = NO_FIELDS
@@ -203,10 +205,11 @@ class http_request_handler(ServerNames):
     # Handling it
 
     def handle_request(self) -> Any:
-        """Handle the request, which is complete: call ``do_GET()`` or the like, by the method.
+        """Handle the request, which is complete: call ``do_GET()`` or the like, by the name of the method.
 
-        An override responds, now or later, by ``respond()``, or ``write()`` and ``finish()``, or as handlers
-        for ``http.server`` do, and returns None.
+        An override responds, now or later, by ``respond()``, by ``write()`` and ``finish()``, or as handlers
+        for ``http.server`` do, and returns None.  Any other value without a response is a 500.  A coroutine is run
+        as a task in an asyncio program.
         """
         method = getattr(self, _NAMES.get(self.command) or f"do_{self.command}", None)
         if method is None and self.command == "HEAD":
@@ -231,13 +234,13 @@ class http_request_handler(ServerNames):
     # The response
 
     def respond(self, status: int, body: Body = b"", headers: Headers = (), content_type: str | None = None) -> None:
-        """Answer with *status* (int) and *body*, and be done with this request.
+        """Send a whole response with *status* (int) and *body*; the request is complete then.
 
-        *body* is bytes-like; str, to be encoded in UTF-8; a file open for reading bytes, or a producer,
-        which is sent as the client takes it; or an iterable of bytes or str, iterated over likewise.
-        *headers* are pairs of name and value, or a mapping; *content_type* is ``default_content_type``
-        unless it is given, or among them.  RuntimeError if the request is answered already, ValueError
-        for what cannot stand in a head, TypeError for an argument of a wrong type.
+        *body* is bytes-like; str, which is encoded in UTF-8; a file that is open for reading bytes; or a
+        producer or an iterable of bytes or str, of which parts are taken as the client takes them.
+        *headers* are pairs of name and value, or a mapping; *content_type* (str) None is
+        ``default_content_type``, unless *headers* has one.  RuntimeError if there is a response already,
+        ValueError for values that cannot stand in a head, TypeError for an argument of a wrong type.
         """
         if self.connected:
             connection = self._ac_connection
@@ -245,22 +248,23 @@ class http_request_handler(ServerNames):
             if len(items) > 1:
                 self._ac_send_whole(items)
                 return
-            self.push(items[0])
+            self.push(items[0])  # type: ignore[arg-type]  # one alone is bytes
             self._ac_end_response()
         else:
             close_source(body)
             self._ac_close_unconnected()
 
     def write(self, data: Data) -> None:
-        """Send *data* (bytes-like or str) as a part of the body; more follows, until ``finish()`` is called.
+        """Send *data* (bytes-like or str) as a part of the body; more follows until ``finish()`` is called.
 
-        Without ``send_response()`` before it, the status is 200.  ValueError for more than Content-Length says.
+        The status is 200 unless ``send_response()`` was called before.  ValueError for more bytes than
+        Content-Length says, RuntimeError if the response is complete already.
         """
         if self.connected:
             self._ac_send(self._ac_connection.send(self._ac_connection.writer.write, data, self))
 
     def finish(self) -> None:
-        """Be done with this request, which was answered by ``write()``; with an empty body if it was not."""
+        """Complete the response that ``write()`` began; without one, send an empty response with status 200."""
         connection = self._ac_connection
         if self.connected and connection.writer.progress not in (Progress.STREAM, Progress.DONE):
             self._ac_send(connection.send(connection.writer.finish, self))
@@ -269,11 +273,11 @@ class http_request_handler(ServerNames):
     def send_error(
         self, code: int, message: str | None = None, explain: str | None = None, headers: Headers = ()
     ) -> None:
-        """Answer with an error page and close.
+        """Respond with an error page, and close the connection.
 
-        *message* and *explain* (str) are what it says, None for the usual; *headers* are as for
-        ``respond()``.  If a response has been begun, which cannot be taken back, the connection is closed
-        without one.
+        *code* is the status (int); *message* and *explain* are the texts of the page (str), None for the usual
+        ones; *headers* are as for ``respond()``.  If another response was begun, which cannot be taken back,
+        the connection is closed without an error page.
         """
         if not self._ac_connection.writer.take_back():
             self._ac_cut()
@@ -283,12 +287,12 @@ class http_request_handler(ServerNames):
         self.respond(code, page, headers, pages.HTML)
 
     def error_page(self, code: int, message: str | None = None, explain: str | None = None) -> str:
-        """Return the page (str) for an error; see ``send_error()``."""
+        """Return the error page (str) for ``send_error()``."""
         return pages.error_page(code, message, explain)
 
     # The access log
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Log a request that was answered with status *code* and a body of *size* bytes."""
+        """Write a line to the access log, for a response with status *code* and a body of *size* bytes."""
         if self.__write_log is not None:
             self.__write_log(FORMATS[self.log_format](self, code, size))

@@ -1,56 +1,93 @@
-"""What a program may override of a handler, and what is said in its logs."""
+"""The methods of a handler that programs may override, and those that log."""
 
 import contextlib
 import logging
 import sys
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from .fields import Fields
+from .fields import Fields, Method
+from .response_bodies import BYTES
 from .response_head import Headers
 from .settings import Settings
 
-__all__ = ["Hooks"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Sessions = TypeVar("Sessions", default=Any)
+else:
+    from typing import TypeVar
+
+    Sessions = TypeVar("Sessions")
+
+__all__ = ["Hooks", "Sessions"]
 
 _MOST_FORM_FIELDS = 10_000
 
 
 @lru_cache(maxsize=64)
 def _report_log_failure(failure: str) -> None:
-    """Say *failure* on stderr, once: a response never depends on the log."""
+    """Print *failure* on stderr, once: a response never depends on the log."""
     with contextlib.suppress(Exception):
         print(f"asynchat_fast: the access log failed: {failure}", file=sys.stderr)
 
 
 class Hooks(Settings):
-    """The methods of a handler that its channel calls, as they are unless a program has others."""
+    """The methods of a handler that its channel calls, with their defaults."""
 
     __slots__ = ()
 
     ac_logger = logging.getLogger("asynchat_fast.http")
-    """Where everything but the access log goes (logging.Logger)."""
+    """The logger for everything except the access log (logging.Logger)."""
 
-    # What the request says is kept by http_request_handler.
+    # http_request_handler sets these for each request.
+
     command: str
+    """The method of the request, such as "GET"."""
+
+    op: Method | str
+    """The method, which is equal to its name as str and as bytes."""
+
     target: str
-    body: bytes
+    """The target as the request line has it, which may be a whole URI."""
+
+    path: str
+    """Path and query as they were sent, not decoded."""
+
+    host: str
+    """The requested host, with the port if one was sent; empty in HTTP/1.0 without a Host field."""
+
     minor_version: int
+    """1 for HTTP/1.1, 0 for HTTP/1.0."""
+
+    headers: Fields
+    """The fields of the head."""
+
+    trailers: Fields
+    """The fields after a body in chunks."""
+
+    body: bytes
+    """The body, empty if it was streamed or not kept."""
+
     addr: Any
+    """The address of the client, as ``accept()`` returns it."""
+
     _ac_bad_line: str  # the request line of a head that was refused
+    _ac_health: Any = None  # a Health, of a server that tells how it is
 
     def handle_head(self) -> None:
-        """Called when the head of a request has come, before its body is read; may respond, or set ``stream_body``."""
+        """Act upon the head of a request, before the body is received: respond, or set ``stream_body``."""
 
     def body_data(self, view: memoryview) -> None:
-        """Take *view* (memoryview), the next bytes of a body with ``stream_body``; to be overridden."""
+        """Take *view* (memoryview), the next bytes of a body with ``stream_body``; define this for it."""
         raise NotImplementedError(f"{type(self).__name__} must define body_data()")
 
     def parse_body(self, headers: Fields, data: bytes) -> Any:
-        """Return what is to be ``cgi_data``, of the *headers* (Fields) and the body *data* of a request.
+        """Return the value of ``cgi_data`` for a request with *headers* (Fields) and the body *data* (bytes).
 
-        That is a dict, name -> list of values (str), for a form, and *data* for anything else, be it one
-        that says it is a form.
+        For a form that is a dict, name to list of values (str); for anything else, and for a form that
+        cannot be parsed, it is *data*.
         """
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/x-www-form-urlencoded":
@@ -61,11 +98,11 @@ class Hooks(Settings):
             return data
 
     def handle_upgrade(self) -> bool:
-        """Take the connection over for another protocol, and tell whether that has been done; by default it is not.
+        """Tell whether the connection goes on in another protocol, which the client has offered: False by default.
 
-        To take it, send 101 by ``send_response()``, ``send_header()`` and ``end_headers()``, bind
-        ``collect_incoming_data`` and ``found_terminator`` of this object to what is to be called
-        from then on, and set the terminator.
+        An override that returns True has sent 101 by ``send_response()``, ``send_header()`` and
+        ``end_headers()``, has bound ``collect_incoming_data`` and ``found_terminator`` of this object to the
+        functions that are called from then on, and has set the terminator.
         """
         return False
 
@@ -76,55 +113,55 @@ class Hooks(Settings):
     def send_error(
         self, code: int, message: str | None = None, explain: str | None = None, headers: Headers = ()
     ) -> None:
-        """Answer with an error page and close."""
+        """Respond with an error page, and close the connection."""
         raise NotImplementedError(f"{type(self).__name__} must define send_error()")
 
     def finish(self) -> None:
-        """Be done with the request, whose response was begun."""
+        """Complete the response that was begun."""
         raise NotImplementedError(f"{type(self).__name__} must define finish()")
 
     def _ac_wants_body(self) -> bool:
-        """Tell whether anybody could read the body of the request."""
+        """Tell whether any method could read the body of the request."""
         return self.stream_body or self.keep_body
 
     def _ac_take_body(self) -> None:
         """Take the body of the request from the connection."""
 
     def _ac_forget_request(self, data: bytes) -> None:
-        """Have nothing of the request before stand for one that cannot be read, of which *data* has come."""
+        """Forget the attributes of the request before, as *data*, the next head, cannot be parsed."""
 
     # The request, and its client
 
     @property
     def requestline(self) -> str:
-        """The request line (str)."""
+        """The request line."""
         return self._ac_bad_line or f"{self.command} {self.target} {self.request_version}"
 
     @property
     def request_version(self) -> str:
-        """The version of the request, "HTTP/1.1" or another minor one (str)."""
+        """The version of the request, "HTTP/1.1" or "HTTP/1.0"."""
         return f"HTTP/1.{self.minor_version}"
 
     def address_string(self) -> str:
-        """Return the host of the client (str), one of IPv4 as such at an IPv6 socket, too; "-" at a unix socket."""
+        """Return the address of the client without its port (str); "-" at a unix socket."""
         addr = self.addr
         return str(addr[0]).removeprefix("::ffff:") if isinstance(addr, tuple) else "-"
 
     # Logs
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Log a request that was answered with status *code* and a body of *size* bytes."""
+        """Write a line to the access log, for a response with status *code* and a body of *size* bytes."""
 
     def log_message(self, format: str, *args: object) -> None:
-        """Log a message for the administrator."""
+        """Log *format* % *args* to ``ac_logger`` at the level INFO."""
         self.ac_logger.info("%s: " + format, self.address_string(), *args)
 
     def log_error(self, format: str, *args: object) -> None:
-        """Log an error."""
+        """Log *format* % *args* to ``ac_logger`` at the level ERROR."""
         self.ac_logger.error("%s: " + format, self.address_string(), *args)
 
     def log_info(self, message: object, type: str = "info") -> None:
-        """Log what asyncore and the channel have to say, by Python's logging."""
+        """Log *message*, of asyncore or the channel, to ``ac_logger``; *type* is "error", "warning" or "info"."""
         level = {"error": logging.ERROR, "warning": logging.WARNING}.get(type, logging.DEBUG)
         self.ac_logger.log(level, "%s", message)
 
@@ -132,13 +169,33 @@ class Hooks(Settings):
         self._ac_log("%r was not served", self.requestline, exc_info=True)
 
     def _ac_log(self, format: str, *args: object, exc_info: bool = False) -> None:
-        """Log an error; what the log does about it is no matter of the connection's."""
+        """Log an error; an exception of the logger must not end the connection."""
         with contextlib.suppress(Exception):
             self.ac_logger.error("%s: " + format, self.address_string(), *args, exc_info=exc_info)
 
     def _ac_log_response(self, status: int, size: int) -> None:
-        """Log a response, without letting a log that fails harm it."""
+        """Log a response; an exception of the log must not harm it."""
         try:
             self.log_request(status, size)
         except Exception as error:
             _report_log_failure(f"{type(error).__name__}: {error}")
+
+    _ac_unlogged: tuple[int, int] | None
+    # The status and size of a response that was pushed, and not logged; a slot of the channel's.
+
+    def _ac_log_unlogged(self: Any, unsent: int = 0) -> None:
+        """Log the response that was not logged yet, of which *unsent* bytes have not left."""
+        unlogged, self._ac_unlogged = self._ac_unlogged, None
+        if unlogged is not None:
+            self._ac_log_response(unlogged[0], max(unlogged[1] - unsent, 0))
+
+    def _ac_log_sent(self: Any) -> None:
+        """Log the response that was not logged yet, if it has left."""
+        if self._ac_unlogged is not None and not self._ac_is_sending():
+            self._ac_log_unlogged()
+
+    def _ac_log_cut(self: Any, cut: tuple[int, int] | None) -> None:
+        """Log *cut*, the status and size of a response, or else the one not logged yet, as no more of it is sent."""
+        self._ac_unlogged = cut or self._ac_unlogged
+        if self._ac_unlogged is not None:
+            self._ac_log_unlogged(sum(len(item) for item in self.producer_fifo or () if isinstance(item, BYTES)))

@@ -73,7 +73,7 @@ def listing_page(segments: list[str], entries: Iterable[Entry], is_all: bool = T
 
 
 def _sorted(entries: Iterable[Entry], key: str, descends: bool) -> list[Entry]:
-    """Return *entries*, folders first, by *key*, and by name where that is equal."""
+    """Return *entries* sorted: folders first, then by *key*, then by name."""
     by_name = sorted(entries, key=_ORDERS["name"][1], reverse=descends and key == "name")
     if key != "name":
         by_name.sort(key=_ORDERS[key][1], reverse=descends)
@@ -92,7 +92,7 @@ def _headings(key: str, descends: bool) -> str:
 
 
 def _breadcrumb(segments: list[str]) -> str:
-    """Return links to the folders above, each relative, so that they hold behind a proxy, too."""
+    """Return relative links to the folders above, which work behind a proxy, too."""
     if not segments:
         return "Index of /"
     links = [f'<a rel="up" href="{"../" * len(segments)}">Index of</a> <span>/</span>']
@@ -103,7 +103,7 @@ def _breadcrumb(segments: list[str]) -> str:
 
 
 def _text(name: str) -> str:
-    """Return *name*, in which bytes need not be UTF-8, as text of a page."""
+    """Return *name*, whose bytes may not be UTF-8, as text of a page."""
     return html.escape(os.fsencode(name).decode("utf-8", "replace").translate(_SHOWN))
 
 
@@ -118,7 +118,7 @@ def _row(entry: Entry) -> str:
 
 
 def _size(count: int) -> str:
-    """Return *count* bytes in units that are easily read."""
+    """Return *count* bytes as text, in a unit that fits."""
     if count < 1024:
         return f"{count} B"
     size = float(count)
@@ -132,6 +132,6 @@ def _size(count: int) -> str:
 def _time(seconds: float) -> str:
     try:
         local = time.localtime(seconds)
-    except (OverflowError, ValueError, OSError):  # a time that the system cannot tell
+    except (OverflowError, ValueError, OSError):  # a time that the system cannot represent
         return ""
     return time.strftime('<time datetime="%Y-%m-%dT%H:%M:%S%z">%Y-%m-%d<span> %H:%M</span></time>', local)

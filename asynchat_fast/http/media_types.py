@@ -1,4 +1,4 @@
-"""Which media type a file has, by its suffix: one table, so that it does not depend on the system.
+"""Media types by the suffix of a file: a table of our own, so that they are the same on every system.
 
 Sources: the registry of media types at IANA; RFC 9239 (JavaScript), RFC 7303 (XML), WHATWG MIME Sniffing.
 """
@@ -6,7 +6,7 @@ Sources: the registry of media types at IANA; RFC 9239 (JavaScript), RFC 7303 (X
 __all__ = ["OCTET_STREAM", "media_type"]
 
 OCTET_STREAM = "application/octet-stream"
-"""The type of files of which nothing is known."""
+"""The type of files with an unknown suffix."""
 
 # Without a charset where a document may name its own: a charset in the head of a response overrides it.
 _TYPES = {
@@ -100,7 +100,7 @@ _TYPES = {
     "video/x-msvideo": "avi",
 }
 
-# Text that says nothing of its own encoding.
+# Text that cannot name its own encoding.
 _UTF_8_TYPES = {
     "text/calendar": "ics",
     "text/css": "css",

@@ -1,7 +1,7 @@
-"""What a head says of its message, by RFC 9112: the target, how long the body is, and whether another may follow.
+"""Message framing by RFC 9112: the target, the length of the body, and whether another request may follow.
 
-Functions of what the head parser gives: *index* is its dict of lower-case names to a value, or to
-a list where a name was repeated.  What must not be served is an HTTPError, after which nothing more is read.
+These are functions of *index*, a dict of the head parser: lower-case names to a value, or to a list where a
+name was repeated.  HTTPError refuses a request, after which nothing more is read.
 """
 
 import re
@@ -24,10 +24,10 @@ __all__ = [
 ]
 
 CHUNKED = -1
-"""What ``body_length()`` returns for a body in chunks."""
+"""The result of ``body_length()`` for a body in chunks."""
 
 _SHORT = 64  # characters of a value that may be cached
-_MOST_DIGITS = 18  # of a length: what fits into 64 bits, whatever the digits
+_MOST_DIGITS = 18  # digits of a length: any number of them fits into 64 bits
 
 _match_authority = re.compile(
     r"(?: \[ (?: (?P<v6> [0-9A-Fa-f:.]+ ) | v[0-9A-Fa-f]+\.[\w.~!$&'()*+,;=:-]+ ) \]"
@@ -66,7 +66,7 @@ def _host(index: Index, minor: int) -> str:
 
 
 def parse_target(method: str, target: str, index: Index, minor: int) -> tuple[str, str]:
-    """Return path and host that are asked for; the path is "*" or the authority for targets of these forms.
+    """Return the requested path and host; the path is "*" or the authority for targets of these forms.
     Fragments are no part of a target: the head parser refuses them.
 
     A host in the target becomes that of the *index*.
@@ -74,7 +74,7 @@ def parse_target(method: str, target: str, index: Index, minor: int) -> tuple[st
     """
     host = index.get("host")
     if type(host) is str and target[0] == "/" and method != "CONNECT" and _is_authority(host):
-        return target, host  # as nearly all are
+        return target, host  # nearly all targets are
     host = _host(index, minor)
     if method == "CONNECT":
         if not _is_authority(target) or not re.search(":[0-9]+$", target):
@@ -88,7 +88,7 @@ def parse_target(method: str, target: str, index: Index, minor: int) -> tuple[st
     if match is None or not _is_authority(match["authority"]):
         raise HTTPError(400, "the target is neither a path nor the URI of one")
     path = match["path"] or ("*" if method == "OPTIONS" else "/")
-    index["host"] = match["authority"]  # which prevails (RFC 9112, section 3.2.2)
+    index["host"] = match["authority"]  # it prevails over the Host field (RFC 9112, section 3.2.2)
     return (path if path[0] in "/*" else "/" + path), match["authority"]
 
 
@@ -101,7 +101,7 @@ def is_persistent(index: Index, minor: int) -> bool:
     return "close" not in options and (minor > 0 or "keep-alive" in options)
 
 
-_options = lru_cache(maxsize=64)(members)  # nearly all clients that send some send the same
+_options = lru_cache(maxsize=64)(members)  # nearly all clients that send Connection send the same value
 
 
 def body_length(index: Index, minor: int) -> int:
@@ -116,7 +116,7 @@ def body_length(index: Index, minor: int) -> int:
         return CHUNKED
     if length is None:
         return 0
-    # Never int() on what was received alone, which takes signs, underscores and digits of all scripts.
+    # Digits are checked before int(), which accepts signs, underscores and digits of all scripts.
     if type(length) is not str or not (length.isascii() and length.isdigit()):
         raise HTTPError(400, "Content-Length is not one number")
     if len(length) > _MOST_DIGITS:
@@ -146,7 +146,7 @@ def _check_coding(coding: str | list[str]) -> None:
 
 
 def expects_continue(index: Index, minor: int) -> bool:
-    """Tell whether the client waits for a 100 before it sends the body; HTTPError 417 for what else it expects.
+    """Tell whether the client waits for a 100 before it sends the body; HTTPError 417 for any other expectation.
 
     Source: RFC 9110, section 10.1.1.
     """
@@ -166,11 +166,11 @@ def wants_upgrade(index: Index, minor: int) -> bool:
 
 # chunk-size = 1*HEXDIG; chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
 # chunk-ext-name = token; chunk-ext-val = token / quoted-string
-_SIZE = "[0-9A-Fa-f]{1,16}"  # more digits than any size has are refused unread
+_SIZE = "[0-9A-Fa-f]{1,16}"  # more digits than any size has: refused before they are read
 _EXTENSION = f"{BLANKS};{BLANKS}{TOKEN}(?:{BLANKS}={BLANKS}(?:{TOKEN}|{QUOTED_STRING}))?"
 _match_chunk_line = re.compile(f"({_SIZE})(?:{_EXTENSION})*".encode("latin-1")).fullmatch
 
-# What may be the beginning of a chunk line: whole extensions, then any part of one more.
+# A possible beginning of a chunk line: whole extensions, then any part of one more.
 _QUOTED_PART = QUOTED_STRING.removesuffix('"') + r"(?:\\|\"?)"
 _VALUE_PART = f"{BLANKS}(?:={BLANKS}(?:{TOKEN}|{_QUOTED_PART})?)?"
 _EXTENSION_PART = f"{BLANKS}(?:;{BLANKS}(?:{TOKEN}(?:{_VALUE_PART})?)?)?"
@@ -178,7 +178,7 @@ _begins_chunk_line = re.compile(f"{_SIZE}(?:{_EXTENSION})*(?:{_EXTENSION_PART})?
 
 
 def chunk_size(line: bytes) -> tuple[int, int]:
-    """Return the size that *line*, the first of a chunk, tells, and how many bytes its extensions have.
+    """Return the size in *line*, the first of a chunk, and how many bytes its extensions have.
 
     Source: RFC 9112, section 7.1; extensions are checked and ignored.
     """

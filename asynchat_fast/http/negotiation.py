@@ -1,4 +1,4 @@
-"""What a client prefers.  Source: RFC 9110, section 12."""
+"""Content negotiation: the preferences of a client.  Source: RFC 9110, section 12."""
 
 import re
 from collections.abc import Iterable
@@ -46,5 +46,5 @@ def preferred_coding(accept_encoding: str | None, available: Iterable[str]) -> s
 
 
 def wants_html(accept: str | None) -> bool:
-    """Tell whether *accept*, the value of the field, names HTML, as browsers do for pages, but not for data."""
+    """Tell whether *accept*, the value of the field, names HTML, which browsers do for pages and not for data."""
     return accept is not None and any(map(_weights(accept).get, ("text/html", "application/xhtml+xml")))

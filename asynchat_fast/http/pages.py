@@ -1,6 +1,6 @@
-"""The pages of the server's own: one template, and words for people.
+"""The pages that the server makes: one template, and texts for people.
 
-Nothing is loaded from anywhere, and the pages are short: an error page is less than 2,000 bytes.
+The pages load nothing from elsewhere, and are short: an error page is less than 2,000 bytes.
 """
 
 import html

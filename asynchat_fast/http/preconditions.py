@@ -1,6 +1,6 @@
-"""What a request makes its response depend on: the validators of the file that the client knows.
+"""Preconditions: fields of a request that compare the client's version of a file with the present one.
 
-Functions of *headers*, the fields of the request, a mapping in whose names case does not matter.
+These are functions of *headers*, the fields of the request, a mapping in whose names case does not matter.
 Source: RFC 9110, sections 8.8 and 13.
 """
 
@@ -16,7 +16,7 @@ _find_tags = re.compile('(?:W/)?"[!\x23-\x7e\x80-\xff]*"').findall
 
 
 def status_for(headers: Mapping[str, str], etag: str, modified: int) -> int:
-    """Return the status for a GET or HEAD of what has the strong *etag* and was *modified* (seconds): 200, 304 or 412.
+    """Return the status (200, 304, 412) for a GET or HEAD of a file with the strong *etag*, *modified* at (seconds).
 
     The order of the fields is that of RFC 9110, section 13.2.2.  A date that is none is ignored.
     """
@@ -31,7 +31,7 @@ def status_for(headers: Mapping[str, str], etag: str, modified: int) -> int:
         return 304 if _names(known, etag, weakly=True) else 200
     if (text := headers.get("if-modified-since")) is not None:
         date = parse_date(text)
-        # A date to come is not ours: nothing that was sent was modified after it was sent.
+        # A date in the future is not one of ours: no file was modified after it was sent.
         if date is not None and modified <= date <= time.time():
             return 304
     return 200
@@ -45,9 +45,9 @@ def _names(value: str, etag: str, *, weakly: bool) -> bool:
 
 
 def range_applies(headers: Mapping[str, str], etag: str, modified: int) -> bool:
-    """Tell whether If-Range, if there is one, lets a part be sent of what has *etag* and was *modified* (seconds)."""
+    """Tell whether If-Range, if there is one, allows a part of a file with *etag*, *modified* at (seconds)."""
     condition = headers.get("if-range")
     if condition is None or condition == etag:
         return True
-    # A date that is the present does not tell apart what is written twice within its second.
+    # A date in the present second does not tell two versions apart that were written within it.
     return parse_date(condition) == modified and modified < int(time.time())

@@ -1,4 +1,4 @@
-"""The part of a file that a request wants.  Source: RFC 9110, section 14."""
+"""Ranges: the part of a file that a request asks for.  Source: RFC 9110, section 14."""
 
 import re
 
@@ -9,9 +9,9 @@ _MAX_DIGITS = 18  # of a position; a longer number is beyond the end of any file
 
 
 def wanted_part(value: str, size: int) -> tuple[int, int] | None:
-    """Return offset and count of the bytes that *value*, of Range, wants of *size*.
+    """Return offset and count of the bytes that *value*, of a Range field, asks for in a file of *size* bytes.
 
-    None is for the whole: *value* is malformed, or has several ranges, which a server may ignore.
+    None means the whole file: *value* is malformed, or has several ranges, which a server may ignore.
     A count of 0 means that there is no such part.
     """
     found = _match_range(value)

@@ -1,8 +1,8 @@
-"""The receiving half of a connection: payloads in, and what they mean out; it names the next terminator.
+"""The receiving half of a connection: it turns payloads into requests, and names the next terminator.
 
 Framing is asynchat's: each part of a message has its terminator, bytes or a number of them.  A head that comes
-at once is cut and parsed as one; what has come of a head, or of a line of a body, is checked as soon as it
-comes, so that what is wrong is refused at once.  Sends nothing, and knows no state of the connection but its own.
+at once is cut and parsed as one; the beginning of a head, or of a line of a body, is checked as soon as it
+comes, so that an error is refused at once.  The reader sends nothing, and does not know the connection's state.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _MOST_CHUNK = 1 << 62
 _MOST_EXTENSION = 1 << 12  # bytes of the extensions of one chunk
 _KEPT_AS_IT_IS = 512  # bytes of a piece of a body
 
-_NO_PARTS: Any = ()  # shared by all that receive no body, as an idle connection is to be small; nothing can be added
+_NO_PARTS: Any = ()  # shared by connections without a body, so that idle ones stay small; nothing can be added to it
 
 _Step = Callable[["RequestReader", bytes, Settings], bool]
 
@@ -43,13 +43,13 @@ class RequestReader:
         self.left = 0  # bytes of the body, or of the chunk at hand, that are still to come
         self.is_wanted = True  # the body, by the handler
         self._empty_lines = 0
-        self._checked = 0  # bytes of a head that comes in parts which were found right
+        self._checked = 0  # bytes of an incomplete head that were checked already
         self._parts: list[bytes | bytearray] = _NO_PARTS
 
     # Heads (RFC 9112, sections 2 to 5)
 
     def read_head(self, data: bytes, settings: Settings) -> ParsedHead | None:
-        """Return what *data*, all up to HEAD_END, says; None for nothing but empty lines."""
+        """Parse *data*, everything up to HEAD_END; None if it has only empty lines."""
         if not data or data[0] == 13:
             data = self._skip_empty_lines(data or HEAD_END)
             if not data:
@@ -94,7 +94,7 @@ class RequestReader:
         return size > settings.max_body and settings.keep_body and not settings.stream_body
 
     def begin_body(self, settings: Settings) -> None:
-        """Read the body that ``length`` tells of, from now on."""
+        """Begin to read the body, of ``length`` bytes or in chunks."""
         self._parts = []
         if self.length != CHUNKED:
             self.terminator = self.left
@@ -106,11 +106,11 @@ class RequestReader:
         self._await_chunk()
 
     def read_body(self, data: bytes, settings: Settings) -> bool:
-        """Read *data*, a part of the framing that is complete; tell whether the body is."""
+        """Read *data*, a complete part of the framing; tell whether the body is complete."""
         return self._step(self, data, settings)
 
     def take(self, data: bytes, settings: Settings) -> bytes:
-        """Take *data*, a part of what a numeric terminator ends; return what of it is to be streamed."""
+        """Take *data*, a part of a body; return the bytes of it that are to be streamed."""
         left = self.left
         if len(data) > left:
             self._chunk_end += data[left:]
@@ -194,6 +194,6 @@ class RequestReader:
         self._trailers_left -= len(data) + len(_LINE_END)
         if self._trailers_left < 0 or len(self._trailer_lines) == settings.max_fields:
             raise HTTPError(431, "the trailers are too long")
-        parse_fields(data, 1)  # what is wrong is refused as it comes
+        parse_fields(data, 1)  # each part is checked as it comes
         self._trailer_lines.append(data)
         return False

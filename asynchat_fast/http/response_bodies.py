@@ -1,4 +1,4 @@
-"""What the body of a response may be, and how it becomes bytes: at once, in pieces, or from a file."""
+"""Bodies of responses: their types, and how each becomes bytes, at once, in pieces, or from a file."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, Protocol, TypeAlias
@@ -14,17 +14,17 @@ BYTES = (bytes, bytearray, memoryview)
 
 
 class Producer(Protocol):
-    """What a channel pulls data from."""
+    """An object from which a channel pulls data."""
 
     def more(self) -> Data: ...
 
 
 Body: TypeAlias = Data | BinaryIO | Producer | Iterable[Data]
-"""All that a body may be."""
+"""The types of a body."""
 
 
 def as_bytes(data: Data) -> bytes:
-    """Return *data* as bytes of their own."""
+    """Return *data* as bytes, copied if it could be changed."""
     if isinstance(data, str):
         return data.encode()
     if not isinstance(data, BYTES):
@@ -33,9 +33,9 @@ def as_bytes(data: Data) -> bytes:
 
 
 def source_of(body: Any) -> tuple[Iterator[Data] | file_producer, int | None]:
-    """Return what *body* is read from and, of a file, how many bytes it has; TypeError for what is no body."""
+    """Return the producer of *body* and, for a file, its number of bytes; TypeError for what is no body."""
     if hasattr(body, "read"):
-        if hasattr(body, "encoding"):  # of text, whatever wraps the file
+        if hasattr(body, "encoding"):  # a file of text, whatever wraps it
             raise TypeError(f"a file is sent as bytes: open it in binary mode, not as {body!r} is")
         body = file_producer(body)
     if isinstance(body, file_producer):
@@ -53,19 +53,19 @@ def _pieces_of(producer: Producer) -> Iterator[Data]:
 
 
 def close_source(source: object) -> None:
-    """Close *source*, of which nothing more is wanted, if it can be closed."""
+    """Close *source*, which is not needed any more, if it can be closed."""
     close = getattr(source, "close", None)
     if close is not None:
         close()
 
 
 class Pieces:
-    """The producer of a body that is made of what *source*, an iterator, gives.
+    """The producer of a body from the pieces of *source*, an iterator.
 
-    It is sent in chunks if *chunked*; with a *length* (int) in the head, any other number of bytes is an error, and
-    none beyond it are handed out.  ``sent`` is how many bytes of the body have been.  An exception of *source*, or an
-    error of it, ends the body, and ``failed`` is called with this while it is being handled.  ``head`` is that of the
-    response (bytes), which was queued before this.
+    The body is sent in chunks if *chunked*.  If the head has a *length* (int), any other number of bytes is an
+    error, and no more are handed out.  ``sent`` is the number of bytes of the body that were handed out.  An
+    exception of *source*, or such an error, ends the body: ``failed`` is called with this object while the
+    exception is being handled.  ``head`` is the head of the response (bytes), which was queued before this.
     """
 
     __slots__ = ("_chunked", "_length", "_source", "failed", "head", "sent")
@@ -105,7 +105,7 @@ class Pieces:
 
 
 class WriteFile:
-    """``wfile``: what a handler written for http.server writes its body to, by *write*."""
+    """``wfile``: the file to which a handler written for http.server writes its body, by *write*."""
 
     closed = False
 
@@ -118,10 +118,10 @@ class WriteFile:
             self.write(piece)
 
     def flush(self) -> None:
-        """Do nothing: what was written is on its way."""
+        """Do nothing: written data was sent already."""
 
     def writable(self) -> bool:
-        """Tell that this can be written to."""
+        """Return True: this file can be written to."""
         return True
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The lines of the head of a response: what cannot stand in one is a ValueError, what is no value a TypeError."""
+"""The lines of the head of a response: ValueError for text that cannot stand in one, TypeError for other types."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from .syntax import is_field_value, is_token
 __all__ = ["Headers", "Value", "beginning", "date_line", "field_line", "pairs_of", "status_line"]
 
 Value: TypeAlias = str | bytes | int
-"""What may be the value of a field."""
+"""The types of the value of a field."""
 
 Headers: TypeAlias = Mapping[str, Value] | Iterable[tuple[str, Value]]
 """Fields to be sent: pairs of name and value, or a mapping."""
@@ -54,7 +54,7 @@ def beginning(status: int, reason: str | None, content_type: str, server: str) -
 
 
 def pairs_of(headers: Any) -> Iterable[tuple[str, Value]]:
-    """Return the pairs of *headers*; TypeError for what are none."""
+    """Return *headers* as pairs; TypeError if they are none."""
     if isinstance(headers, Mapping):
         return headers.items()
     if isinstance(headers, (str, bytes)) or not hasattr(headers, "__iter__"):
@@ -89,7 +89,7 @@ _date = (0, b"")  # the second for which it was made, and the line
 
 
 def date_line() -> bytes:
-    """Return the Date field of now."""
+    """Return the Date field for the time now."""
     global _date
     now = int(time.time())
     second, line = _date

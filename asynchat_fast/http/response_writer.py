@@ -1,7 +1,7 @@
-"""The sending half of a connection: a status and a body become a message that is framed right for its request.
+"""The sending half of a connection: it turns a status and a body into a message, framed for its request.
 
-What it returns is to be sent in order: bytes, and producers.  Reads nothing, and knows of the request only
-what bears on the framing: ``method``, ``minor`` and ``closes``.
+It returns bytes and producers, which are to be sent in this order.  The writer reads nothing, and knows only the
+parts of the request that the framing depends on: ``method``, ``minor`` and ``closes``.
 Source: RFC 9110, sections 6.4, 8.6 and 15; RFC 9112, sections 6 and 7.
 """
 
@@ -18,13 +18,13 @@ from .syntax import members
 __all__ = ["UNSENT", "Item", "Progress", "ResponseWriter"]
 
 Item: TypeAlias = bytes | memoryview | file_producer | Pieces
-"""What is to be sent: bytes, or a producer of them."""
+"""An item to send: bytes, or a producer of them."""
 
 _JOINED_MOST = 1 << 14  # bytes of a body that leave in one piece with the head
 _QUEUED_MOST = 1 << 18  # bytes of a body after which the next request waits until they have been sent
 _UNUSUAL_METHODS = frozenset(["HEAD", "CONNECT"])
 _UNUSUAL_STATUSES = frozenset([204, 205, 304])  # without content
-_NO_LINES: Any = ()  # shared by all that have begun none, as an idle connection is to be small; nothing can be added
+_NO_LINES: Any = ()  # shared by all without a response, so that idle connections stay small
 _NO_NAMES: Any = frozenset()
 _is_length = re.compile("[0-9]+").fullmatch
 
@@ -52,8 +52,8 @@ class ResponseWriter:
                  "is_plain", "method", "minor", "progress", "source", "status", "written")  # fmt: skip
 
     def __init__(self) -> None:
-        self._body: object = None  # that is being sent, to be closed
-        self.source: file_producer | Pieces | None = None  # what it is read from
+        self._body: object = None  # the producer that is being sent, to be closed
+        self.source: file_producer | Pieces | None = None  # the file or iterator that it reads
         self.status = 0
         self._lines: list[bytes] = _NO_LINES
         self._names: set[str] = _NO_NAMES
@@ -63,14 +63,14 @@ class ResponseWriter:
         self.new_request("", 1, False)
 
     def new_request(self, method: str, minor: int, closes: bool) -> None:
-        """Begin the response to a request by *method* in HTTP/1.*minor*, after which the connection *closes* or not."""
+        """Prepare for a request by *method* in HTTP/1.*minor*; the connection *closes* after its response, or stays."""
         self.method = method
         self.minor = minor
         self.is_plain = minor and method not in _UNUSUAL_METHODS  # so that its framing is that of nearly all
         self.closes = closes
         self.progress = _NOTHING
         self.written = 0  # bytes of the body
-        self.awaits_finish = False  # the response is written by one who says when it ends
+        self.awaits_finish = False  # the response ends when the program calls finish()
 
     @property
     def sent(self) -> int:
@@ -84,7 +84,7 @@ class ResponseWriter:
 
     @property
     def ends_by_closing(self) -> bool:
-        """Whether the client takes the end of the connection for that of the body, which has not come yet."""
+        """Whether the end of the connection is what ends the body for the client."""
         has_head = self.progress in (_BODY, _STREAM)
         return has_head and self._length is None and not (self._chunked or self._bodyless)
 
@@ -93,11 +93,11 @@ class ResponseWriter:
     def respond(
         self, status: int, body: Body, headers: Headers, content_type: str | None, settings: Settings
     ) -> list[Item]:
-        """Return the whole response, as ``http_request_handler.respond()`` has it."""
+        """Return a whole response; see ``http_request_handler.respond()``."""
         if type(body) is not bytes:
             if not isinstance(body, (str, *BYTES)):
                 return self._respond_stream(status, body, headers, content_type, settings)
-            body = as_bytes(body)  # a bytearray may be written to as soon as we return
+            body = as_bytes(body)  # a bytearray may be changed after we return
         size = len(body)
         if content_type is None:
             content_type = settings.default_content_type if size else ""
@@ -118,7 +118,7 @@ class ResponseWriter:
             return [head + body]
         self._length, self._chunked, self._bodyless = size, False, False
         self.progress = _DONE if size <= _QUEUED_MOST else _STREAM
-        return [head, memoryview(body)]  # which is cut without copying
+        return [head, memoryview(body)]  # a memoryview is cut without copying
 
     def _respond_stream(
         self, status: int, body: Body, headers: Headers, content_type: str | None, settings: Settings
@@ -133,7 +133,7 @@ class ResponseWriter:
         self.progress = _STREAM
         self._body = body
         if isinstance(source, file_producer):
-            if length is not None and source.fileno is not None:  # which the channel sends by itself
+            if length is not None and source.fileno is not None:  # the channel knows how to send it
                 self.written, self.source = length, source
                 return [head, source]
             source = iter(source.more, b"")
@@ -151,7 +151,7 @@ class ResponseWriter:
         self.progress = _NOTHING
 
     def abandon(self) -> None:
-        """Close what the body was read from."""
+        """Close the file or iterator of the body."""
         self.written = self.sent
         body, self._body, self.source = self._body, None, None
         close_source(body)
@@ -159,7 +159,7 @@ class ResponseWriter:
     def _begin(self, status: int, headers: Headers = (), reason: str | None = None) -> None:
         if self.progress is not _NOTHING:
             raise RuntimeError("this request is answered already")
-        beginning(status, reason, "", "")  # raises for what is no status
+        beginning(status, reason, "", "")  # raises if it is no status
         self.status = status
         self._length = None
         self._lines, self._names = [], set()
@@ -167,7 +167,7 @@ class ResponseWriter:
             self._add_field(name, value)
         self._reason = reason
 
-    # Step by step, as http.server has it
+    # In steps, for the methods of http.server
 
     def start(self, status: int, reason: str | None) -> None:
         """Begin a response of *status*, which may be below 200."""
@@ -198,7 +198,7 @@ class ResponseWriter:
             self._length = int(text)
         elif key == "transfer-encoding":
             raise ValueError("how the body is framed is not for the handler to say: write it as it is")
-        elif key == "connection" and self.status >= 200:  # in a 101 it says what comes
+        elif key == "connection" and self.status >= 200:  # a 101 names the next protocol in it
             self.closes |= "close" in members(value.decode("latin-1") if isinstance(value, bytes) else str(value))
         else:
             self._names.add(key)
@@ -240,13 +240,13 @@ class ResponseWriter:
         return [b"%x\r\n%b\r\n" % (size, data) if self._chunked else data]
 
     def finish(self, settings: Settings) -> list[Item]:
-        """Return the end of a response that was written; an empty one if nothing was."""
+        """Return the end of a response that was begun; an empty response if none was."""
         if self.progress is _NOTHING:
             return self.respond(200, b"", (), None, settings)
         items: list[Item] = []
         if self.progress is _BEGUN:
             if self._length is None and self.method != "HEAD":
-                self._length = 0  # a body of nothing need not come in chunks
+                self._length = 0  # an empty body needs no chunks
             items += self.end_headers(settings)
         if self.progress is not _BODY:
             return items
@@ -282,7 +282,7 @@ class ResponseWriter:
         return b"%b%b%b%b\r\n" % (begun, b"".join(self._lines), date, self._framing(status, length, tunnels))
 
     def _framing(self, status: int, length: int | None, tunnels: bool) -> bytes:
-        """Return the fields that say where the body ends, and whether the connection does."""
+        """Return the fields that tell where the body ends, and whether the connection is closed."""
         lines = b""
         if self._chunked:
             lines = b"Transfer-Encoding: chunked\r\n"

@@ -1,27 +1,32 @@
 """``http_server``: the acceptor of an HTTP server, and its graceful end."""
 
 import os
-import weakref
 from collections.abc import Callable, Iterable
 from socket import socket
 from typing import Any
 
-from ..eventloop import call_later
+from ..graceful_end import Life
 from ..networks import Network
-from ..server import chat_server
+from ..server import Address, chat_server
 from .access_log import log_writer
 from .forwarded import Forwarded
 from .handler import http_request_handler
+from .health import Health
 
 __all__ = ["http_server"]
 
+_GOING_ON = (Life.LISTENING, Life.DRAINING)
+
 
 class http_server(chat_server):
-    """Listen at *address*, and make a *handler_class* of each connection.
+    """Listen at *address*, and make a *handler_class* for each connection.
 
-    *sessions* and *log* are given to each handler.  *forwarded* are the networks of proxies, such as "10.0.0.0/8", that
-    are believed what X-Forwarded-For and X-Forwarded-Proto say of the client of a request.
-    See ``http_request_handler``, and ``chat_server`` for *address* and the other arguments.
+    *sessions* and *log* are given to each handler, see ``http_request_handler``; *address* and *options* are
+    those of ``chat_server``.  *forwarded* are the networks (list of str, such as "10.0.0.0/8") of proxies whose
+    X-Forwarded-For and X-Forwarded-Proto are believed.  At *health*, a path such as "/healthz" (str, None for
+    none), the server itself tells proxies whether to send it requests: by 200, and by 503 from ``shut_down()``
+    on.  TypeError for an *address* that is a str without a slash, for a *handler_class* that cannot be called,
+    and for a *log* that is none; ValueError for a wrong network, and for a *health* that is no path.
     """
 
     def __init__(
@@ -32,6 +37,7 @@ class http_server(chat_server):
         log: Any = None,
         *,
         forwarded: Iterable[Network] = (),
+        health: str | None = None,
         **options: Any,
     ) -> None:
         if isinstance(address, (str, bytes)) and "/" not in os.fsdecode(address):
@@ -41,41 +47,33 @@ class http_server(chat_server):
         if not callable(handler_class):
             raise TypeError(f"handler_class is a class of handlers, not {handler_class!r}")
         log_writer(log)  # TypeError now, and not at each connection
-        self.sessions = sessions
+        self.sessions = sessions  #: As given.
         self.log = log  # type: ignore[method-assign]
+        self.__health = None if health is None else Health(health, self)
         self.__forwarded = Forwarded(forwarded) if forwarded else None
-        self.__is_ending = False
-        self.__handlers: weakref.WeakSet[http_request_handler] = weakref.WeakSet()
         super().__init__(address, handler_class, **options)
 
     @property
-    def server_address(self) -> Any:
-        """The address that this listens at, ``addr`` by its name in http.server."""
+    def server_address(self) -> Address:
+        """The address at which it listens: ``addr``, by its name in ``http.server``."""
         return self.addr
 
     def make_channel(self, sock: socket, addr: Any) -> Any:
-        """Return the handler of a connection *sock* from *addr*."""
+        """Return a handler for a connection *sock* from *addr*."""
         handler = self.channel_class(sock, addr, self.sessions, self.log, **self._channel_options)
         if getattr(type(handler), "server", self) is None:  # a program may have a server of its own
             handler.server = self
         if self.__forwarded is not None:
             handler._ac_forwarded = self.__forwarded
-        self.__handlers.add(handler)
-        if self.__is_ending:  # its TLS handshake had begun before
-            handler._ac_finish_soon()
+        if self.__health is not None:
+            handler._ac_health = self.__health
+        if self._ac_end.life not in _GOING_ON:  # a request has come with it perhaps, before it can be told to end
+            handler._ac_connection.make_last()
         return handler
 
-    def shut_down(self, timeout: float | None = None) -> None:
-        """Stop listening, and end each connection when the request at hand is answered, or after *timeout* seconds."""
-        self.__is_ending = True
-        self.close()
-        handlers = list(self.__handlers)
-        for handler in handlers:
-            handler._ac_finish_soon()
-        if timeout is not None and handlers:
-            call_later(timeout, _close_all, weakref.WeakSet(handlers), map=self._map)
+    def shut_down(self, timeout: float | None = None, *, drain: float = 0.0, keep_idle: float = 1.0) -> None:
+        """End gracefully, see ``chat_server.shut_down()``: the next response on each connection says it is the last.
 
-
-def _close_all(handlers: Iterable[http_request_handler]) -> None:
-    for handler in list(handlers):
-        handler.close()
+        Connections on which no request has begun *keep_idle* seconds (number) after that are closed.
+        """
+        self._ac_end.begin(timeout, drain, keep_idle)

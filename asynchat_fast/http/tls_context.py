@@ -14,12 +14,12 @@ _DAYS = 30  # for which a certificate for trying is valid
 
 
 class NoContext(Exception):
-    """There is no context; the message says why, and what to do."""
+    """No context could be made; the message tells why, and what to do."""
 
 
 def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.options |= ssl.OP_NO_RENEGOTIATION  # with which a client of TLS 1.2 could keep a server busy
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a client of TLS 1.2 could keep a server busy by renegotiation
     context.set_alpn_protocols(["http/1.1"])
     return context
 

@@ -1,0 +1,133 @@
+"""The listening sockets of all workers, which their parent opens and keeps, so that connections outlive a worker."""
+
+import os
+import socket
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ..addresses import bound_socket, checked, has_file, inherited_sockets, naming, remove_dead
+
+__all__ = ["Slots"]
+
+_BACKLOG = 1024
+_NUMBER = "{worker}"
+
+
+class Slots:
+    """For each worker its listening sockets: ``slots[0]`` has those of the first, one for each address.
+
+    See ``run()`` for the arguments.  Leaving the context closes all, and removes the files of unix sockets.
+    """
+
+    def __init__(self, addresses: Iterable[Any], count: int | None, balance: bool = True, mode: int | None = None):
+        self.count = _processors() if count is None else count
+        if self.count < 1:
+            raise ValueError(f"{self.count} workers would serve nobody")
+        self._by_address: list[list[socket.socket]] = []  # of each address, a socket for each worker
+        self._files: list[str | bytes] = []
+        inherited = inherited_sockets()
+        if inherited:
+            self._by_address = [[sock] * self.count for sock in inherited]
+            return
+        wanted = _listed(addresses)
+        if mode is not None and not any(map(has_file, wanted)):
+            raise ValueError(f"a mode of {mode:#o} is for the files of unix sockets, and there are none")
+        try:
+            for address in wanted:
+                self._open(address, balance, mode)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __getitem__(self, number: int) -> list[socket.socket]:
+        return [sockets[number] for sockets in self._by_address]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[list[socket.socket]]:
+        return map(self.__getitem__, range(self.count))
+
+    def _open(self, address: Any, balance: bool, mode: int | None) -> None:
+        sockets: list[socket.socket] = []
+        self._by_address.append(sockets)
+        if isinstance(address, socket.socket):
+            sockets += [address] * self.count
+        elif isinstance(address, (str, bytes)):
+            name = os.fsdecode(address)
+            if _NUMBER in name:
+                for number in range(self.count):
+                    sockets.append(self._open_unix(name.replace(_NUMBER, str(number)), mode))
+            else:
+                sockets += [self._open_unix(address, mode)] * self.count
+        elif balance and self.count > 1 and sys.platform == "linux":  # elsewhere one socket might get all connections
+            self._open_balanced(address, sockets)
+        else:
+            sockets += [_listening(address)] * self.count
+
+    def _open_unix(self, path: str | bytes, mode: int | None) -> socket.socket:
+        sock = _listening(path, mode=mode if has_file(path) else None)
+        if has_file(path):
+            self._files.append(path)
+        return sock
+
+    def _open_balanced(self, address: Any, sockets: list[socket.socket]) -> None:
+        host, port, *rest = address
+        if port:  # with SO_REUSEPORT, a second program would get half of the connections in place of an error
+            with naming(address):
+                bound_socket(address).close()
+        for _ in range(self.count):
+            sock = _listening((host, port, *rest), reuse_port=True)
+            sockets.append(sock)
+            port = sock.getsockname()[1]  # 0 would give each another one
+
+    def keep_only(self, number: int) -> None:
+        """Close those that are not of worker *number*: a copy would listen on when it has closed its own."""
+        kept = self[number]
+        for sockets in self._by_address:
+            for sock in sockets:
+                if sock not in kept:
+                    sock.close()
+
+    def close(self) -> None:
+        """Listen no more; workers accept what waits."""
+        for sockets in self._by_address:
+            for sock in sockets:
+                sock.close()
+
+    def __enter__(self) -> "Slots":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+        for path in self._files:
+            remove_dead(path)  # and not the file of a program that listens there by now
+
+
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _listed(addresses: Iterable[Any]) -> list[Any]:
+    """Return *addresses* as a list, each checked; TypeError for a single one."""
+    if isinstance(addresses, (str, bytes, os.PathLike, socket.socket)):
+        raise TypeError(f"addresses must be a list, not {addresses!r}: write [{addresses!r}]")
+    addresses = list(addresses)
+    if [type(each) for each in addresses] == [str, int]:
+        raise TypeError(f"addresses must be a list, not one of them: write [{tuple(addresses)!r}]")
+    if not addresses:
+        raise ValueError("there is no address to listen at")
+    return [each if isinstance(each, socket.socket) else checked(each) for each in addresses]
+
+
+def _listening(address: Any, *, reuse_port: bool = False, mode: int | None = None) -> socket.socket:
+    with naming(address):
+        sock = bound_socket(address, reuse_port, mode)
+        try:
+            sock.listen(_BACKLOG)
+        except BaseException:
+            sock.close()
+            raise
+    return sock
