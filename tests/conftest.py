@@ -618,7 +618,11 @@ def serve_http(http_map, run_http_pass, caplog, request):
                 clients.callback(wire.sock.close)
                 return wire
 
-            connect.server = server
+            def shut_down(*args, **options):
+                server.shut_down(*args, **options)
+                run_http_pass(0)  # it begins in the next pass where a loop is running, as it is when embedded
+
+            connect.server, connect.shut_down = server, shut_down
             connect.in_memory = lambda: MemoryWire(server)
             return connect
 

@@ -402,7 +402,7 @@ def test_a_client_that_has_gone_does_no_harm(connect, http_map, path):
 def test_a_server_that_shuts_down_closes_idle_connections(connect):
     fresh, used = connect(), connect()
     used.in_step()
-    connect.server.shut_down(keep_idle=0)
+    connect.shut_down(keep_idle=0)
     fresh.ended()
     used.ended()
     with pytest.raises(ConnectionRefusedError):
@@ -421,7 +421,7 @@ def test_a_server_that_shuts_down_finishes(serve_http, path):
     wires = [connect() for _ in range(5)]
     for wire in wires:
         wire.send(get(path) + get())
-    connect.server.shut_down()
+    connect.shut_down()
     for function, *arguments in calls:  # which adds more
         function(*arguments)
     for wire in wires:
@@ -433,7 +433,7 @@ def test_a_server_that_shuts_down_finishes(serve_http, path):
 def test_a_server_that_shuts_down_takes_requests_that_have_begun(connect, stream):
     wire = connect()
     wire.send(stream)
-    connect.server.shut_down()
+    connect.shut_down()
     wire.send((get() if stream in get() else post(b"hello"))[len(stream) :] + get())
     response = wire.response()
     assert (response.status, response.closes) == (200, True)
@@ -449,7 +449,7 @@ def test_a_server_that_shuts_down_does_not_wait_for_ever(serve_http):
     wires = [connect() for _ in range(3)]
     for wire, stream in zip(wires, [get(), get()[:20], post(b"hello")[:-2]], strict=True):
         wire.send(stream)
-    connect.server.shut_down(0.05)
+    connect.shut_down(0.05)
     for wire in wires:
         wire.ended()
 
