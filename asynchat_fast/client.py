@@ -21,10 +21,10 @@ Channel = TypeVar("Channel", bound=async_chat)
 
 
 class _State(Enum):
-    """What a client does; chat_client alone changes it.
+    """The state of a client, which chat_client alone changes.
 
-    ``waiting`` leads to ``connecting`` in time, that to ``connected`` or to ``waiting``, and ``connected`` to
-    ``waiting`` at a loss.  Each leads to ``stopped``, from where nothing leads on.
+    ``waiting`` becomes ``connecting`` after a pause; ``connecting`` becomes ``connected`` or ``waiting``;
+    ``connected`` becomes ``waiting`` at a loss.  Each may become ``stopped``, which stays.
     """
 
     CONNECTING = "connecting"
@@ -39,11 +39,11 @@ class chat_client(Generic[Channel]):
     *address* is ``(host, port)``, or the path of a unix socket (os.PathLike, or str or bytes with a slash).
     *channel_class* makes an ``async_chat`` that does not connect by itself, and stays the same object.  Names are
     looked up in a thread; connecting to their addresses overlaps, and the first to connect is taken (RFC 8305).
-    *connect_timeout* is the seconds (number, None for no limit) for an attempt as a whole, *retry* the least and
-    the most seconds between one and the next (a pair of numbers), or None to connect only once.  With *tls*
-    (``ssl.SSLContext``), nothing leaves before the handshake, in which the certificate has to be of the host.
+    *connect_timeout* is the seconds (number, None for no limit) for a whole attempt, *retry* the least and the most
+    seconds between two attempts (a pair of numbers), or None to connect only once.  With *tls*
+    (``ssl.SSLContext``), nothing leaves before the handshake, in which the certificate must be that of the host.
     *map* is the asyncore map to join, None for the channel's own.
-    TypeError and ValueError for arguments that cannot work; what goes wrong later is for
+    TypeError and ValueError for arguments that cannot work; later failures are passed to
     ``handle_connect_failed()`` of the channel.
     """
 
@@ -64,7 +64,7 @@ class chat_client(Generic[Channel]):
         self._pauses = None if retry is None else _Pauses(retry)
         self._begin_tls = None if tls is None else self._tls_starter(tls)
         self.channel = channel = _made(channel_class, args)
-        """The channel, the same object all the time."""
+        """The channel, the same object at each connection."""
         if map is not None:
             channel._map = map
         self._lookup = Lookup(self._address)
@@ -76,7 +76,7 @@ class chat_client(Generic[Channel]):
 
     @property
     def state(self) -> str:
-        """What the client does: "connecting", "connected", "waiting" for the next attempt, or "stopped"."""
+        """The state: "connecting", "connected", "waiting" for the next attempt, or "stopped"."""
         return self._state.value
 
     def stop(self) -> None:

@@ -11,18 +11,31 @@ from .producers import file_producer
 __all__ = ["WholeQueue", "drop_begun", "drop_lost"]
 
 
+_MANY = 64  # pushes, after which it is looked which of them have been sent
+
+_append = deque.append
+
+
 class WholeQueue(PlainOutputQueue):
     """An OutputQueue whose items know where a push, or a producer, begins; see ``drop_begun()``."""
 
-    __slots__ = ()
+    __slots__ = ("_own",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._own = _Items()  # the deque, unless the program has put another in its place
 
     @property
     def items(self) -> Any:
         """The items, as a deque; what is assigned takes their place."""
-        with exchanging:
-            if self._deque is None:
-                self._deque = _Items()
-            return self._deque
+        items = self._deque
+        if items is None:
+            with exchanging:
+                if self._deque is None:  # all has been sent
+                    self._own.clear()
+                    self._deque = self._own
+                items = self._deque
+        return items
 
     @items.setter
     def items(self, items: Any) -> None:
@@ -50,12 +63,15 @@ class _Items(deque[Any]):
 
     def append(self, item: Any) -> None:
         """Append *item*."""
-        if item is not None:
-            if len(self.things) > 2 * len(self) + 64:
-                self.things = _whole(self, self.things)[0]
+        things = self.things
+        if type(item) is bytes:  # as nearly all are
+            things.append(len(item))
+        elif item is not None:
             item, thing = _taken(item)
-            self.things.append(thing)
-        super().append(item)
+            things.append(thing)
+        _append(self, item)
+        if len(things) > _MANY and len(things) > 4 * len(self):
+            self.things = _whole(self, things)[0]
 
     def extend(self, items: Iterable[Any]) -> None:
         """Append each of *items*."""

@@ -50,7 +50,7 @@ def handle_read(self: Any) -> None:
 
 
 def receive(self: Any, data: Any) -> None:
-    """Deliver *data* (bytes-like, or str with ``use_encoding``) to the callbacks, the long way round."""
+    """Deliver *data* (bytes-like, or str with ``use_encoding``) to the callbacks, with regard to all options."""
     corked = self.coalesce_pushes and queue_of(self).cork()
     try:
         if type(data) is not bytes and isinstance(data, str) and self.use_encoding:

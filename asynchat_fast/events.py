@@ -1,4 +1,4 @@
-"""Events: what a conversation pulls out of its input buffer, one callback's worth after the other.
+"""Events: a conversation pulls them out of its input buffer, and calls one callback for each.
 
 The class here is the specification of ``_events.pyx``, member by member, and what runs where that is
 not compiled; the last lines choose.
@@ -22,7 +22,7 @@ class Interrupted(Exception):
     """The events cannot go on: a payload was overlong, or the terminator is not set or must be asked for."""
 
 
-# What the last event was, until the next one is pulled.
+# The kind of the last event, until the next one is pulled.
 _NOTHING, _PART, _LAST_PART, _WHOLE, _COUNTED, _EMPTY, _STOP = range(7)  # the last two after ask() alone
 
 
@@ -61,20 +61,20 @@ class PlainEventBuffer(PlainInputBuffer):
         self._held = False
 
     def hold(self, terminator: Any) -> None:
-        """Have a *terminator* that this buffer cannot search for: the next event is an interruption."""
+        """Set a *terminator* that this buffer cannot search for: the next event is an interruption."""
         self._set(None)
         self._terminator, self._held = terminator, True
 
     def unset(self) -> None:
-        """Have no terminator, like ``hold()``."""
+        """Remove the terminator: the next event is an interruption."""
         self.hold(UNSET)
 
     def interrupt(self) -> None:
-        """Have an interruption in the place of the next event."""
+        """Make the next event an interruption."""
         self._interrupted = True
 
     def undo(self) -> None:
-        """Have the bytes that were handed out last be unread again, as the callback has raised."""
+        """Mark the bytes that were handed out last as unread again, because the callback has raised."""
         self._phase = _NOTHING
 
     def feed(self, data: "Buffer") -> "Self":
@@ -118,10 +118,10 @@ class PlainEventBuffer(PlainInputBuffer):
         return self._hand_out(self._start + self._count if whole else len(self._data), _COUNTED if whole else _PART)
 
     def ask(self, terminator: Any) -> Any:
-        """Return what *terminator*, for this once in the place of the one that is set, lets out; None for nothing.
+        """Return the next payload or part by *terminator*, which is used once in the place of the one that is set.
 
-        It counts as unread until ``settle()``, which tells what it was.  TypeError and ValueError
-        for what is no terminator.
+        None: there is none.  The bytes count as unread until ``settle()``, which tells whether they were a whole
+        payload.  TypeError and ValueError for what is no terminator.
         """
         known = self._terminator, self._needle, self._count, self._held
         self._interrupted = False

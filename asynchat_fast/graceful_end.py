@@ -1,11 +1,11 @@
 """The graceful end of a server: it serves all that waits, stops listening, and tells its connections to end.
 
-Under a loop with timers this is called when something is due.  asyncore's loop has none, and asks a channel what it
-waits for in each pass, even where it is to be closed in that pass: so a channel of its own stands in the map
-meanwhile, which looks what is due when it is asked, and has it done as the event that follows.
+A channel of its own stands in the map meanwhile.  It looks what is due when the loop asks what it waits for, but has it
+done as the event that follows: amid the asking, asyncore's loop would go on to wait for what has just been closed.
 """
 
 import enum
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +19,7 @@ from .eventloop.waker import Waker
 __all__ = ["GracefulEnd", "Life"]
 
 _PATIENCE = 1.0  # seconds in which what has arrived is read, before its connection is told to end
+_TICK = 0.1  # seconds after which a loop without timers is woken
 _RETRY = 0.05  # seconds until something is looked at again, where there was no descriptor for the channel in the map
 
 
@@ -225,6 +226,7 @@ class _Prompter:
         self._end = end
         self._map = map
         self._waker = Waker()
+        self._is_ticking = False  # a thread is going to wake the loop
         map[self._waker.fd] = self
 
     def _ac_status(self) -> None:
@@ -238,7 +240,16 @@ class _Prompter:
         """Tell that the loop may be woken, and do so if something is due."""
         if self._end.is_due():
             self.wake()
+        elif not (self._is_ticking or is_running(self._map)):  # asyncore's loop asks, which has no timers
+            self._is_ticking = True
+            thread = threading.Timer(_TICK, self._tick)
+            thread.daemon = True
+            thread.start()
         return True
+
+    def _tick(self) -> None:
+        self._is_ticking = False
+        self.wake()
 
     def writable(self) -> bool:
         """Tell that there is nothing to send."""

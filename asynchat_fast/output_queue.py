@@ -1,4 +1,4 @@
-"""What waits to be sent, and the gate that lets one sender in at a time.
+"""The queue of what waits to be sent, which one sender at a time may enter.
 
 The class here is the specification of ``_output_queue.pyx``, member by member, and what runs where
 that is not compiled; the last lines choose.  It knows no transport and calls nobody.
@@ -19,8 +19,8 @@ _exchanging = RLock()  # a deque, while another thread may fill it; a signal han
 class PlainOutputQueue:
     """Bytes, producers and None for the end, in the order in which they are to leave.
 
-    A sender calls ``begin()``, sends what that returns, and calls ``end()``.  Whoever begins
-    meanwhile, on another thread or from within ``send()``, leaves the sending to the one inside.
+    A sender calls ``begin()`` to enter, sends the bytes that it returns, and calls ``end()`` to leave.  A sender
+    that begins meanwhile, on another thread or from within ``send()``, leaves the sending to the one inside.
     """
 
     __slots__ = ("_deque", "_gate", "_most", "_owed", "corked", "holder", "joins", "known", "sends")
@@ -89,7 +89,7 @@ class PlainOutputQueue:
             raise ValueError(f"with an ac_out_buffer_size of {size}, nothing could be sent")
         self._most = size
         while True:
-            self._owed = True  # before the attempt: whoever is inside looks after letting go
+            self._owed = True  # before the attempt: the sender inside looks at it after leaving
             try:
                 self._gate.pop()
             except IndexError:
@@ -149,14 +149,14 @@ class PlainOutputQueue:
         return self._owed or bool(self)
 
     def cork(self) -> bool:
-        """Have what is put wait for ``uncork()``; return False if it does already."""
+        """Let items wait for ``uncork()``; return False if they do already."""
         if self.corked:
             return False
         self.corked = 1
         return True
 
     def uncork(self) -> int:
-        """Have nothing wait any more; return the number of items put since ``cork()``."""
+        """Let items be sent at once again; return the number of items put since ``cork()``."""
         held, self.corked = self.corked - 1, 0
         return max(held, 0)
 

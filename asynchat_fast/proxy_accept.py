@@ -106,7 +106,7 @@ class _HeaderReader:
         except (OSError, ProxyProtocolError) as error:
             self._refuse(error)
             return
-        if header is not None:
+        if header is not None and len(self._data) == header.size:
             self._leave()
             header.peer = self.addr
             sock._ac_proxy = header

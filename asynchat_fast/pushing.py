@@ -1,7 +1,7 @@
 """asynchat's methods that send, as functions of any object: a channel's, or one that borrows them.
 
-What is pushed waits in an OutputQueue, or in a deque ``producer_fifo`` of the object's own, and
-leaves by the object's ``send()``.
+Pushed data waits in an OutputQueue, or in a deque ``producer_fifo`` of the object's own, and leaves
+by the object's ``send()``.
 """
 
 import sys
@@ -128,7 +128,8 @@ def initiate_send(self: Any) -> None:
 def _is_sending_here(queue: OutputQueue) -> bool:
     """Tell whether a caller of this function's caller sends from *queue*, which this thread has entered.
 
-    If none does, an exception of a signal handler has ended it between two steps, and nobody would leave.
+    If none does, an exception of a signal handler has ended the sender between two steps: the queue must be left
+    for it, or nothing would ever be sent.
     """
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
@@ -147,7 +148,7 @@ def handle_write(self: Any) -> None:
 
 
 def _send_more(self: Any, queue: OutputQueue) -> None:
-    """Send for those who have left it to this sender, and see to it that what is left will be sent."""
+    """Send for calls that were left to this sender, and make the loop send the rest."""
     while queue.owed and self.connected and queue.begin(self.ac_out_buffer_size) is not None:
         send_head(self, queue)
     if queue:
@@ -174,7 +175,7 @@ def send_held_back(self: Any) -> None:
 
 
 def fetch_fifo(self: Any) -> Any:
-    """Return what waits to be sent, as the program may see and change it from now on."""
+    """Return the queue as a deque, which the program may change from now on."""
     queue = self._ac_output
     queue.known = True
     self._ac_wait_to_send()
@@ -182,7 +183,7 @@ def fetch_fifo(self: Any) -> Any:
 
 
 def replace_fifo(self: Any, fifo: Any) -> None:
-    """Have *fifo*, a deque, be what waits to be sent."""
+    """Replace the queue by *fifo*, a deque."""
     self._ac_prepared()
     queue = self._ac_output
     queue.items, queue.known, queue.corked = fifo, True, min(queue.corked, 1)

@@ -40,9 +40,9 @@ class chat_server(logged_dispatcher):
     and *max_connections* how many may be open; more are left waiting, not refused.
     With *tls* (``ssl.SSLContext``) each connection begins with a handshake of *handshake_timeout* seconds at most
     (number, None for no limit), after which ``handle_accepted()`` is called.
-    With *proxy_protocol* each connection comes by a proxy, and begins, before TLS, with a PROXY header that is to be
-    there in *header_timeout* seconds (3 at least); the address of the client is then that which the proxy tells.
-    The proxies are in *trusted*, networks such as "10.0.0.0/8"; None is this machine.
+    With *proxy_protocol* each connection comes from a proxy, and begins, before TLS, with a PROXY header, which has
+    the address of the client; it must be complete after *header_timeout* seconds (at least 3).  The networks of the
+    proxies are *trusted* (list of str, such as "10.0.0.0/8"); None is this machine.
     OSError if *address* cannot be had; ValueError or TypeError, which say how to write it, for what is no address.
     """
 
@@ -176,13 +176,13 @@ class chat_server(logged_dispatcher):
             self.__waking.cancel()
 
     def shut_down(self, timeout: float | None = None, *, drain: float = 0.0) -> None:
-        """End gracefully: serve what waits, stop listening, and call ``handle_shut_down()`` of each channel.
+        """End gracefully: accept waiting connections, stop listening, and call ``handle_shut_down()`` of each channel.
 
-        The server goes on as before for *drain* seconds, in which proxies may learn of it; then come the connections
-        that the system keeps waiting; then it stops listening.  Connections that have not ended *timeout* seconds
-        (numbers, None for no limit) after the drain are closed, with a line in the log.  This returns at once, and
-        may be called by any thread and by a signal handler; the loop does the rest, and ends when its map is empty.
-        Called again, it ends the drain, and the timeout counts from then on.  ValueError for a negative number.
+        For *drain* seconds the server goes on as before, so that proxies notice; then it accepts the connections that
+        wait, and stops listening.  Connections that have not ended *timeout* seconds (numbers, None for no limit)
+        after the drain are closed, with a line in the log.  This returns at once, and any thread and any signal
+        handler may call it; the loop does the rest, and ends when its map is empty.  A second call ends the drain,
+        and the timeout counts from then on.  ValueError for a negative number.
         """
         self._ac_end.begin(timeout, drain)
 

@@ -1,7 +1,7 @@
 """For the tests of a program's channels: a transport in memory, with a clock of its own, and pairs of sockets.
 
 For pytest, ``pytest_plugins = ["asynchat_fast.testing"]`` in a ``conftest.py`` brings the fixtures.
-PYTEST_DONT_REWRITE (a word to pytest: there are no asserts in here).
+PYTEST_DONT_REWRITE tells pytest that there are no asserts to rewrite in this module.
 """
 
 import contextlib
@@ -107,10 +107,10 @@ class _Wire:
 class MemoryTransport(Generic[A]):
     """A connection in memory to the channel that *channel_class* makes of a socket-like object and *args*.
 
-    The channel has a map of its own, and its timers a clock that only ``advance()`` moves.  It is called as by a
-    loop, within ``receive()``, ``eof()`` and ``advance()``, as long as something happens.  If it has a
-    ``handle_error()`` of the program's, that is called for an Exception from a callback; any other exception comes
-    out of those methods, as one from a timer always does.
+    The channel has a map of its own, and its timers have a clock that only ``advance()`` moves.  ``receive()``,
+    ``eof()`` and ``advance()`` call its methods as a loop does, until nothing happens any more.  If its class
+    overrides ``handle_error()``, that is called for an Exception of a callback; any other exception, and any
+    exception of a timer, is raised by those methods.
     """
 
     def __init__(self, channel_class: Callable[..., A], *args: Any) -> None:
@@ -145,7 +145,7 @@ class MemoryTransport(Generic[A]):
         return self._wire.is_closed or self._wire.output_ended
 
     def receive(self, data: bytes) -> None:
-        """Have the channel receive *data* (bytes-like), as soon as it reads; BrokenPipeError if it never will."""
+        """Let the channel receive *data* (bytes-like), as soon as it reads; BrokenPipeError if it never will."""
         wire, arrived = self._wire, bytes(memoryview(data))
         if wire.is_closed or wire.input is not _Input.OPEN:
             raise BrokenPipeError(errno.EPIPE, "the channel has closed" if wire.is_closed else "after eof()")
@@ -153,15 +153,15 @@ class MemoryTransport(Generic[A]):
         self._pass()
 
     def eof(self) -> None:
-        """Have the channel told, once it has received all, that nothing more will come."""
+        """End the input: the channel learns, once it has received everything, that nothing more will come."""
         if self._wire.input is _Input.OPEN:
             self._wire.input = _Input.ENDING
         self._pass()
 
     def advance(self, seconds: float) -> None:
-        """Have so many *seconds* pass (number; ValueError if it is negative), with the timers that are due in them.
+        """Let *seconds* pass (number; ValueError if it is negative), and call the timers that become due.
 
-        With 0, what the test itself has done to the channel takes its effect, as in a pass of the loop.
+        With 0, calls that the test itself has made to the channel take effect, as in a pass of the loop.
         """
         if not seconds >= 0:
             raise ValueError(f"{seconds} seconds cannot pass")

@@ -1,7 +1,7 @@
-"""TLS as a matter of bytes: an Engine has ciphertext on one side and plaintext on the other, and knows no socket.
+"""TLS without a socket: an Engine turns plaintext into ciphertext and ciphertext into plaintext.
 
-It holds an ``ssl.SSLObject`` between two ``MemoryBIO``s.  An SSLSocket would not do: it wants a write that failed
-to be repeated with the same bytes, and keeps what is left of a record where no poller sees it.
+It holds an ``ssl.SSLObject`` between two ``MemoryBIO``s.  An SSLSocket cannot take its place: after a failed write
+it needs the same bytes again, and it keeps the rest of a record where no poller sees it.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ def check_context(context: Any) -> None:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return in words why there is no TLS, by *error*: OpenSSL's reason where there is one."""
+    """Return the reason of *error* in words: OpenSSL's, where there is one."""
     if isinstance(error, ssl.SSLEOFError):
         return "the peer closed the connection in the handshake"
     return str(error) or type(error).__name__
@@ -72,7 +72,7 @@ class Engine:
 
     @property
     def object(self) -> ssl.SSLObject:
-        """What knows the certificate of the peer, the cipher, and the like."""
+        """The object that has the certificate of the peer, the cipher, and the like."""
         return self._object
 
     @property

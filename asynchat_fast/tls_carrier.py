@@ -1,4 +1,4 @@
-"""What stands in the map in the place of a channel on TLS, while it converses."""
+"""The dispatcher that stands in the map for a channel on TLS, after its handshake."""
 
 import errno
 from typing import TYPE_CHECKING, Any
@@ -67,7 +67,7 @@ class Carrier(Place):
             self.deliver()
 
     def deliver(self) -> None:
-        """Have the channel read until all is read that has come, or it does not want more."""
+        """Let the channel read until nothing is left, or it wants no more."""
         engine, face, channel = self._engine, self.face, self.channel
         while self.channel is not None and engine.has_input and channel.readable():
             reads = face._ac_reads
@@ -90,12 +90,12 @@ class Carrier(Place):
             channel.handle_write_event()
 
     def handle_close(self) -> None:
-        """Have the channel act upon the end of the connection."""
+        """Let the channel act upon the end of the connection."""
         if self.channel is not None:
             self.channel.handle_close()
 
     def handle_error(self) -> None:
-        """Have the channel handle the exception that is being handled."""
+        """Let the channel act upon the exception that is being handled."""
         if self.channel is not None:
             self.channel.handle_error()
 

@@ -1,4 +1,4 @@
-"""The end of a connection on TLS: the last bytes are seen off when its channel has closed."""
+"""The end of a connection on TLS: the last bytes are sent after its channel has closed."""
 
 import contextlib
 from typing import TYPE_CHECKING, Any
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Place", "say_farewell"]
 
-_PATIENCE = 8.0  # seconds without progress that a peer has to take what waits
+_PATIENCE = 8.0  # seconds without progress before a peer that takes nothing is given up
 
 
 class Place:
-    """What stands in a map for a connection on TLS: a dispatcher to the loop.
+    """The dispatcher that stands in a map for a connection on TLS.
 
     A connection has one after the other: a Handshake, a Carrier while the channel converses, and at times a Farewell.
     """
@@ -117,7 +117,7 @@ class Farewell(Place):
         return not self.is_over
 
     def handle_read_event(self) -> None:
-        """Throw away what comes."""
+        """Receive, and discard the bytes."""
         self.face._ac_receive()
         if self.face._ac_fault is not None:
             self.drop()
@@ -132,7 +132,7 @@ class Farewell(Place):
         self.drop()
 
     def report_output(self, sent: int) -> None:
-        """Have patience anew with a peer that took something."""
+        """Wait again for a peer that took something."""
         if sent:
             self._deadline.set(_PATIENCE, self.map)
 

@@ -1,7 +1,9 @@
-"""What stands in the map for a connection whose TLS handshake is not complete."""
+"""The dispatcher that stands in the map for a connection until its TLS handshake is complete."""
 
 import contextlib
 import errno
+import threading
+import weakref
 from typing import Any, Protocol
 
 from .deadline import Deadline
@@ -12,9 +14,11 @@ from .transport import reporting
 
 __all__ = ["Handshake", "Occasion"]
 
+_AT_ONCE = 16  # handshakes that go on in a pass, some 10 ms
+
 
 class Occasion(Protocol):
-    """What has begun a handshake, and is told its outcome."""
+    """The object that has begun a handshake, and learns its outcome."""
 
     def opened(self, face: TLSSocket) -> None:
         """Take *face*, on which plaintext can be sent and received from now on."""
@@ -24,6 +28,31 @@ class Occasion(Protocol):
 
     def handle_error(self) -> None:
         """Act upon the exception that is being handled, which ``opened()`` has raised."""
+
+
+class _Turns(threading.local):
+    """Lets a few handshakes go on in a pass of a loop, as each takes most of a millisecond, and established ones wait.
+
+    One that is put off is told of its input again in the next pass: so it is known that another has begun.
+    """
+
+    def __init__(self) -> None:
+        self._left = _AT_ONCE
+        self._put_off: weakref.WeakSet[Handshake] = weakref.WeakSet()
+
+    def take(self, handshake: "Handshake") -> bool:
+        """Tell whether *handshake* may go on now."""
+        if handshake in self._put_off:
+            self._put_off.clear()
+            self._left = _AT_ONCE
+        if self._left:
+            self._left -= 1
+            return True
+        self._put_off.add(handshake)
+        return False
+
+
+_turns = _Turns()
 
 
 class Handshake(Place):
@@ -84,7 +113,7 @@ class Handshake(Place):
         """Receive, and go on."""
         if not self.connected:
             self.handle_write_event()
-        else:
+        elif self.face._ac_map is not None or _turns.take(self):  # on asyncio's transports input is told of once
             self.face._ac_receive()
             self.go_on()
 

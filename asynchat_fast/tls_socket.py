@@ -1,4 +1,4 @@
-"""What a channel on TLS has for its socket: plaintext for the channel, over a socket that carries ciphertext."""
+"""The socket of a channel on TLS: the channel reads and writes plaintext, the socket below carries ciphertext."""
 
 import contextlib
 import errno
@@ -21,9 +21,9 @@ _FILE_MOST = 8 * _FILE_PIECE  # before others have their turn
 
 
 class TLSSocket:
-    """A connection on TLS, with the methods of a socket that does not block, and those of ``ssl.SSLSocket`` that tell.
+    """A connection on TLS, with the methods of a non-blocking socket and the questions of ``ssl.SSLSocket``.
 
-    Any thread may send.  There is no ``dup()``, ``detach()`` or ``makefile()``: the ciphertext is nobody else's.
+    Any thread may send.  There is no ``dup()``, ``detach()`` or ``makefile()``: nothing else may read the ciphertext.
     """
 
     # Without a __getattr__() that asks the socket below: it would slow down each access to an attribute.
@@ -106,7 +106,7 @@ class TLSSocket:
         return self._ac_place.report_error(error)
 
     def pending(self) -> int:
-        """Return 1 if something can be received of which no poller knows, else 0."""
+        """Return 1 if decrypted or received bytes wait that no poller knows of, else 0."""
         return int(self._ac_engine.has_input)
 
     def shutdown(self, how: int) -> None:
@@ -182,7 +182,7 @@ class TLSSocket:
 
     @property
     def truncated(self) -> bool:
-        """Whether the peer went without saying that it had sent all (bool): what came last may be cut short."""
+        """Whether the connection ended without the peer's close_notify (bool): the last data may be incomplete."""
         return self._ac_engine.truncated
 
     @property

@@ -52,7 +52,7 @@ def start(
     timeout: float | None,
     occasion: Occasion | None = None,
 ) -> None:
-    """Have *channel* go on in TLS; see ``async_chat.start_tls()``.
+    """Switch *channel* to TLS; see ``async_chat.start_tls()``.
 
     *occasion* is told the outcome; None for the channel itself.
     """
@@ -127,7 +127,7 @@ def _take_output(channel: Any) -> bytes:
 
 
 def _failure(addr: Any, error: OSError) -> str:
-    """Return the line for the log, as there is no TLS with the peer at *addr*."""
+    """Return the line for the log about a failed handshake with the peer at *addr*."""
     peer = f"[{addr[0]}]:{addr[1]}" if isinstance(addr, tuple) and ":" in addr[0] else ""
     if not peer:
         peer = f"{addr[0]}:{addr[1]}" if isinstance(addr, tuple) else f"a peer at a unix socket {addr or ''}".rstrip()

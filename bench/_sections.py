@@ -202,17 +202,19 @@ def asyncio(report):
 
 
 def tls(report):
+    shown = {  # heading -> (name of the figure, the unit)
+        "µs a request": ("one", 1e6),
+        "16 at once": ("at once", 1e6),
+        "µs a GET": ("get", 1e6),
+        "µs a handshake": ("handshake", 1e6),
+        "KiB idle": ("idle", 1 / 1024),
+        "ms a GB of file": ("file", 1e3),
+    }
     cells = [
-        [
-            row["peer"],
-            *(figure(1e6 * row[key]) for key in ("one", "at once", "handshake")),
-            f"{row['idle'] / 1024:.1f}",
-            figure(1e3 * row["file"]) if "file" in row else "",
-        ]
+        [row["peer"], *(figure(row[name] * unit) if name in row else "" for name, unit in shown.values())]
         for row in report["rows"]
     ]
-    head = ["over TLS 1.3", "µs a request", "16 at once", "µs a handshake", "KiB idle", "ms a GB of file"]
-    return "\n" + table(head, cells)
+    return "\n" + table(["over TLS 1.3", *shown], cells)
 
 
 def rounds_of(row):

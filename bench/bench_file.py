@@ -2,7 +2,7 @@
 
     python bench/bench_file.py [--quick] [--size MIB] [--json FILE]
 
-Each peer serves from a process of its own: whoever connects gets the file (1 GiB) over loopback TCP,
+Each peer serves from a process of its own: each client gets the file (1 GiB) over loopback TCP,
 and the client drops what it receives.  The figures are the server's CPU time for the file, system
 calls included, and the bytes a second, the best of several rounds in turns, and how many times
 as much CPU that is as the floor: os.sendfile() in a loop on a blocking socket.

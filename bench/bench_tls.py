@@ -1,19 +1,15 @@
-"""Answer lines over TLS, by asynchat_fast and its peers, in one run.
+"""Answer lines and HTTP over TLS, by asynchat_fast and its peers, in one run.
 
-    python bench/bench_tls.py [--quick] [--connections N] [--json FILE]
+    python bench/bench_tls.py [--quick] [--only PEER ...] [--connections N] [--json FILE]
 
 Each peer serves in a process of its own, with the same certificate (P-256) and TLS 1.3, and the same client asks
-them in turns: on every connection one line at a time, and 16 at once.  The figures are the server's CPU
-microseconds for a request and for a full handshake, the KiB that an idle connection takes, and the
-CPU milliseconds for sending a file, by the GB.  redis-server, where it is installed, shows what the same costs in C.
+them in turns: on every connection one line at a time, 16 at once, and one GET at a time.  The figures are the server's
+CPU microseconds for a request and for a full handshake, the KiB that an idle connection takes, and the CPU milliseconds
+for sending a file, by the GB.  redis-server and nginx, where they are installed, show what the same costs in C.
 """
 
-import asyncio
-import importlib.util
-import multiprocessing
 import os
 import selectors
-import shutil
 import socket
 import ssl
 import subprocess
@@ -21,16 +17,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from threading import Thread
 
 import _common
+import _tls_servers
 from _common import figure
+from _tls_servers import FILE, PING, PONG
 
-PING, PONG, FILE = b"PING\r\n", b"+PONG\r\n", b"FILE\r\n"
 PIPELINED = 16
-IDLE = 400  # connections, for their memory
-OURS, ON_ASYNCORE, REDIS = "asynchat_fast", "asynchat_fast on asyncore", "redis-server"
-ASYNCIO, UVLOOP = "asyncio", "uvloop"
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+TITLES = {"one": "one", "at once": "16", "get": "GET", "handshake": "handshake", "idle": "KiB idle", "file": "ms/GB"}
+UNITS = {"idle": 1 / 1024, "file": 1e3}  # what a figure is shown in; the others in microseconds
 
 
 def make_certificate(folder):
@@ -43,159 +39,15 @@ def make_certificate(folder):
     return certificate, key
 
 
-def server_context(paths):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*paths)
-    return context
-
-
-def client_context():
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
-
-
-# Servers
-
-
-def serve_asynchat_fast(listener, context, path, on_asyncore=False):
-    import asynchat_fast
-    from asynchat_fast.producers import file_producer
-
-    class Pong(asynchat_fast.async_chat):
-        coalesce_pushes = True
-
-        def __init__(self, sock):
-            super().__init__(sock)
-            self.set_terminator(b"\r\n")
-
-        def collect_incoming_data(self, data):
-            self.incoming.append(data)
-
-        def found_terminator(self):
-            line = b"".join(self.incoming)
-            self.incoming.clear()
-            if line == b"PING":
-                self.push(PONG)
-            else:
-                self.push_with_producer(file_producer(open(path, "rb")))  # noqa: SIM115 - closed when it is sent
-
-    asynchat_fast.chat_server(listener, Pong, tls=context)
-    if on_asyncore:
-        asynchat_fast.asyncore.loop(use_poll=True)
-    else:
-        asynchat_fast.loop()
-
-
-async def serve_asyncio(listener, context, path):
-    class Pong(asyncio.Protocol):
-        rest = b""
-
-        def connection_made(self, transport):
-            self.transport = transport
-            self.may_write = asyncio.Event()
-            self.may_write.set()
-            self.pause_writing, self.resume_writing = self.may_write.clear, self.may_write.set
-
-        def data_received(self, data):
-            *lines, self.rest = (self.rest + data).split(b"\r\n")
-            if lines == [b"FILE"]:
-                self.task = asyncio.ensure_future(self.send_file())
-            elif lines:
-                self.transport.write(PONG * len(lines))
-
-        async def send_file(self):
-            with open(path, "rb") as file:
-                while data := file.read(65536):
-                    self.transport.write(data)
-                    await self.may_write.wait()
-
-    server = await asyncio.get_running_loop().create_server(Pong, sock=listener, ssl=context)
-    await server.serve_forever()
-
-
-def serve(peer, paths, path, pipe):
-    """Serve as *peer*, the work of a process; tell by *pipe* the CPU seconds so far, and the bytes of memory."""
-
-    def tell():
-        while True:
-            pipe.recv()
-            pages = int(Path("/proc/self/statm").read_text().split()[1])
-            pipe.send((time.process_time(), pages * os.sysconf("SC_PAGE_SIZE")))
-
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    listener.setblocking(False)
-    pipe.send(listener.getsockname()[1])
-    Thread(target=tell, daemon=True).start()
-    context = server_context(paths)
-    if peer in (OURS, ON_ASYNCORE):
-        serve_asynchat_fast(listener, context, path, peer == ON_ASYNCORE)
-    elif peer == ASYNCIO:
-        asyncio.run(serve_asyncio(listener, context, path))
-    else:
-        import uvloop
-
-        uvloop.run(serve_asyncio(listener, context, path))
-
-
-class Server:
-    """A peer's process."""
-
-    def __init__(self, peer, paths, path):
-        spawn = multiprocessing.get_context("spawn")
-        self.pipe, far_end = spawn.Pipe()
-        self.process = spawn.Process(target=serve, args=(peer, paths, path, far_end), daemon=True)
-        self.process.start()
-        far_end.close()
-        self.address = "127.0.0.1", self.pipe.recv()
-
-    def usage(self):
-        self.pipe.send(None)
-        return self.pipe.recv()
-
-    def stop(self):
-        self.process.terminate()
-        self.process.join()
-
-
-class Redis:
-    """redis-server with TLS."""
-
-    def __init__(self, paths, folder):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.address = free.getsockname()
-        options = {"tls-port": self.address[1], "port": 0, "tls-cert-file": paths[0], "tls-key-file": paths[1]}
-        options |= {"tls-ca-cert-file": paths[0], "tls-auth-clients": "no", "save": "", "dir": folder}
-        command = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
-        self.process = subprocess.Popen(["redis-server", *command], stdout=subprocess.DEVNULL)
-        for _ in range(100):
-            time.sleep(0.05)
-            try:
-                socket.create_connection(self.address).close()
-            except OSError:
-                continue
-            return
-        sys.exit("error: redis-server does not start with TLS")
-
-    def usage(self):
-        proc = Path(f"/proc/{self.process.pid}")
-        ticks = sum(map(int, (proc / "stat").read_text().rpartition(")")[2].split()[11:13]))
-        pages = int((proc / "statm").read_text().split()[1])
-        return ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE")
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-
-
 # The client
 
 
-def connect(server, count):
-    context = client_context()
+def connect(address, count):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     connections = []
     for _ in range(count):
-        sock = socket.create_connection(server.address)
+        sock = socket.create_connection(address)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connections.append(context.wrap_socket(sock, server_hostname="localhost"))
     return connections
@@ -223,80 +75,117 @@ def ask(connections, request, response_size, times):
                     selector.unregister(connection)
 
 
-def cpu_of(server, function, *args):
-    before, _ = server.usage()
-    function(*args)
-    return server.usage()[0] - before
+def size_of_response(connection):
+    """Return the bytes of what is answered to a GET."""
+    connection.sendall(GET)
+    response = b""
+    while not response.endswith(b"\r\n\r\nok"):
+        response += connection.recv(65536) or sys.exit(f"error: a server answers {response!r} to a GET")
+    return len(response)
 
 
-def measure(server, peer, connections, requests, file_size, rounds):
-    """Return the figures of *server* by name, the best of several *rounds*."""
-    opened = connect(server, connections)
-    ask(opened, PING, len(PONG), 20)
-    best = {}
+def memory_of(server):
+    try:
+        return int(Path(f"/proc/{server.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except FileNotFoundError:  # not on this system
+        return None
 
-    def note(name, value):
-        best[name] = min(value, best.get(name, value))
 
-    _, memory = server.usage()  # before others have used and freed some
-    idle = connect(server, IDLE)
-    time.sleep(0.2)
-    best["idle"] = (server.usage()[1] - memory) / IDLE
-    for each in idle:
-        each.close()
-    for _ in range(rounds):
-        for name, depth in (("one", 1), ("at once", PIPELINED)):
-            times = requests // connections
-            cpu = cpu_of(server, ask, opened, PING * depth, len(PONG) * depth, times)
-            note(name, cpu / times / depth / connections)
-        if peer != REDIS:
-            note("file", cpu_of(server, ask, opened[:1], FILE, file_size, 1) / file_size * 1e9)
-        before, _ = server.usage()
-        idle = connect(server, IDLE)
+class Measured:
+    """A server, the connections to it, and its figures by name, the best of all rounds."""
+
+    def __init__(self, peer, paths, path, count, idle_count):
+        self.server = server = _tls_servers.start(peer, paths, path)
+        self.best = {}
+        self.file_size = path.stat().st_size
+        self.lines = connect(server.address, count) if server.address else []
+        self.count, self.idle_count = count, idle_count
+        if self.lines:
+            ask(self.lines, PING, len(PONG), 20)
+        memory = memory_of(server)  # before others have used and freed some
+        idle = connect(server.address or server.web_address, idle_count)
+        time.sleep(0.2)
+        if memory is not None:
+            self.best["idle"] = (memory_of(server) - memory) / idle_count
         for each in idle:
             each.close()
-        note("handshake", (server.usage()[0] - before) / IDLE)
-    for each in opened:
-        each.close()
-    return best
+
+    def note(self, name, per, function, *args):
+        before = self.server.cpu_seconds()
+        function(*args)
+        cpu = (self.server.cpu_seconds() - before) / per
+        self.best[name] = min(cpu, self.best.get(name, cpu))
+
+    def run_round(self, requests):
+        if self.lines:
+            for name, depth in (("one", 1), ("at once", PIPELINED)):
+                times = requests // len(self.lines)
+                per = times * depth * len(self.lines)
+                self.note(name, per, ask, self.lines, PING * depth, len(PONG) * depth, times)
+        if self.server.web_address:
+            self.run_gets(requests // self.count)
+        if self.server.sends_files:
+            self.note("file", self.file_size / 1e9, ask, self.lines[:1], FILE, self.file_size, 1)
+        self.note("handshake", self.idle_count, self.shake_hands)
+
+    def run_gets(self, times):
+        connections = connect(self.server.web_address, self.count)  # anew, as servers close those that wait for long
+        size = size_of_response(connections[0])
+        ask(connections, GET, size, 20)
+        self.note("get", times * self.count, ask, connections, GET, size, times)
+        for each in connections:
+            each.close()
+
+    def shake_hands(self):
+        for each in connect(self.server.address or self.server.web_address, self.idle_count):
+            each.close()
+
+    def stop(self):
+        for each in self.lines:
+            each.close()
+        self.server.stop()
 
 
-def peers():
-    return [
-        OURS,
-        ON_ASYNCORE,
-        ASYNCIO,
-        *[UVLOOP] * bool(importlib.util.find_spec("uvloop")),
-        *[REDIS] * bool(shutil.which(REDIS)),
-    ]
+def measure(peers, folder, connections, quick):
+    """Return the figures of *peers* by name, from rounds in turns."""
+    rounds, requests, file_size, idle = (1, 1000, 1 << 24, 20) if quick else (5, 20_000, 1 << 28, 400)
+    paths = make_certificate(folder)
+    path = folder / "large"
+    path.write_bytes(os.urandom(1 << 20) * (file_size >> 20))
+    servers = {}
+    try:
+        for peer in peers:
+            servers[peer] = Measured(peer, paths, path, connections, idle)
+        for number in range(rounds):
+            for peer, server in servers.items():
+                _common.progress(f"round {number + 1} of {rounds}: {peer}")
+                server.run_round(requests)
+    finally:
+        _common.progress()
+        for server in servers.values():
+            server.stop()
+    return {peer: server.best for peer, server in servers.items()}
 
 
 def main():
     parser = _common.arguments(__doc__)
+    parser.add_argument("--only", nargs="+", metavar="PEER", help="only these peers, by the names in the table")
     parser.add_argument("--connections", type=int, default=50, metavar="N", help="connections to a server (50)")
     options = _common.parse(parser)
     os.environ.update({"MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_MMAP_THRESHOLD_": "67108864"})
-    rounds, requests, file_size = (1, 2000, 1 << 26) if options.quick else (5, 20_000, 1 << 28)
-    _common.print_header(f"best of {rounds} rounds, {options.connections} connections, TLS 1.3")
-    print(f"\n{'':<28}{'one':>8}{'16':>8}{'handshake':>11}{'KiB idle':>10}{'ms/GB':>8}")
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        paths = make_certificate(folder)
-        path = folder / "large"
-        path.write_bytes(os.urandom(1 << 20) * (file_size >> 20))
-        for peer in peers():
-            server = Redis(paths, folder) if peer == REDIS else Server(peer, paths, path)
-            try:
-                best = measure(server, peer, options.connections, requests, file_size, rounds)
-            finally:
-                server.stop()
-            rows.append({"peer": peer, **best})
-            row = [figure(1e6 * best[each]) for each in ("one", "at once", "handshake")]
-            file = figure(1e3 * best["file"]) if "file" in best else "-"
-            print(f"{peer:<28}{row[0]:>8}{row[1]:>8}{row[2]:>11}{best['idle'] / 1024:>10.1f}{file:>8}", flush=True)
+    _common.print_header(f"rounds in turns, {options.connections} connections, TLS 1.3")
+    present, missing = _tls_servers.peers()
+    if missing:
+        print(f"skipped, because not installed: {', '.join(missing)}")
+    peers = [peer for peer in present if not options.only or peer in options.only]
+    with tempfile.TemporaryDirectory() as folder:
+        best = measure(peers, Path(folder), options.connections, options.quick)
+    print(f"\n{'':<28}" + "".join(f"{title:>10}" for title in TITLES.values()))
+    for peer, figures in best.items():
+        cells = [figure(figures[name] * UNITS.get(name, 1e6)) if name in figures else "-" for name in TITLES]
+        print(f"{peer:<28}" + "".join(f"{cell:>10}" for cell in cells))
     if options.json:
-        _common.write_json(options.json, "tls", rows)
+        _common.write_json(options.json, "tls", [{"peer": peer, **figures} for peer, figures in best.items()])
 
 
 if __name__ == "__main__":

@@ -204,7 +204,7 @@ def main():
     parser = _common.arguments(__doc__)
     parser.add_argument("--only", nargs="+", metavar="PEER", help="only these peers, by the names in the tables")
     options = _common.parse(parser)
-    kills, pause, rounds, seconds = (1, 0.7, 1, 0.5) if options.quick else (3, 2.5, 3, 3)
+    kills, pause, rounds, seconds = (1, 0.7, 1, 0.5) if options.quick else (3, 2.5, 8, 1)
     _common.print_header(f"CPU: best of {rounds} rounds; {kills} x SIGKILL; {os.cpu_count()} processors")
     present, missing = _workers_servers.available()
     for name in missing:

@@ -1,5 +1,6 @@
 """Fixtures for all tests: both InputBuffers, ways to cut a stream, HTTP byte by byte."""
 
+import asyncio
 import contextlib
 import importlib
 import importlib.util
@@ -568,7 +569,31 @@ def http_map():
 
 
 @pytest.fixture
-def serve_http(http_map, caplog, request):
+def run_http_pass(http_map):
+    """A function that serves ``http_map`` for some seconds, or until something has happened.
+
+    With TEST_HTTP_EMBEDDED=asyncio or =uvloop in the environment, by a loop of that kind in which it is embedded.
+    """
+    kind = os.environ.get("TEST_HTTP_EMBEDDED")
+    if not kind:
+        yield lambda seconds: asynchat_fast.loop(seconds, map=http_map, count=1)
+        return
+    loop = asyncio.SelectorEventLoop() if kind == "asyncio" else importlib.import_module(kind).new_event_loop()
+    embedded = asynchat_fast.aio.embedded(http_map)
+    served = loop.run_until_complete(embedded.__aenter__())
+
+    def run_pass(seconds):
+        loop.run_until_complete(asyncio.sleep(min(seconds, 0.002)))
+        if served.ended.done():
+            served.ended.result()
+
+    yield run_pass
+    loop.run_until_complete(embedded.__aexit__(None, None, None))
+    loop.close()
+
+
+@pytest.fixture
+def serve_http(http_map, run_http_pass, caplog, request):
     """A function that serves a handler class, and returns one that connects a Wire to its ``server``.
 
     With TEST_HTTP_OVER_TLS in the environment, all that goes over TCP goes over TLS.
@@ -589,16 +614,13 @@ def serve_http(http_map, caplog, request):
             server = http.http_server(("127.0.0.1", 0), handler_class, map=http_map, **options)
 
             def connect(**options):
-                wire = Wire(server.addr, run_pass, tls=client_tls, **options)
+                wire = Wire(server.addr, run_http_pass, tls=client_tls, **options)
                 clients.callback(wire.sock.close)
                 return wire
 
             connect.server = server
             connect.in_memory = lambda: MemoryWire(server)
             return connect
-
-        def run_pass(seconds):
-            asynchat_fast.loop(seconds, map=http_map, count=1)
 
         yield serve
 

@@ -270,7 +270,7 @@ QUIET_AT_CTRL_C = {"index"}  # pages whose servers end well at Ctrl-C
 HASTENED = {
     ("loop", "pinged.py"): ("idle_timeout = 2", "idle_timeout = 1"),
     ("asyncio", "with_fastapi.py"): ("port=8080)", 'port=8080, loop="asyncio")'),
-    ("workers", "behind_a_proxy.py"): (", drain=3", ""),
+    ("workers", "behind_a_proxy.py"): (", drain=4", ""),
 }
 
 
@@ -308,6 +308,30 @@ def be_asked_by_curl(program):
 def talk_to_echo(program):
     with Lines(program.connect(8007)) as client:
         assert client.ask("one", "", "three") == ["one", "", "three"]
+
+
+@client_of("production", "service.py")
+def be_well_and_end(program):
+    with http(program, 8001) as connection:
+        assert fetch(connection, "GET", "/healthz") == (200, b"ok\n")
+        assert fetch(connection, "GET", "/some/path") == (200, b"/some/path")
+        assert fetch(connection, "POST", "/", "what was sent") == (200, b"what was sent")
+        if os.name == "posix":
+            program.process.send_signal(signal.SIGTERM)
+            while fetch(connection, "GET", "/healthz") != (503, b"ending\n"):
+                pass
+            assert fetch(connection, "GET", "/more") == (200, b"/more")
+
+
+@client_of("production", "observed.py", listeners=2)
+def be_counted(program):
+    with http(program, 8001) as connection, http(program, 9101) as metrics:
+        assert fetch(connection, "GET", "/some/path") == (200, b"/some/path")
+        status, body = fetch(metrics, "GET", "/metrics")
+        assert status == 200
+        assert b'\nconnections{state="listening"} 2\n' in body
+        assert b'\nconnections{state="connected"} 2\n' in body
+        assert re.search(rb"^loop_busy_seconds_total 0\.\d+$", body, re.M)
 
 
 @client_of("asyncio", "together.py", listeners=2)

@@ -439,6 +439,41 @@ def test_the_log_says_what_was_sent_of_a_written_response_that_is_cut(site):
     assert 0 < int(size) < 10_000_000
 
 
+@pytest.mark.parametrize("is_written", [False, True])
+def test_the_log_says_what_was_sent_of_a_short_response_that_is_cut(site, is_written):
+    def do_get(self):
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        if is_written:
+            self.write(b"x" * 200_000)
+            self.finish()
+        else:
+            self.respond(200, b"x" * 200_000)
+
+    site.serve(do_get)
+    client = site.dial(get(), receive_buffer=4096)
+    site.receive(client, b"x{100}")
+    assert not site.lines
+    reset(client)
+    site.until(lambda: site.lines)
+    ((status, size),) = logged(site)
+    assert status == "200"
+    assert 0 < int(size) < 200_000
+
+
+def test_each_response_has_its_own_line_in_the_log_whatever_has_left(site):
+    def do_get(self):
+        self.respond(200, b"x" * int(self.path[1:]))
+
+    sizes = [200_000, 5, 100_000, 70_000]
+    site.serve(do_get)
+    client = site.dial(b"".join(get(f"/{size}") for size in sizes), receive_buffer=4096)
+    site.until(lambda: len(site.lines) >= 1)
+    site.receive(client, b"x{70000}$")
+    site.until(lambda: len(site.lines) == 4)
+    assert logged(site) == [("200", str(size)) for size in sizes]
+    assert [re.search("GET /([0-9]+)", line)[1] for line in site.lines] == [str(size) for size in sizes]
+
+
 def test_the_log_says_the_whole_of_a_written_response_that_was_taken(site):
     def do_get(self):
         for _ in range(10):

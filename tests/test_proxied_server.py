@@ -547,3 +547,29 @@ def test_closing_all_closes_those_that_wait(stage):
     asyncore.close_all(stage.map)
     with contextlib.suppress(ConnectionResetError):
         assert client.recv(1) == b""
+
+
+@pytest.mark.usefixtures("any_loop")
+def test_a_connection_whose_header_has_begun_is_served_at_the_end_of_the_server(stage):
+    server = stage.serve()
+    silent, begun = stage.connect(), stage.connect(V1[:9])
+    stage.until(lambda: stage.waiting() == 2)
+    server.shut_down()
+    stage.until(lambda: server not in stage.map.values())
+    begun.sendall(V1[9:] + b"hello\n")
+    assert stage.received(begun, 6) == b"hello\n"
+    assert stage.ended(begun)
+    silent.close()
+    stage.until(lambda: not stage.map)
+
+
+def test_the_end_does_not_wait_longer_than_its_time_for_headers(stage, caplog):
+    server = stage.serve()
+    client = stage.connect(V1[:9])
+    stage.until(lambda: stage.waiting() == 1)
+    server.shut_down(0.05)
+    assert stage.ended(client)
+    stage.until(lambda: not stage.map)
+    assert [record.getMessage() for record in caplog.records] == [
+        "closed 1 connection that was still open 0.05 seconds after the end began"
+    ]

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import gc
+import itertools
 import os
 import select
 import socket
@@ -18,6 +19,7 @@ import pytest
 
 import asynchat_fast
 from asynchat_fast import SocketMap, async_chat, asyncore, chat_server, inherited_sockets, loop
+from asynchat_fast.eventloop import exhaustion
 
 PATIENCE = 20  # seconds; a wait takes milliseconds unless something hangs
 
@@ -834,6 +836,35 @@ def test_descriptors_run_out(run, connect):
         assert process.wait(PATIENCE) == 0
     assert said.count("waiting") == 1, said
     assert float(said.rpartition("seconds:")[2]) < 1
+
+
+@pytest.mark.parametrize("run", [loop, asyncore.loop], ids=["loop", "asyncore.loop"])
+def test_a_lack_of_descriptors_that_comes_and_goes_is_logged_at_intervals(map, connect, caplog, monkeypatch, run):
+    class Alternating(socket.socket):
+        """Its ``accept()`` fails every other time."""
+
+        fails = False
+
+        def accept(self):
+            self.fails = not self.fails
+            if self.fails:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return super().accept()
+
+    for module in exhaustion, sys.modules["asynchat_fast.server"]:
+        monkeypatch.setattr(module, "PAUSE", 0.1)
+    sock = Alternating()
+    sock.bind(LOCAL)
+    server = chat_server(sock, Echo, map=map)
+    clients = [connect(server.addr) for _ in range(4)]
+    began = time.monotonic()
+    while len(map) < 1 + len(clients):
+        run(0.01, map=map, count=1)
+        assert time.monotonic() - began < PATIENCE
+    lines = [record for record in caplog.records if "leaves connections waiting" in record.getMessage()]
+    assert 1 < len(lines) <= (time.monotonic() - began) / 0.1 + 1
+    times = [record.created for record in lines]
+    assert all(later - before > 0.09 for before, later in itertools.pairwise(times))
 
 
 def read_until(stream, words):

@@ -3,6 +3,8 @@
 import contextlib
 import gc
 import logging
+import select
+import shutil
 import socket
 import ssl
 import subprocess
@@ -551,6 +553,29 @@ class TestConversation:
         assert our_loop.beside(client) == b"a!"
 
 
+def test_the_certificates_of_the_documentation(our_loop, serve, connect, tmp_path):
+    """They pass the checks that a client makes by default from Python 3.13 on."""
+    page = Path(__file__).parents[1] / "docs" / "tls.md"
+    if shutil.which("openssl") is None or shutil.which("sh") is None or not page.exists():
+        pytest.skip("there is no openssl, no shell, or no documentation")
+    block = page.read_text(encoding="utf-8").partition("## Certificates for trying")[2]
+    commands = block.partition("```sh\n")[2].partition("```")[0]
+    assert "openssl x509 -req" in commands
+    subprocess.run(["sh", "-euc", commands], cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+    server = serve(our_loop, tls=context)
+    strict = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+    strict.verify_flags |= ssl.VERIFY_X509_STRICT | getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", 0)
+
+    def client(name):
+        sock = connect(server.addr, strict, server_hostname=name)
+        sock.sendall(b"one\r\n")
+        return read_line(sock)
+
+    assert [our_loop.beside(client, name) for name in ("localhost", "127.0.0.1")] == [b"one!"] * 2
+
+
 def test_what_the_socket_tells(our_loop, serve, connect, channels, certificates, server_context, client_context):
     names = []
     server_context.load_verify_locations(certificates.ca)
@@ -875,6 +900,27 @@ class TestWrongPeers:
             raw.sock.sendall(raw.outgoing.read()[:50])
             our_loop.until(lambda: tls_lines(caplog), timeout=5)
             assert raw.sock.recv(1) == b""
+
+    def test_a_storm_of_handshakes_holds_up_no_established_channel(
+        self, loop, serve, connect, client_context, channels
+    ):
+        server = serve(loop)
+        established = loop.beside(connect, server.addr)
+        loop.until(lambda: channels)
+        with contextlib.ExitStack() as opened:
+            clients = [opened.enter_context(RawClient(server.addr, client_context)) for _ in range(60)]
+            loop.until(lambda: len(loop.map) == 62)
+            for client in clients:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    client.object.do_handshake()
+                client.flush()
+            established.sendall(b"one\r\n")
+            loop.run_pass()
+            begun = sum(bool(select.select([client.sock], [], [], 0)[0]) for client in clients)
+            assert begun <= 32
+            assert loop.beside(read_line, established) == b"one!"
+            loop.beside(lambda: [client.handshake() for client in clients])
+            loop.until(lambda: len(channels) == 61)
 
     def test_handshakes_count_as_connections(self, our_loop, serve, connect):
         server = serve(our_loop, max_connections=2)

@@ -7,12 +7,14 @@ import json
 import os
 import queue
 import re
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -34,6 +36,8 @@ import asynchat_fast.workers.limits
 from asynchat_fast import workers
 from asynchat_fast.http import http_request_handler, http_server
 
+health = None
+
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # at once, as several processes share the output
@@ -53,7 +57,7 @@ class handler(http_request_handler):
 def start(sockets):
     signal.signal(signal.SIGUSR1, lambda number, frame: say("told", os.getpid()))
     say("worker", json.dumps([os.getpid(), sys.stdin.read(), [sock.getsockname() for sock in sockets]]))
-    return [http_server(sock, handler) for sock in sockets]
+    return [http_server(sock, handler, health=health) for sock in sockets]
 
 
 def fail(sockets):
@@ -70,6 +74,7 @@ def start_late(sockets):
 if __name__ == "__main__":
     options = json.loads(sys.argv[1])
     addresses = [tuple(each) if isinstance(each, list) else each for each in options.pop("addresses")]
+    health = options.pop("health", None)
     named = options.pop("start", "start")
     named = named if ":" in named else globals()[named]
     workers.limits._KILLED_AFTER = options.pop("killed_after", 2)
@@ -82,7 +87,7 @@ class Service:
 
     count = 0
 
-    def __init__(self, command, environment=None, **popen):
+    def __init__(self, command, environment=None, pass_fds=()):
         Service.count += 1
         manager = f"manager.{self.count}"
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -99,7 +104,7 @@ class Service:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,  # a group of its own, to be sent signals
-            **popen,
+            pass_fds=pass_fds,
         )
         self.lines = queue.Queue()
         self.printed = []
@@ -503,13 +508,12 @@ def test_each_worker_may_have_an_address(run):
 
 
 def test_sockets_of_the_service_manager_are_served(run):
-    passed = "import os; os.environ['LISTEN_PID'] = str(os.getpid()); exec(open('program.py').read())"
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        address = sock.getsockname()
-        command = [sys.executable, "-c", passed, json.dumps({"addresses": ["./unused.sock"], "workers": 2})]
-        fd = sock.fileno()
-        service = Service(command, {"LISTEN_FDS": "1"}, preexec_fn=lambda: os.dup2(fd, 3), pass_fds=[3])
-        with contextlib.closing(service):
+    with socket.create_server(ANY_PORT) as sock:
+        address, fd = sock.getsockname(), sock.fileno()
+        passed = f"import os; os.dup2({fd}, 3); os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))"
+        command = [sys.executable, "-c", f"{passed}; exec(open('program.py').read())"]
+        command.append(json.dumps({"addresses": ["./unused.sock"], "workers": 2}))
+        with contextlib.closing(Service(command, pass_fds=[fd])) as service:
             assert service.worker()[1] == [address]
             assert fetch(address)
             assert service.end() == 0
@@ -557,6 +561,59 @@ def test_what_makes_no_sense(addresses, options, error, tmp_path, monkeypatch):
     with pytest.raises(error):
         workers.run(options.pop("start", print), addresses, **options)
     assert not [*Path().iterdir()]
+
+
+# Behind a proxy
+
+PROXY = """\
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 20s
+    timeout server 20s
+frontend web
+    bind 127.0.0.1:{port}
+    default_backend web
+{backend}
+"""
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="there is no haproxy here")
+def test_haproxy_as_the_documentation_has_it_loses_nothing(run):
+    page = Path(__file__).parents[1] / "docs" / "workers.md"
+    if not page.exists():
+        pytest.skip("these tests are not in a source tree, so there is no documentation")
+    backend = re.search(r"^backend web\n(?: .*\n)+", page.read_text(encoding="utf-8"), re.M)[0]
+    with socket.create_server(ANY_PORT) as free:
+        address = free.getsockname()
+    Path("haproxy.cfg").write_text(PROXY.format(port=address[1], backend=backend.replace("/run/web/", "")))
+    service = run("./web.{worker}.sock", workers=4, mode=0o660, health="/healthz")
+    workers_before = service.pids(4)
+    service.told("READY=1")
+    with subprocess.Popen(["haproxy", "-db", "-f", "haproxy.cfg"], stderr=subprocess.DEVNULL) as proxy:
+        try:
+            served = wait_for_one(address)
+            with Load(address, fresh=True) as fresh, Load(address, fresh=False) as kept:
+                service.send(signal.SIGHUP)
+                successors = service.pids(4)
+                service.told("READY=1")
+                os.kill(min(successors), signal.SIGKILL)
+                last, _ = service.worker()
+                fetch_from(last, address)
+        finally:
+            proxy.kill()
+    assert served in workers_before
+    assert (fresh.lost, kept.lost) == ([], [])
+    assert service.end() == 0
+
+
+def wait_for_one(address):
+    """Return the number of the process that responds, once a proxy listens."""
+    while True:
+        try:
+            return fetch(address)
+        except ConnectionRefusedError:
+            time.sleep(0.01)
 
 
 # The service manager

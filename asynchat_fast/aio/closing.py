@@ -1,4 +1,4 @@
-"""The end of a transport: it sends what it holds, but has not all the time in the world for it."""
+"""The end of a transport: it sends the bytes that it holds, but not for longer than a limit."""
 
 import asyncio
 from typing import Any

@@ -21,8 +21,8 @@ class embedded:
 
     *map* is the asyncore map (dict), None for ``asyncore.socket_map``.  Every dispatcher in it runs as
     under ``loop()``, on its own socket, in the thread of the asyncio loop.  ``served.ended`` is an
-    asyncio.Future: what would end ``loop()``, such as ExitNow, ends the serving, and is its exception;
-    when the block is left before, its result is None.
+    asyncio.Future: an exception that would end ``loop()``, such as ExitNow, ends the serving, and is set as
+    its exception; if the block is left before, its result is None.
     RuntimeError if *map* is embedded already, if uvloop is to serve a map without a descriptor of
     its own (a plain dict, or one on a system without epoll and kqueue), and on Windows' Proactor loop.
     """
@@ -67,7 +67,7 @@ class embedded:
             self.ended.set_result(None)
 
     def wake(self) -> None:
-        """Have a pass come soon; any thread may call this."""
+        """Make a pass soon; any thread may call this."""
         if not self._is_passing or not self._alarm.is_here():
             self._alarm.soon()
 

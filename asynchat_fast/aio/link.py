@@ -1,6 +1,6 @@
 """A link between an asyncio transport and the channel that it carries.
 
-What asyncio tells its protocol becomes what a pass of the loop tells a channel; what the channel waits for becomes
+The calls of asyncio to its protocol become the calls of a loop to a channel; the interest of the channel becomes
 ``pause_reading()`` and ``resume_reading()`` of the transport.
 """
 
@@ -170,7 +170,7 @@ class Link(asyncio.Protocol):
     # Input
 
     def data_received(self, data: bytes) -> None:
-        """Have the channel receive *data*."""
+        """Let the channel receive *data*."""
         channel = self.channel
         if channel is None:
             return

@@ -1,4 +1,4 @@
-"""Channels on asyncio's transports: servers, clients, and the protocol for whatever else makes transports."""
+"""Channels on asyncio's transports: servers, clients, and the protocol for other makers of transports."""
 
 import asyncio
 import ssl
@@ -57,9 +57,9 @@ async def connect(
 ) -> Any:
     """Connect to *host* and *port*, and return the *channel_class* made of the connection, on an asyncio transport.
 
-    *channel_class* is called with a socket-like object, over TLS (*tls*, the client's context) after the
-    handshake, in which the certificate has to be of *server_hostname*, None for *host*.
-    OSError if that fails, ssl.SSLError among them, and what *channel_class* raises.
+    *channel_class* is called with a socket-like object; over TLS (*tls*, the client's context) after the
+    handshake, in which the certificate must be that of *server_hostname* (str), None for *host*.
+    OSError, such as ssl.SSLError, if that fails; exceptions of *channel_class* are raised.
     """
     loop = asyncio.get_running_loop()
     map, made = TransportMap(loop), loop.create_future()

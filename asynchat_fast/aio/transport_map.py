@@ -17,7 +17,7 @@ _ASKED_AFTER = 1.0  # seconds within which those are asked that do not report wh
 
 
 class _Link(Protocol):
-    """What carries what stands in the map."""
+    """The carrier of a channel in the map."""
 
     def carry(self, channel: Any) -> None:
         """Carry *channel* from now on."""

@@ -1,4 +1,4 @@
-"""What a loop counts of its passes, for ``loop_counters()`` and ``watch()``."""
+"""The counters of a loop, for ``loop_counters()`` and ``watch()``."""
 
 __all__ = ["Counters"]
 

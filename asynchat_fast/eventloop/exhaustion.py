@@ -1,4 +1,4 @@
-"""What an acceptor does when descriptors or memory have run out: it leaves connections waiting, and tries again."""
+"""Exhaustion: when descriptors or memory have run out, an acceptor leaves connections waiting, and tries again."""
 
 import errno
 import time
@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 __all__ = ["EXHAUSTED", "PAUSE", "Pause", "pauses"]
 
 EXHAUSTED = frozenset(getattr(errno, name) for name in ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"))
-"""The numbers of the errors that say so."""
+"""The numbers of the errors that mean it."""
 
 PAUSE = 1.0
 """Seconds without accepting."""

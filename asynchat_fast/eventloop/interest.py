@@ -1,4 +1,4 @@
-"""What a channel waits for, and when that is to be asked.
+"""Interest: what a channel waits for, and when the loop has to ask for it.
 
 A channel reports if its class marks both ``readable()`` and ``writable()`` by an attribute of the function,
 ``_ac_reports``: it then tells its map by ``touch()`` what changes.  Others are asked in each pass.
@@ -89,7 +89,7 @@ class Exceptions:
         pause.begin_for(acceptor, error)
 
     def hide_urgent(self, fd: int) -> None:
-        """Do not tell of the urgent data at *fd* again before something is received."""
+        """Ignore the urgent data at *fd* until something is received."""
         self.fds.add(fd)
         self._urgent.add(fd)
 

@@ -10,7 +10,7 @@ _FEWEST = 32  # channels asked in a step
 
 
 class SlowRound:
-    """Says which channels to ask now, and when the next are due."""
+    """Chooses the channels to ask now, and tells when the next are due."""
 
     def __init__(self) -> None:
         self.owed = 0  # channels to be asked before the loop may wait its whole timeout: all, once code has run

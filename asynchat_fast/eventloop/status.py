@@ -1,4 +1,4 @@
-"""What operators ask of a loop: what it has counted, and what is open in its map."""
+"""Status for operators: the counters of a loop, and the connections in its map."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ __all__ = ["loop_counters", "status"]
 
 
 def loop_counters(map: Map | None = None) -> dict[str, float]:
-    """Return what ``loop()``, or ``aio.embedded()``, has counted of *map* (dict), None for ``asyncore.socket_map``.
+    """Return the counters of the loop of *map* (dict), None for ``asyncore.socket_map``.
 
-    "passes" and "events" (int), "busy", the seconds in which it did not wait, and "longest", those between two waits
-    (float).  Of a plain dict, this is since ``loop()`` was called, and zeros outside of it.
+    They are "passes" and "events" (int), "busy", the seconds in which it did not wait, and "longest", the most seconds
+    between two waits (float).  For a plain dict they count from the call of ``loop()``, and are 0 outside of it.
     """
     kept = find_kept(asyncore.socket_map if map is None else map)
     counters = Counters() if kept is None else kept.counters
@@ -21,7 +21,7 @@ def loop_counters(map: Map | None = None) -> dict[str, float]:
 
 
 def status(map: Map | None = None) -> list[dict[str, Any]]:
-    """Return what is open in *map* (dict, None for ``asyncore.socket_map``): a dict for each connection and acceptor.
+    """Return a dict for each connection and acceptor in *map* (dict, None for ``asyncore.socket_map``).
 
     "fd" (int), "class" (str), "addr"; "state", one of "connecting", "connected", "listening", "handshake" and
     "closing"; "unsent", the bytes that wait to be sent (int); and "request", the request line that an HTTP handler is

@@ -1,7 +1,7 @@
-"""What a channel is told of an event: what ``asyncore.poll()`` shows of select(), or ``asyncore.poll2()`` of poll().
+"""Telling: the methods of a channel that an event calls, as ``asyncore.poll()`` or ``asyncore.poll2()`` calls them.
 
-Errors are treated as there, place by place: what a handler raises is for ``handle_error()``, but under poll
-an OSError that says that the peer has gone is for ``handle_close()``.
+Errors are treated as in asyncore, place by place: an exception of a handler goes to ``handle_error()``, but under
+poll an OSError that means that the peer has gone goes to ``handle_close()``.
 """
 
 import errno
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ENDING", "POLL", "SELECT", "Words"]
 
 ENDING = (asyncore.ExitNow, KeyboardInterrupt, SystemExit)
-"""What ends the loop when a channel raises it."""
+"""The exceptions that end the loop when a channel raises them."""
 
 _GONE = frozenset(
     getattr(errno, name) for name in ("ECONNRESET", "ENOTCONN", "ESHUTDOWN", "ECONNABORTED", "EPIPE", "EBADF")

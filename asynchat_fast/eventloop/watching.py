@@ -1,4 +1,4 @@
-"""Where a loop hangs: seen by a thread that looks now and then, or when a signal asks."""
+"""Watching: a thread, or a signal, shows where a loop hangs."""
 
 import faulthandler
 import logging
@@ -47,7 +47,7 @@ class Watch(threading.Thread):
         self._ended = threading.Event()
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._ended.set()
 
     def run(self) -> None:
@@ -69,8 +69,8 @@ class Watch(threading.Thread):
 def watch(slow: float = 0.1, map: Map | None = None) -> Watch:
     """Log the stack of the loop that serves *map* when it has not waited for *slow* seconds (number, above 0).
 
-    A thread looks several times in that time, so that the line is shown that the loop hangs in while it does, once
-    for each time that it hangs.  The logger is ``asynchat_fast.watch``, the level WARNING.  *map* is an asyncore map
+    A thread looks several times in that time, so that the stack shows the line in which the loop hangs, once each
+    time.  The logger is ``asynchat_fast.watch``, the level WARNING.  *map* is an asyncore map
     (dict), None for ``asyncore.socket_map``.  Return an object with ``stop()``.
     """
     if not slow > 0:
@@ -81,7 +81,7 @@ def watch(slow: float = 0.1, map: Map | None = None) -> Watch:
 
 
 def dump_on(signum: int, map: Map | None = None) -> None:
-    """Have the signal *signum* write the stacks of all threads, the counters and the status of *map* to stderr.
+    """Let the signal *signum* write the stacks of all threads, the counters and the status of *map* to stderr.
 
     The stacks come at once, even from a loop that hangs within a library written in C; the rest comes when Python
     runs its handlers of signals, in the main thread.  *map* is an asyncore map (dict), None for

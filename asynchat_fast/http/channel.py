@@ -56,6 +56,7 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
         "_ac_framed",
         "_ac_is_paused",
         "_ac_task",
+        "_ac_unlogged",
         "ibuffer",
     )
 
@@ -64,6 +65,7 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
         self.__receives = False  # recv() is running
         self._ac_is_paused = False
         self._ac_task: Any = None  # an asyncio.Task that handles the request at hand, or goes on after its response
+        self._ac_unlogged = None
         self._ac_followed = _IDLE  # the state of the connection that the channel is set for
         self._ac_framed: bytes | int | None = HEAD_END  # the terminator that was set
         self._ac_connection = Connection()
@@ -245,9 +247,7 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
         if self._ac_task is not None:
             self._ac_task.cancel()
         super().close()
-        if is_cut:
-            unsent = sum(len(item) for item in self.producer_fifo or () if isinstance(item, BYTES))
-            self._ac_log_response(writer.status, max(writer.sent - unsent, 0))
+        self._ac_log_cut((writer.status, writer.sent) if is_cut else None)
         for item in [item for item in self.producer_fifo or () if not isinstance(item, BYTES)]:
             self.__close_source(partial(close_source, item))
         self.discard_buffers()

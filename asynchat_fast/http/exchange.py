@@ -15,6 +15,7 @@ from .response_writer import UNSENT, Item, Progress
 
 __all__ = ["Exchange"]
 
+_MOST_LOGGED_AT_ONCE = 1 << 16  # bytes of a body, about what one send() takes: logged when they are pushed
 _MOST_COUNTED = 1 << 16  # bytes of responses for which the queue is not looked at
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -39,6 +40,8 @@ class Exchange(HTTPChannel):
         if connection.unsent > _MOST_COUNTED and self._ac_task is None and not self._ac_is_sending():
             connection.unsent = 0
         _receive(self, data)
+        if self._ac_unlogged is not None:
+            self._ac_log_sent()
         if self.ibuffer and type(self._ac_framed) is bytes:
             self.__check()
 
@@ -73,6 +76,8 @@ class Exchange(HTTPChannel):
         if not self.connected:
             self._ac_close_unconnected()
             return
+        if self._ac_unlogged is not None:
+            self._ac_log_unlogged()  # while the handler's attributes are those of that request
         try:
             event = connection.receive(data, self)
         except Exception as error:
@@ -108,7 +113,7 @@ class Exchange(HTTPChannel):
             self.__fail(error)
 
     def __tell_health(self) -> bool:
-        """Answer, if the request asks how the server is, without a line in the log; tell whether it does."""
+        """Respond if the request is a health check, without a line in the log; tell whether it is one."""
         connection, health = self._ac_connection, self._ac_health
         if not health.is_asked(self.command, self.path):
             return False
@@ -220,6 +225,7 @@ class Exchange(HTTPChannel):
         finally:
             if corked:
                 uncork(self)
+                self._ac_log_sent()
 
     def _ac_end_response(self) -> None:
         """Go on after the last part of a response was pushed."""
@@ -227,9 +233,19 @@ class Exchange(HTTPChannel):
         if writer.progress is not _DONE:
             self.push_with_producer(Then(self.__stream_sent))
             return
-        self._ac_log_response(writer.status, writer.written)
+        if writer.written <= _MOST_LOGGED_AT_ONCE:
+            self._ac_log_response(writer.status, writer.written)
+        else:
+            self._ac_unlogged = writer.status, writer.written
+            if not queue_of(self).corked:
+                self._ac_log_sent()
         if self._ac_connection.state is not _IDLE or self._ac_is_paused:
             self._ac_follow()
+
+    def handle_write(self) -> None:
+        """Send what waits."""
+        self.initiate_send()
+        self._ac_log_sent()
 
     def __stream_sent(self) -> None:
         if self._ac_connection.stream_sent():

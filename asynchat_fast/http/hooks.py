@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from .fields import Fields, Method
+from .response_bodies import BYTES
 from .response_head import Headers
 from .settings import Settings
 
@@ -178,3 +179,23 @@ class Hooks(Settings):
             self.log_request(status, size)
         except Exception as error:
             _report_log_failure(f"{type(error).__name__}: {error}")
+
+    _ac_unlogged: tuple[int, int] | None
+    # The status and size of a response that was pushed, and not logged; a slot of the channel's.
+
+    def _ac_log_unlogged(self: Any, unsent: int = 0) -> None:
+        """Log the response that was not logged yet, of which *unsent* bytes have not left."""
+        unlogged, self._ac_unlogged = self._ac_unlogged, None
+        if unlogged is not None:
+            self._ac_log_response(unlogged[0], max(unlogged[1] - unsent, 0))
+
+    def _ac_log_sent(self: Any) -> None:
+        """Log the response that was not logged yet, if it has left."""
+        if self._ac_unlogged is not None and not self._ac_is_sending():
+            self._ac_log_unlogged()
+
+    def _ac_log_cut(self: Any, cut: tuple[int, int] | None) -> None:
+        """Log *cut*, the status and size of a response, or else the one not logged yet, as no more of it is sent."""
+        self._ac_unlogged = cut or self._ac_unlogged
+        if self._ac_unlogged is not None:
+            self._ac_log_unlogged(sum(len(item) for item in self.producer_fifo or () if isinstance(item, BYTES)))

@@ -38,6 +38,9 @@ class CaughtSignals:
         """Return the descriptor that can be read when a signal has come."""
         return self._ours.fileno()
 
-    def take(self) -> bytes:
-        """Return the numbers of the signals that have come; there is at least one."""
-        return self._ours.recv(64)
+    def take(self) -> list[int]:
+        """Return the numbers of the signals that have come, at least one.
+
+        What has come several times meanwhile counts once, as timeout(1) sends a signal to a process and then its group.
+        """
+        return list(dict.fromkeys(self._ours.recv(64)))
