@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from types import GenericAlias
 from typing import Any, AnyStr, Generic, Literal, overload
 
 from typing_extensions import Buffer, TypeVar, disjoint_base
@@ -33,6 +34,7 @@ class InputBuffer(Iterator[_P], Generic[_P]):
         limit: int | None = None,
         views: bool = ...,
     ) -> None: ...
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
     def __len__(self) -> int: ...
     def __next__(self) -> _P: ...
     @property
