@@ -90,7 +90,8 @@ class Bell:
         """Have threads ring, for a loop without timers that is about to wait."""
         for callback, (end, _) in self._alarms.items():
             if callback not in self._threads:
-                thread = self._threads[callback] = threading.Timer(max(end - monotonic(), 0.0), self.ring)
+                seconds = min(max(end - monotonic(), 0.0), threading.TIMEOUT_MAX)
+                thread = self._threads[callback] = threading.Timer(seconds, self.ring)
                 thread.daemon = True
                 thread.start()
 

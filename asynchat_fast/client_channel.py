@@ -72,6 +72,14 @@ class Keeper:
                 if name in self._own:
                     setattr(self._channel, name, self._own[name])
 
+    def is_done(self) -> bool:
+        """Tell whether ``close_when_done()`` was called, and nothing is left for which to connect."""
+        queue = queue_of(self._channel)
+        if not self._ends or any(item is not None for item in list(queue.items)):
+            return False
+        queue.items.clear()  # or a None would close the next connection that the program makes
+        return True
+
     def attach(self, sock: Any, address: Any, begin_tls: Callable[[], object] | None) -> None:
         """Give the channel the connected *sock*, and TLS by *begin_tls*, and tell it that it is connected."""
         channel = self._channel

@@ -282,6 +282,15 @@ class TestComingBack:
             lose(client, peer, sock)
             connected(client, peer)
 
+    def test_no_limit_is_infinite_seconds(self, loop, monkeypatch):
+        failures = []
+        monkeypatch.setattr(threading, "excepthook", failures.append)
+        with Peer(loop, listens=False) as peer:
+            client = client_of(peer, retry=(1e-3, float("inf")), connect_timeout=float("inf"))
+            loop.until(lambda: len(client.channel.errors) == 2 and client.state == "waiting")
+            client.stop()
+        assert not failures
+
     def test_a_reset_is_a_loss(self, loop, peer):
         client = client_of(peer)
         reset(connected(client, peer))
@@ -616,6 +625,19 @@ class TestEnds:
         assert peer.ended(peer.accept()) == b"bye"
         loop.until(lambda: client.state == "stopped")
         self.check_it_is_over(client, loop)
+
+    def test_close_when_done_while_nothing_waits_for_a_connection(self, loop):
+        class Gives(Lines):
+            def handle_connect_failed(self, error):
+                super().handle_connect_failed(error)
+                self.close_when_done()
+
+        with Peer(loop, listens=False) as peer:
+            client = client_of(peer, Gives)
+            loop.until(lambda: client.state == "stopped")
+            self.check_it_is_over(client, loop)
+            assert client.channel.told == ["failed"]
+            assert list(client.channel.producer_fifo) == []
 
     def test_close_when_done_and_a_loss_before(self, loop, peer):
         client = client_of(peer)
