@@ -88,6 +88,9 @@ class chat_client(Generic[Channel]):
     # An attempt
 
     def _connect(self) -> None:
+        if self._keeper.is_done():
+            self._ended()
+            return
         self._state = _State.CONNECTING
         self._since = float("inf")
         self._bell.enter_map()

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Any
 
 from .eventloop import call_later
-from .eventloop.maps import is_served
+from .eventloop.maps import is_running
 from .eventloop.timers import Timer
 from .eventloop.waker import Waker
 from .transport import reporting
@@ -90,7 +90,8 @@ class Bell:
         """Have threads ring, for a loop without timers that is about to wait."""
         for callback, (end, _) in self._alarms.items():
             if callback not in self._threads:
-                thread = self._threads[callback] = threading.Timer(max(end - monotonic(), 0.0), self.ring)
+                seconds = min(max(end - monotonic(), 0.0), threading.TIMEOUT_MAX)
+                thread = self._threads[callback] = threading.Timer(seconds, self.ring)
                 thread.daemon = True
                 thread.start()
 
@@ -99,7 +100,7 @@ class Bell:
     @reporting
     def readable(self) -> bool:
         """Tell that this can be rung."""
-        if not is_served(self._map):  # by our loops, but by asyncore's, which asks in each pass
+        if not is_running(self._map):  # asyncore's loop asks, which does so in each pass
             self._wake_in_time()
         return True
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from threading import Lock
+from threading import Lock, get_ident
 from types import MethodType
 from typing import Any, Protocol
 
@@ -29,29 +29,39 @@ class Owner(Protocol):
 class Keeper:
     """Keeps *channel* across connections: hooks on the object tell what ends one, the program or a loss.
 
-    The program's own methods are called by the hooks, those that it replaces on the class later, too.
+    The program's own methods are called by the hooks, those that it replaces on the class later, too; those that
+    it replaces on the object from the next connection on.
     """
 
     def __init__(self, channel: Any, owner: Owner) -> None:
         self._channel = channel
         self._owner = owner
-        self._losing = Lock()  # held while the channel is told of a loss: a close() meanwhile is part of that
+        self._losing = Lock()  # held while the channel is told of a loss
+        self._teller = 0  # the thread that tells it: a close() of its own meanwhile is part of the loss
         self._untold: list[None] = []  # holds a token until handle_close() is called of the connection at hand
         self.is_attached = False  # there is a connection, perhaps without its TLS
         self._ends = False  # close_when_done() was called
         self._own: dict[str, Any] = {}  # what the object had in the place of the methods
         self._hooks: dict[str, Any] = {}
-        for name in _HOOKS:
-            method = getattr(channel, name)
-            if getattr(method, "__func__", None) is not getattr(type(channel), name):
-                self._own[name] = method
-            self._hooks[name] = getattr(self, f"_{name}")
-            setattr(channel, name, self._hooks[name])
+        self._hook()
         if hasattr(channel, "_ac_output"):  # else it has a queue of its own
             queue, made = WholeQueue(), channel._ac_output
             queue.joins, queue.known = made.joins, made.known
             queue.items.extend(made.items)
             channel._ac_output = queue
+
+    def _hook(self) -> None:
+        """Have the hooks stand on the object, before whatever the program has put there."""
+        channel = self._channel
+        for name in _HOOKS:
+            method = getattr(channel, name)
+            if method is self._hooks.get(name):
+                continue
+            self._own.pop(name, None)
+            if getattr(method, "__func__", None) is not getattr(type(channel), name):
+                self._own[name] = method
+            self._hooks[name] = getattr(self, f"_{name}")
+            setattr(channel, name, self._hooks[name])
 
     def release(self) -> None:
         """Have the channel be as any other."""
@@ -62,10 +72,19 @@ class Keeper:
                 if name in self._own:
                     setattr(self._channel, name, self._own[name])
 
+    def is_done(self) -> bool:
+        """Tell whether ``close_when_done()`` was called, and nothing is left for which to connect."""
+        queue = queue_of(self._channel)
+        if not self._ends or any(item is not None for item in list(queue.items)):
+            return False
+        queue.items.clear()  # or a None would close the next connection that the program makes
+        return True
+
     def attach(self, sock: Any, address: Any, begin_tls: Callable[[], object] | None) -> None:
         """Give the channel the connected *sock*, and TLS by *begin_tls*, and tell it that it is connected."""
         channel = self._channel
         channel.connected, channel.connecting, channel.addr = False, True, address
+        self._hook()
         self._untold, self.is_attached = [None], True
         queue = queue_of(channel)
         drop_begun(queue)  # another thread may have been in the middle of send() at the loss
@@ -79,6 +98,7 @@ class Keeper:
                 return
             channel.handle_connect_event()
             if self.is_attached:
+                self._hook()
                 channel.handle_write()
         except ENDING:
             raise
@@ -98,18 +118,20 @@ class Keeper:
     def stop(self) -> None:
         """Close at once, whatever waits to be sent, and have the channel be as any other."""
         self.release()
-        self._channel.close()
-        _cut_off(self._channel)
+        try:
+            _close_surely(self._channel, self._channel.close)
+        finally:
+            _cut_off(self._channel)
 
     # Hooks
 
     def _close(self) -> None:
         self._call("close")
-        if not self._losing.locked():
+        if not self._is_told():
             self._owner._ended()
 
     def _close_when_done(self) -> None:
-        self._ends = self._ends or not self._losing.locked()
+        self._ends = self._ends or not self._is_told()
         self._call("close_when_done")
 
     def _handle_close(self) -> None:
@@ -119,6 +141,10 @@ class Keeper:
     def _handle_error(self) -> None:
         with self._loss():
             self._call("handle_error")
+
+    def _is_told(self) -> bool:
+        """Tell whether the caller is called because the channel is told of a loss."""
+        return self._losing.locked() and self._teller == get_ident()
 
     def _call(self, name: str) -> None:
         """Call the program's method of *name*."""
@@ -132,11 +158,12 @@ class Keeper:
         if not self._losing.acquire(blocking=False):
             yield  # within another, or beside one in another thread
             return
+        self._teller = get_ident()
         try:
-            try:
+            with contextlib.ExitStack() as steps:  # each is made, whatever those before it have raised
+                steps.callback(self._see_closed)
+                steps.callback(self._tell)
                 yield
-            finally:
-                self._tell()
         finally:
             was_attached = self.is_attached  # not if the client was stopped meanwhile
             is_done = was_attached and self._part()
@@ -155,17 +182,21 @@ class Keeper:
             return
         self._call("handle_close")
 
+    def _see_closed(self) -> None:
+        """Close, unless the program has."""
+        if self.is_attached and self._channel._fileno is not None:
+            _close_surely(self._channel, lambda: self._call("close"))
+
     def _part(self) -> bool:
-        """Close, and drop what belonged to the connection; return whether close_when_done() wanted just that."""
+        """Drop what belonged to the connection; return whether close_when_done() wanted just that."""
         channel, queue = self._channel, queue_of(self._channel)
         is_done = self._ends and not _has_end(queue)
-        if channel._fileno is not None:
-            self._call("close")
         drop_lost(queue)
         if not is_done:
             _cut_off(channel)
         channel.ac_in_buffer = b""
-        del channel.incoming[:]
+        with contextlib.suppress(AttributeError, TypeError):  # one of the program's own, which it need not be able to
+            del channel.incoming[:]
         if channel.max_payload:
             with contextlib.suppress(AttributeError):  # there is none yet
                 terminator, channel.terminator = channel.terminator, None
@@ -175,6 +206,15 @@ class Keeper:
 
 def _has_end(queue: Any) -> bool:
     return any(item is None for item in list(queue.items))
+
+
+def _close_surely(channel: Any, close: Callable[[], object]) -> None:
+    """Have *close*, the program's, close *channel*, which is closed even if that raises."""
+    try:
+        close()
+    finally:
+        if channel._fileno is not None:
+            async_chat.close(channel)
 
 
 def _cut_off(channel: Any) -> None:

@@ -119,6 +119,7 @@ class Farewell(Place):
     def handle_read_event(self) -> None:
         """Receive, and discard the bytes."""
         self.face._ac_receive()
+        self.face._ac_engine.plaintext = b""  # or it would grow with all that the peer sends
         if self.face._ac_fault is not None:
             self.drop()
 

@@ -269,6 +269,28 @@ class TestComingBack:
             loop.until(lambda number=number: client.channel.told.count("close") == number, timeout=30)
         loop.until(lambda: client.state == "connected", timeout=30)
 
+    def test_a_loop_takes_over_from_another(self):
+        """asyncore's has no timers, and a SocketMap stays registered after loop()."""
+        loop = LOOPS["loop"]()
+        with Peer(loop) as peer, contextlib.closing(loop):
+            client = client_of(peer)
+            sock = connected(client, peer)
+            loop._run = asyncore.loop
+            lose(client, peer, sock)
+            sock = connected(client, peer)
+            loop._run = asynchat_fast.loop
+            lose(client, peer, sock)
+            connected(client, peer)
+
+    def test_no_limit_is_infinite_seconds(self, loop, monkeypatch):
+        failures = []
+        monkeypatch.setattr(threading, "excepthook", failures.append)
+        with Peer(loop, listens=False) as peer:
+            client = client_of(peer, retry=(1e-3, float("inf")), connect_timeout=float("inf"))
+            loop.until(lambda: len(client.channel.errors) == 2 and client.state == "waiting")
+            client.stop()
+        assert not failures
+
     def test_a_reset_is_a_loss(self, loop, peer):
         client = client_of(peer)
         reset(connected(client, peer))
@@ -460,6 +482,59 @@ class TestLosses:
             assert client.channel.told[:4] == ["failed", "error", "failed", "error"]
         assert "ValueError" in caplog.text
 
+    @pytest.mark.parametrize("when", ["first", "last"])
+    def test_an_exception_in_close(self, our_loop, our_peer, when):
+        class Fails(Lines):
+            def close(self):
+                if when == "last":
+                    super().close()
+                raise IndexError
+
+        client = client_of(our_peer, Fails)
+        for _ in range(2):
+            sock = connected(client, our_peer)
+            sock.close()
+            our_loop.until(lambda: client.state != "connected")
+        connected(client, our_peer)
+        with pytest.raises(IndexError):
+            client.stop()
+        assert client.state == "stopped"
+        assert not our_loop.map
+
+    @pytest.mark.parametrize("incoming", [b"", None, ()])
+    def test_the_name_incoming_may_be_the_programs_own(self, our_loop, our_peer, incoming):
+        class Own(Lines):
+            def __init__(self):
+                super().__init__()
+                self.incoming = incoming
+
+        client = client_of(our_peer, Own)
+        connected(client, our_peer).close()
+        self.check_it_comes_back(client, our_peer, "close")
+
+    @pytest.mark.parametrize("closes", [False, True])
+    def test_methods_that_the_program_replaces_on_the_object_of_a_client(self, our_loop, our_peer, closes):
+        class Patched(Lines):
+            def handle_connect(self):
+                super().handle_connect()
+                self.handle_error = lambda: self.told.append("own error")
+
+        def handle_close():
+            client.channel.told.append("own close")
+            if closes:
+                client.channel.close()
+
+        client = client_of(our_peer, Patched)
+        client.channel.handle_close = handle_close
+        connected(client, our_peer).close()
+        our_loop.until(lambda: "own close" in client.channel.told)
+        sock = connected(client, our_peer)
+        sock.send(b"raise\n")
+        connected(client, our_peer)
+        assert client.channel.told == ["connect", "own close", "connect", "own error", "own close", "connect"]
+        client.stop()
+        assert client.channel.handle_close is handle_close
+
     def test_methods_that_the_program_replaces_are_called(self, our_loop, our_peer):
         class Patched(Lines):
             def __init__(self):
@@ -551,6 +626,19 @@ class TestEnds:
         loop.until(lambda: client.state == "stopped")
         self.check_it_is_over(client, loop)
 
+    def test_close_when_done_while_nothing_waits_for_a_connection(self, loop):
+        class Gives(Lines):
+            def handle_connect_failed(self, error):
+                super().handle_connect_failed(error)
+                self.close_when_done()
+
+        with Peer(loop, listens=False) as peer:
+            client = client_of(peer, Gives)
+            loop.until(lambda: client.state == "stopped")
+            self.check_it_is_over(client, loop)
+            assert client.channel.told == ["failed"]
+            assert list(client.channel.producer_fifo) == []
+
     def test_close_when_done_and_a_loss_before(self, loop, peer):
         client = client_of(peer)
         sock = connected(client, peer)
@@ -574,6 +662,19 @@ class TestEnds:
         loop.until(lambda: client.state == "stopped")
         self.check_it_is_over(client, loop)
         assert list(client.channel.producer_fifo) == []
+
+    def test_close_when_done_by_another_thread_while_the_channel_is_told_of_a_loss(self, our_loop, our_peer):
+        class Ends(Lines):
+            def handle_close(self):
+                super().handle_close()
+                thread = threading.Thread(target=self.close_when_done)
+                thread.start()
+                thread.join(PATIENCE)
+
+        client = client_of(our_peer, Ends)
+        lose(client, our_peer, connected(client, our_peer))
+        our_loop.until(lambda: client.state == "stopped")
+        self.check_it_is_over(client, our_loop)
 
     def test_what_is_left_stays_in_the_queue(self, our_loop, our_peer):
         client = client_of(our_peer)

@@ -1092,6 +1092,28 @@ class TestEnd:
         loop.until(lambda: len(loop.map) == 1, timeout=0.05)
         sock.close()
 
+    def test_a_peer_that_only_sends_fills_no_memory(self, our_loop, serve, client_context, channels):
+        class Closes(Lines):
+            ac_out_buffer_size = 20_000_000
+
+            def act(self, line):
+                self.push(b"x" * 9_000_000)
+                self.close()
+
+        server = serve(our_loop, Closes)
+
+        def client():
+            with RawClient(server.addr, client_context) as raw:
+                raw.handshake()
+                raw.object.write(b"a\r\n")
+                for _ in range(300):
+                    raw.object.write(b"x" * 16384)
+                    raw.sock.sendall(raw.outgoing.read())
+                (farewell,) = (place for place in our_loop.map.values() if place is not server)
+                return len(farewell.face._ac_engine.plaintext)
+
+        assert our_loop.beside(client) == 0
+
     def test_nothing_is_left(self, our_loop, serve, connect, channels):
         server = serve(our_loop)
 

@@ -19,7 +19,6 @@ __all__ = [
     "clock_of",
     "find_kept",
     "is_running",
-    "is_served",
     "kept_for",
     "let_go_of",
     "set_timer",
@@ -192,11 +191,6 @@ def find_kept(map: Map) -> Kept | None:
 def _serving(map: Map) -> Serving | None:
     kept = find_kept(map)
     return None if kept is None else kept.reactor
-
-
-def is_served(map: Map) -> bool:
-    """Tell whether ``loop()``, or an asyncio program, serves *map* now, and not asyncore's loop."""
-    return _serving(map) is not None
 
 
 def is_running(map: Map) -> bool:
