@@ -820,7 +820,7 @@ class TestClient:
         server_context.verify_mode = ssl.CERT_REQUIRED
         server = serve(loop)
         client = KeepsErrors(loop, server.addr, client_context)
-        loop.until(lambda: client.errors)
+        loop.until(lambda: client.errors and tls_lines(caplog))
         assert isinstance(client.errors[0], ssl.SSLError)
         (line,) = tls_lines(caplog)
         assert "did not return a certificate" in line.replace("_", " ").lower()
