@@ -62,23 +62,22 @@ class GracefulEnd:
         Channels that end only if they are idle, as those of HTTP do, do so *keep_idle* seconds after they are told.
         """
         for name, seconds in (("timeout", timeout), ("drain", drain), ("keep_idle", keep_idle)):
-            if seconds is not None and not seconds >= 0:
+            if not (seconds is None and name != "drain") and not seconds >= 0:  # type: ignore[operator]
                 raise ValueError(f"{name} is a number of seconds, not {seconds}")
         self._timeout, self._keep_idle = timeout, keep_idle
-        if self.life is Life.LISTENING:
+        if self.life is Life.LISTENING and drain:
             self.life = Life.DRAINING
             self._stage.set(drain, self._server._map)
-        elif self.life is Life.DRAINING:
-            self._stage.set(0, self._server._map)
+        elif self.life in (Life.LISTENING, Life.DRAINING):
+            self._accept_the_last()
         else:
             if self.life is Life.CLOSED:
                 self.life = Life.LEAVING
             self._count_timeout()
-        if is_running(self._server._map):
-            self._attend()  # this may be another thread, or a signal handler amid anything
-            if self._prompter is not None:
-                self._prompter.wake()  # the loop may have looked before all of this was said
-        else:
+        self._attend()  # this may be another thread, or a signal handler amid anything, so the loop is to act
+        if self._prompter is not None:
+            self._prompter.wake()  # the loop may have looked before all of this was said
+        elif not is_running(self._server._map):  # without descriptors, asyncore's loop would not look again
             self.act()
 
     def stop_listening(self) -> None:
@@ -89,6 +88,11 @@ class GracefulEnd:
             if self.life is Life.DRAINING:
                 self._count_timeout()
             self.life = Life.LEAVING
+
+    def _accept_the_last(self) -> None:
+        self.life = Life.EMPTYING
+        self._count_timeout()
+        self._patience.set(_PATIENCE, self._server._map)
 
     def _count_timeout(self) -> None:
         if self._timeout is None:
@@ -107,9 +111,7 @@ class GracefulEnd:
     def act(self) -> None:
         """Do what is due; called by the loop, and not amid the asking of channels."""
         if self.life is Life.DRAINING and self._stage.is_over():
-            self.life = Life.EMPTYING
-            self._count_timeout()
-            self._patience.set(_PATIENCE, self._server._map)
+            self._accept_the_last()
         if self.life is Life.EMPTYING and (self._stage.is_over() or self._is_empty()):
             try:
                 self._server.close()

@@ -181,8 +181,9 @@ class chat_server(logged_dispatcher):
         For *drain* seconds the server goes on as before, so that proxies notice; then it accepts the connections that
         wait, and stops listening.  Connections that have not ended *timeout* seconds (numbers, None for no limit)
         after the drain are closed, with a line in the log.  This returns at once, and any thread and any signal
-        handler may call it; the loop does the rest, and ends when its map is empty.  A second call ends the drain,
-        and the timeout counts from then on.  ValueError for a negative number.
+        handler may call it; the loop does the rest, from its next pass on, and ends when its map is empty.  asyncore's
+        loop, and that of a plain dict, are not woken for it.  A second call ends the drain, and the timeout counts from
+        then on.  ValueError for a negative number.
         """
         self._ac_end.begin(timeout, drain)
 

@@ -360,6 +360,14 @@ def test_negative_times(map, arguments):
     assert not is_refused(server)
 
 
+@pytest.mark.parametrize("arguments", [{"timeout": "1"}, {"drain": None}, {"drain": "1"}])
+def test_what_is_no_time_does_not_begin_the_end(map, arguments):
+    server = http_server(LOCAL, map=map, health="/")
+    with pytest.raises(TypeError):
+        server.shut_down(**arguments)
+    assert server._ac_end.life.name == "LISTENING"
+
+
 def test_close_during_the_drain_ends_it(map, run, connect):
     server = chat_server(LOCAL, Echo, map=map)
     client = connect(server)
@@ -423,6 +431,38 @@ def test_from_another_thread(connect):
     other.join()
     assert received(client) == b""
     assert threads == [threading.get_ident()]
+
+
+def _at_a_signal(call):
+    signal.signal(signal.SIGALRM, lambda number, frame: call())
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+
+def _in_another_thread(call):
+    threading.Timer(0.05, call).start()
+
+
+@pytest.mark.parametrize("serve", [loop, asyncore.loop])
+@pytest.mark.parametrize("use_poll", [False, True])
+@pytest.mark.parametrize("soon", [pytest.param(_at_a_signal, marks=posix_only), _in_another_thread])
+def test_a_loop_that_cannot_be_woken_ends_the_server_in_its_next_pass(soon, use_poll, serve):
+    class Told(Echo):
+        def handle_shut_down(self):
+            told.append((threading.get_ident(), called.is_set()))
+            super().handle_shut_down()
+
+    def shut_down():
+        server.shut_down()
+        called.set()
+
+    told, called, map = [], threading.Event(), {}
+    server = chat_server(LOCAL, Told, map=map)
+    with socket.create_connection(server.addr) as client:
+        run_until(map, lambda: len(map) == 2)
+        soon(shut_down)
+        serve(0.2, use_poll, map)  # which waits for descriptors that must not be closed meanwhile
+        assert received(client) == b""
+    assert told == [(threading.get_ident(), True)]
 
 
 def test_by_one_of_its_channels(map, run, connect):

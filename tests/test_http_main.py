@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -503,6 +504,38 @@ def test_workers_at_unix_sockets(start, tmp_path):
     assert server.process.stdout.readline().endswith("at the unix socket 1.sock ...\n")
     assert end(server, signal.SIGINT)[0] == 0
     assert not [*tmp_path.glob("*.sock")]
+
+
+@posix
+@pytest.mark.parametrize("streams", [">&-", ">/dev/full", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]])
+def test_it_serves_though_it_cannot_say_so(streams, options, tmp_path):
+    if "/dev/full" in streams and not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    command = [*COMMAND, "./a.sock", "--pid-file", "pid", *options]
+    process = subprocess.Popen(["/bin/sh", "-c", f'exec "$@" {streams}', "sh", *command], cwd=tmp_path, env=ENVIRONMENT)
+    try:
+        until = time.monotonic() + PATIENCE
+        with socket.socket(socket.AF_UNIX) as client:
+            while client.connect_ex(os.path.relpath(tmp_path / "a.sock")) and time.monotonic() < until:
+                time.sleep(0.02)
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+        assert os.listdir(tmp_path) == []
+    finally:
+        process.kill()
+        process.wait()
+
+
+@posix
+def test_a_directory_that_is_gone_is_said_in_a_line(tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert failed(["0"], capsys) == "asynchat-fast-http: the current directory has been removed\n"
 
 
 @posix

@@ -395,6 +395,18 @@ def test_a_worker_that_hangs_is_replaced(run):
     assert service.end() == 0
 
 
+def test_workers_are_not_to_blame_when_their_parent_was_stopped(run):
+    service = run(workers=1, worker_timeout=0.5)
+    pid, (address,) = service.worker()
+    service.told("READY=1")
+    service.send(signal.SIGSTOP)
+    time.sleep(1.5)  # longer than the parent would have waited
+    service.send(signal.SIGCONT)
+    assert fetch(address) == pid
+    assert service.end() == 0
+    assert "hangs" not in "".join(service.printed)
+
+
 def test_a_worker_that_serves_no_more_is_replaced(run):
     service = run(workers=1)
     _, (address,) = service.worker()

@@ -28,8 +28,7 @@ _FIRST_FREE_PORT = 1024  # ports below it are for root, on most systems
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what *arguments* say (strs), None for those of the command line."""
     options = parser().parse_args(arguments)
-    if not os.path.isdir(options.directory):
-        _fail(f"{options.directory!r} is not a directory")
+    options.directory = _directory(options.directory)
     handler_class = _handler_class(options)
     address = _address(options)
     tls = _tls_context(options)
@@ -93,6 +92,16 @@ def _need_posix(option: str) -> None:
         _fail(f"{option} takes fork() and signals, which this system has not")
 
 
+def _directory(given: str) -> str:
+    """Return the directory *given*, by a path that does not depend on the current one."""
+    if not os.path.isdir(given):
+        _fail(f"{given!r} is not a directory")
+    try:
+        return os.path.abspath(given)
+    except FileNotFoundError:
+        _fail("the current directory has been removed")
+
+
 def _address(options: argparse.Namespace) -> Address:
     """Return where to listen, as ``http_server`` has it."""
     given: Address | int | None = options.address
@@ -125,7 +134,7 @@ def _tls_context(options: argparse.Namespace) -> Any:
 
 def _handler_class(options: argparse.Namespace) -> type[file_handler]:
     class handler(file_handler):
-        directory = os.path.abspath(options.directory)
+        directory = options.directory
         symlinks = options.symlinks
         hidden_files = options.hidden
         list_directories = not options.no_listing
@@ -187,22 +196,22 @@ def _in_words(error: Exception, address: Address) -> str:
 
 def _announce(options: argparse.Namespace, addresses: Iterable[Any]) -> None:
     """Print what is served, and where."""
-    directory = _printable(os.path.abspath(options.directory))
+    directory = _printable(options.directory)
     scheme = "https" if options.tls_cert or options.tls_self_signed else "http"
     for address in dict.fromkeys(addresses):
         if isinstance(address, tuple):
             _announce_port(directory, scheme, *address[:2])
         else:
-            print(f"Serving {directory} at the unix socket {_printable(os.fsdecode(address))} ...", flush=True)
+            _show(f"Serving {directory} at the unix socket {_printable(os.fsdecode(address))} ...")
 
 
 def _announce_port(directory: str, scheme: str, host: str, port: int) -> None:
     """Print first an address that can be clicked."""
     everywhere = host in ("::", "0.0.0.0")  # noqa: S104 - compared, not listened at
-    print(f"Serving {directory} at {scheme}://{_netloc('localhost' if everywhere else host, port)}/ ...", flush=True)
+    _show(f"Serving {directory} at {scheme}://{_netloc('localhost' if everywhere else host, port)}/ ...")
     if everywhere:
         for each in _own_addresses(host == "::"):
-            print(f"        and at {scheme}://{_netloc(each, port)}/", flush=True)
+            _show(f"        and at {scheme}://{_netloc(each, port)}/")
 
 
 def _own_addresses(v6: bool) -> list[str]:
@@ -256,8 +265,15 @@ class _Wakening(asyncore.dispatcher):
 
 def _printable(text: str) -> str:
     """Return *text*, with characters escaped that standard output cannot encode."""
-    encoding = sys.stdout.encoding or "ascii"
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"  # there may be no standard output
     return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _show(line: str) -> None:
+    try:
+        print(line, flush=True)
+    except OSError:  # a full disk, or a pipe that is closed, must not prevent serving
+        sys.stdout = None  # or the end of the process would try once more
 
 
 def _say(message: str) -> None:

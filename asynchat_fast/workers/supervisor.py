@@ -22,6 +22,7 @@ __all__ = ["supervise"]
 _log = logging.getLogger("asynchat_fast.workers")
 
 _LONGEST_WAIT = 1.0  # seconds; the service manager is to hear that all is well
+_LATE = 0.5  # seconds more than it was to wait, in which this process cannot have run
 _STABLE = 10.0  # seconds of life after which the end of a worker is no failure to start
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0  # seconds before a worker that ends again and again is started anew
 _ATTEMPTS = 3  # until the first worker serves
@@ -155,7 +156,13 @@ class Supervisor:
         waits = [_LONGEST_WAIT, *(each.seconds_left(now) for each in self._workers)]
         if self._not_before > now:
             waits.append(self._not_before - now)
-        for key, _ in self._selector.select(min(waits)):
+        wait = min(waits)
+        happened = self._selector.select(wait)
+        waited = time.monotonic() - now
+        if waited > wait + _LATE:  # this process was stopped, perhaps with all others, as by `docker pause`
+            for worker in self._workers:
+                worker.excuse(waited)
+        for key, _ in happened:
             if key.data is None:
                 for number in self._signals.take():
                     self._act_on(number)

@@ -58,6 +58,10 @@ class Worker:
         """Return the seconds until ``look()`` has something to do."""
         return max(self._due - now, 0.0)
 
+    def excuse(self, seconds: float) -> None:
+        """Leave it to itself for so many *seconds* more."""
+        self._due += seconds
+
     def hear(self) -> bool:
         """Take in what it says; tell whether more may come."""
         said = b"" if self.pipe is None else os.read(self.pipe, 4096)
