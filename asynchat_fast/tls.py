@@ -80,6 +80,11 @@ class Engine:
         """Whether read() has something to tell (bool)."""
         return bool(self.plaintext or self.end)
 
+    @property
+    def has_output(self) -> bool:
+        """Whether there is ciphertext to take (bool)."""
+        return bool(self._outgoing.pending)
+
     # The handshake and the end
 
     def handshake(self) -> bool:

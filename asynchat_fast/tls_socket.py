@@ -128,13 +128,18 @@ class TLSSocket:
             return
         except OSError as error:
             data, self._ac_fault = b"", error
-        lock = self._ac_lock
+        engine, lock = self._ac_engine, self._ac_lock
         lock.acquire()  # in half the time of a with statement
         try:
             if data:
-                self._ac_engine.receive(data)
+                engine.receive(data)
+                if (
+                    not engine.plaintext and engine.has_output
+                ):  # the peer may wait for it, as for a refusal to renegotiate
+                    with contextlib.suppress(OSError):
+                        self._ac_flush()
             else:
-                self._ac_engine.receive_eof()
+                engine.receive_eof()
         finally:
             lock.release()
 

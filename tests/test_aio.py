@@ -406,6 +406,31 @@ def test_what_a_callback_raises_goes_to_handle_error(run, carrier):
     run(main())
 
 
+def test_what_comes_behind_a_read_that_has_raised_is_read(run, carrier):
+    class Failing(Lines):
+        ac_in_buffer_size = 4
+
+        def recv(self, size):
+            return super().recv(size)
+
+        def handle_line(self, line):
+            if line == b"bad":
+                raise ValueError(line)
+            super().handle_line(line)
+
+        def handle_error(self):
+            self.push(b"sorry\n")
+
+    async def main():
+        async with carrier.serve(Failing) as port:
+            reader, writer = await carrier.open(port)
+            writer.write(b"bad\none\nbad\ntwo\n")
+            assert [await reader.readline() for _ in range(4)] == [b"sorry\n", b"one\n", b"sorry\n", b"two\n"]
+            await close(writer)
+
+    run(main())
+
+
 def test_idle_connections_time_out(run, carrier):
     class Idle(Lines):
         idle_timeout = 0.2

@@ -337,17 +337,26 @@ class TestConversation:
 
     @pytest.mark.parametrize("command", ["k", "K"])  # in the second the client asks for new keys of the server, too
     def test_keys_that_are_updated(self, loop, serve, command):
-        server = serve(loop)
+        dialogue = (b"one", b"one!"), (command.encode(), b"KEYUPDATE"), (b"two", b"two!")
+        self.talk_by_openssl(loop, serve(loop), "-tls1_3", dialogue)
+
+    def test_a_refusal_to_renegotiate_reaches_the_peer(self, loop, serve, server_context):
+        """It is said while nothing else is."""
+        server_context.options |= ssl.OP_NO_RENEGOTIATION
+        dialogue = (b"one", b"one!"), (b"R", b"no renegotiation")
+        self.talk_by_openssl(loop, serve(loop), "-tls1_2", dialogue)
+
+    def talk_by_openssl(self, loop, server, version, dialogue):
         address = "{}:{}".format(*server.addr)
         client = subprocess.Popen(
-            ["openssl", "s_client", "-connect", address, "-crlf", "-tls1_3"],
+            ["openssl", "s_client", "-connect", address, "-crlf", version],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
 
         def talk():
-            for line, response in (b"one", b"one!"), (command.encode(), b"KEYUPDATE"), (b"two", b"two!"):
+            for line, response in dialogue:
                 client.stdin.write(line + b"\n")
                 client.stdin.flush()
                 while response not in (said := client.stdout.readline()):

@@ -130,6 +130,7 @@ class Link(asyncio.Protocol):
             raise
         except BaseException:
             channel.handle_error()
+            self._is_touched = True  # what the exception has left unread is read next, unless that has closed
         finally:
             self._is_busy = False
 
