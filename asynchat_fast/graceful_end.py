@@ -66,8 +66,8 @@ class GracefulEnd:
                 raise ValueError(f"{name} is a number of seconds, not {seconds}")
         self._timeout, self._keep_idle = timeout, keep_idle
         if self.life is Life.LISTENING and drain:
+            self._stage.set(drain, self._server._map)  # first, or a signal handler amid this might set another before
             self.life = Life.DRAINING
-            self._stage.set(drain, self._server._map)
         elif self.life in (Life.LISTENING, Life.DRAINING):
             self._accept_the_last()
         else:
@@ -205,9 +205,14 @@ class GracefulEnd:
         """Have what is due looked at in each pass of the loop, until the end."""
         if self._prompter is None and self.life is not Life.CLOSED:
             try:
-                self._prompter = _Prompter(self, self._server._map)
+                prompter = self._prompter = _Prompter(self, self._server._map)
+                prompter.join()
             except OSError:  # descriptors have run out
                 self._retry.set(_RETRY, self._server._map)
+
+    def has(self, prompter: "_Prompter") -> bool:
+        """Tell whether *prompter* is the one that attends: a signal handler may make another amid the making of one."""
+        return self._prompter is prompter
 
     def _finish(self) -> None:
         self.life = Life.CLOSED
@@ -229,7 +234,10 @@ class _Prompter:
         self._map = map
         self._waker = Waker()
         self._is_ticking = False  # a thread is going to wake the loop
-        map[self._waker.fd] = self
+
+    def join(self) -> None:
+        """Join the map."""
+        self._map[self._waker.fd] = self
 
     def _ac_status(self) -> None:
         """Say that this is no connection."""
@@ -240,6 +248,9 @@ class _Prompter:
 
     def readable(self) -> bool:
         """Tell that the loop may be woken, and do so if something is due."""
+        if not self._end.has(self):
+            self.close()
+            return False
         if self._end.is_due():
             self.wake()
         elif not (self._is_ticking or is_running(self._map)):  # asyncore's loop asks, which has no timers

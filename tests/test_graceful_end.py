@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import threading
 import time
 import weakref
@@ -463,6 +464,40 @@ def test_a_loop_that_cannot_be_woken_ends_the_server_in_its_next_pass(soon, use_
         serve(0.2, use_poll, map)  # which waits for descriptors that must not be closed meanwhile
         assert received(client) == b""
     assert told == [(threading.get_ident(), True)]
+
+
+@pytest.mark.parametrize("drain", [0, 0.003])
+def test_a_signal_handler_that_is_called_amid_itself(map, connect, drain, caplog):
+    class Told(Echo):
+        def handle_shut_down(self):
+            told.append(self)
+            call_later(0.009, self.close_when_done, map=map)  # after the drain, which must not count as a timeout
+
+    def trace(frame, event, argument):
+        nonlocal lines_left
+        if os.path.basename(frame.f_code.co_filename) != "graceful_end.py":
+            return None
+        lines_left -= 1
+        if not lines_left:
+            sys.settrace(None)
+            server.shut_down(drain=drain)
+        return trace
+
+    for line in range(1, 1000):  # of the first call: the second comes at each of them
+        lines_left, told = line, []
+        server = chat_server(LOCAL, Told, map=map)
+        connect(server)
+        run_until(map, lambda: len(map) == 2)
+        before = sys.gettrace()
+        sys.settrace(trace)
+        server.shut_down(drain=drain)
+        sys.settrace(before)
+        run_until(map, lambda: not map)
+        assert len(told) == 1
+        if lines_left > 0:
+            break
+    assert line > 10
+    assert "closed" not in caplog.text
 
 
 def test_by_one_of_its_channels(map, run, connect):
