@@ -291,6 +291,17 @@ class TestComingBack:
             client.stop()
         assert not failures
 
+    def test_without_threads_for_it_asyncores_loop_is_late_and_goes_on(self, monkeypatch):
+        def start(timer):
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Timer, "start", start)
+        loop = LOOPS["asyncore"]()
+        with Peer(loop) as peer, contextlib.closing(loop):
+            client = client_of(peer)
+            lose(client, peer, connected(client, peer))
+            connected(client, peer)
+
     def test_a_reset_is_a_loss(self, loop, peer):
         client = client_of(peer)
         reset(connected(client, peer))
