@@ -88,7 +88,7 @@ class Bell:
 
     def _wake_in_time(self) -> None:
         """Have threads ring, for a loop without timers that is about to wait."""
-        for callback, (end, _) in self._alarms.items():
+        for callback, (end, _) in list(self._alarms.items()):  # a thread that finds a loss sets one
             if callback not in self._threads:
                 seconds = min(max(end - monotonic(), 0.0), threading.TIMEOUT_MAX)
                 thread = threading.Timer(seconds, self.ring)
