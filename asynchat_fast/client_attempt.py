@@ -121,6 +121,8 @@ class Race:
     def end(self, contender: "_Contender", error: OSError | None) -> None:
         """Act upon the end of *contender*: it is connected if *error* is None."""
         self._running.discard(contender)
+        if error is None and _is_loop(contender.socket):
+            error = OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         if error is None:
             self.stop()
             self._won(contender.socket, contender.address)
@@ -201,6 +203,18 @@ class _Contender:
     def close(self) -> None:
         """Let go of it, as asyncore's ``close_all()`` does."""
         self._race.stop()
+
+
+def _is_loop(sock: socket.socket) -> bool:
+    """Tell whether *sock* is connected to itself.
+
+    The system may do that where nobody listens at a port of this machine, if it has given the same one to the client;
+    the server could not listen there then.
+    """
+    try:
+        return sock.family != _UNIX and bool(sock.getsockname() == sock.getpeername())
+    except OSError:
+        return False
 
 
 def _interleaved(infos: Iterable[_Info]) -> list[_Info]:

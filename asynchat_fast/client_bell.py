@@ -88,12 +88,18 @@ class Bell:
 
     def _wake_in_time(self) -> None:
         """Have threads ring, for a loop without timers that is about to wait."""
-        for callback, (end, _) in self._alarms.items():
+        for callback, (end, _) in list(self._alarms.items()):  # a thread that finds a loss sets one
             if callback not in self._threads:
                 seconds = min(max(end - monotonic(), 0.0), threading.TIMEOUT_MAX)
-                thread = self._threads[callback] = threading.Timer(seconds, self.ring)
+                thread = threading.Timer(seconds, self.ring)
                 thread.daemon = True
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:  # no more threads can be had: it is called late, in a pass after that time
+                    if not seconds:
+                        self.ring()
+                else:
+                    self._threads[callback] = thread
 
     # What the loop asks and tells
 

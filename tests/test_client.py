@@ -291,6 +291,17 @@ class TestComingBack:
             client.stop()
         assert not failures
 
+    def test_without_threads_for_it_asyncores_loop_is_late_and_goes_on(self, monkeypatch):
+        def start(timer):
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Timer, "start", start)
+        loop = LOOPS["asyncore"]()
+        with Peer(loop) as peer, contextlib.closing(loop):
+            client = client_of(peer)
+            lose(client, peer, connected(client, peer))
+            connected(client, peer)
+
     def test_a_reset_is_a_loss(self, loop, peer):
         client = client_of(peer)
         reset(connected(client, peer))
@@ -339,6 +350,24 @@ class TestComingBack:
             peer.sock.listen()
             assert peer.received(connected(client, peer), 6) == b"queued"
             assert set(client.channel.told) == {"failed", "connect"}
+
+    def test_a_connection_to_itself_is_none(self, our_loop, monkeypatch):
+        """The system makes one where the port that it gives to a client is the one that the client connects to."""
+
+        class SamePort(socket.socket):
+            def connect_ex(self, address):
+                self.bind(address)
+                return super().connect_ex(address)
+
+        with Peer(our_loop, listens=False) as peer:
+            address = peer.address
+        with monkeypatch.context() as patch:
+            patch.setattr(client_attempt.socket, "socket", SamePort)
+            client = chat_client(address, Lines, retry=SOON, map=our_loop.map)
+            our_loop.until(lambda: client.channel.told)
+            assert client.channel.told == ["failed"]
+            assert type(client.channel.errors[0]) is ConnectionRefusedError
+            client.stop()
 
     def test_what_failed_is_logged_unless_that_is_overridden(self, our_loop, caplog):
         class Quiet(async_chat):
