@@ -1032,6 +1032,7 @@ def test_a_server_ends_when_all_requests_have_their_responses(map):
         busy.send(get("/wait") + get())
         busy.until(lambda: waiting)
         server.shut_down(keep_idle=0)
+        busy.until(lambda: not server.accepting)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(server.addr)
         assert idle.until_closed() == b""
