@@ -316,7 +316,7 @@ def test_a_second_signal_kills(run):
 
 
 def test_workers_end_when_their_parent_is_gone(run):
-    service = run(workers=2, worker_timeout=0.2)  # so that they beat often
+    service = run(workers=2, worker_timeout=2)  # so that they beat often
     service.told("READY=1")
     service.process.kill()
     assert service.ended() == -signal.SIGKILL
@@ -384,7 +384,7 @@ def test_connections_that_wait_outlive_a_worker(run):
 
 
 def test_a_worker_that_hangs_is_replaced(run):
-    service = run(workers=1, worker_timeout=0.4)
+    service = run(workers=1, worker_timeout=1.5)
     pid, (address,) = service.worker()
     with contextlib.closing(connect(address)) as connection:
         connection.request("GET", "/hang")
@@ -632,7 +632,7 @@ def wait_for_one(address):
 
 
 def test_the_watchdog_is_told_that_a_worker_serves(run):
-    service = run(workers=1, environment={"WATCHDOG_USEC": "1000000"}, worker_timeout=1)
+    service = run(workers=1, environment={"WATCHDOG_USEC": "1000000"}, worker_timeout=3)
     service.told("WATCHDOG=1")
     service.send(signal.SIGHUP)
     service.told("WATCHDOG=1")
