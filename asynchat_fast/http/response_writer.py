@@ -108,7 +108,7 @@ class ResponseWriter:
                 body, size = b"", 0
         else:
             if self.progress is not _NOTHING:
-                raise RuntimeError("this request is answered already")
+                raise RuntimeError("this request has its response already")
             begun = beginning(status, None, content_type, settings.server_version)
             self.status = status
             head = b"%b%bContent-Length: %d\r\n\r\n" % (begun, date_line(), size)
@@ -158,7 +158,7 @@ class ResponseWriter:
 
     def _begin(self, status: int, headers: Headers = (), reason: str | None = None) -> None:
         if self.progress is not _NOTHING:
-            raise RuntimeError("this request is answered already")
+            raise RuntimeError("this request has its response already")
         beginning(status, reason, "", "")  # raises if it is no status
         self.status = status
         self._length = None
