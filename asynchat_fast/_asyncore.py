@@ -4,9 +4,10 @@ It is always the module in ``sys.modules``, so that there is one ``socket_map``.
 this module tells how to mend an installation in which it is missing.
 """
 
+import sys
 import warnings
 
-__all__ = ["asyncore"]
+__all__ = ["asyncore", "is_polling"]
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.11 announces the removal in 3.12
@@ -21,3 +22,15 @@ with warnings.catch_warnings():
             "uninstalled. The command 'pip install --force-reinstall pyasyncore' mends both.",
             name="asyncore",
         ) from None
+
+
+def is_polling() -> bool:
+    """Tell whether some thread is in a pass of asyncore's own loop, over whatever map."""
+    passes = [getattr(function, "__code__", None) for function in (asyncore.poll, asyncore.poll2)]
+    for frame in sys._current_frames().values():
+        below = frame
+        while below is not None:
+            if below.f_code in passes:
+                return True
+            below = below.f_back
+    return False

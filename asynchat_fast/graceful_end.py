@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ._asyncore import is_polling
 from .connections import Connections
 from .deadline import Deadline
 from .eventloop.maps import is_running
@@ -74,10 +75,12 @@ class GracefulEnd:
             if self.life is Life.CLOSED:
                 self.life = Life.LEAVING
             self._count_timeout()
-        self._attend()  # this may be another thread, or a signal handler amid anything, so the loop is to act
+        is_served = is_running(self._server._map)
+        if is_served or is_polling():
+            self._attend()  # this may be another thread, or a signal handler amid anything, so the loop is to act
         if self._prompter is not None:
             self._prompter.wake()  # the loop may have looked before all of this was said
-        elif not is_running(self._server._map):  # without descriptors, asyncore's loop would not look again
+        elif not is_served:  # nor would asyncore's loop look again, without descriptors
             self.act()
 
     def stop_listening(self) -> None:

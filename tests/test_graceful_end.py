@@ -483,15 +483,18 @@ def test_a_signal_handler_that_is_called_amid_itself(map, connect, drain, caplog
             server.shut_down(drain=drain)
         return trace
 
+    def shut_down():
+        before = sys.gettrace()
+        sys.settrace(trace)
+        server.shut_down(drain=drain)
+        sys.settrace(before)
+
     for line in range(1, 1000):  # of the first call: the second comes at each of them
         lines_left, told = line, []
         server = chat_server(LOCAL, Told, map=map)
         connect(server)
         run_until(map, lambda: len(map) == 2)
-        before = sys.gettrace()
-        sys.settrace(trace)
-        server.shut_down(drain=drain)
-        sys.settrace(before)
+        call_later(0, shut_down, map=map)
         run_until(map, lambda: not map)
         assert len(told) == 1
         if lines_left > 0:
@@ -601,6 +604,26 @@ def test_idle_connections_are_closed_after_a_while(map, run, serve, connect):
     run()
     assert time.monotonic() - began >= 0.1
     assert reader.received() == [b""] * 3
+
+
+def test_of_requests_that_have_come_while_responses_wait_the_next_is_the_last(map, run, serve, connect):
+    class Long(Hello):
+        def do_GET(self):
+            begun.append(self)
+            self.respond(200, b"long" * 15_000)
+
+    begun = []
+    server = serve(Long)
+    client = connect(server)
+    client.sendall(GET * 300)
+    run_until(map, lambda: begun)
+    server.shut_down(keep_idle=0)
+    assert len(begun) < 300
+    reader = Reader([client])
+    run()
+    (responses,) = reader.received()
+    assert responses.count(b"\r\nConnection: close\r\n") == 1
+    assert responses.count(b"HTTP/1.1 200 ") == len(begun) < 300
 
 
 def test_responses_that_take_longer_are_completed(map, run, serve, connect):

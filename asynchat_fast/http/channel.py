@@ -203,7 +203,7 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
 
     def _ac_end_if_idle(self) -> None:
         """End the connection unless there is a request at hand."""
-        if self._ac_connection.state in (State.IDLE, State.BLOCKED):
+        if self._ac_connection.state in (State.IDLE, State.BLOCKED) and not self._ac_connection.ahead:
             self._ac_connection.end()
             self._ac_follow()
 
