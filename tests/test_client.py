@@ -541,6 +541,22 @@ class TestLosses:
         connected(client, our_peer).close()
         self.check_it_comes_back(client, our_peer, "close")
 
+    def test_a_loss_that_two_threads_find(self, our_loop, our_peer):
+        class Closes(Lines):
+            def handle_error(self):
+                self.told.append("error")
+                self.close()
+
+            def handle_close(self):
+                super().handle_close()
+                thread = threading.Thread(target=self.handle_error)
+                thread.start()
+                thread.join(PATIENCE)
+
+        client = client_of(our_peer, Closes)
+        connected(client, our_peer).close()
+        self.check_it_comes_back(client, our_peer, "close", "error")
+
     @pytest.mark.parametrize("closes", [False, True])
     def test_methods_that_the_program_replaces_on_the_object_of_a_client(self, our_loop, our_peer, closes):
         class Patched(Lines):
