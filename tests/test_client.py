@@ -19,7 +19,16 @@ from types import SimpleNamespace
 import pytest
 
 import asynchat_fast
-from asynchat_fast import aio, async_chat, asyncore, chat_client, client_attempt, file_producer, simple_producer
+from asynchat_fast import (
+    aio,
+    async_chat,
+    asyncore,
+    chat_client,
+    client_attempt,
+    file_producer,
+    simple_producer,
+    tls_carrier,
+)
 from asynchat_fast.client import _Pauses
 from asynchat_fast.client_attempt import _interleaved
 from asynchat_fast.client_queue import WholeQueue, drop_begun
@@ -935,6 +944,25 @@ class TestTLS:
         assert client.channel.told == ["connect", "tls", "close"] * 2
         client.stop()
         assert not loop.map
+
+    def test_a_thread_that_finds_a_loss_at_the_end_of_the_handshake(
+        self, our_loop, our_peer, server_context, client_context, monkeypatch
+    ):
+        join = tls_carrier.Carrier.join
+
+        def lose(carrier, channel):
+            join(carrier, channel)
+            monkeypatch.undo()
+            thread = threading.Thread(target=channel.handle_close)
+            thread.start()
+            thread.join(PATIENCE)
+
+        client = self.client(our_peer, client_context)
+        monkeypatch.setattr(tls_carrier.Carrier, "join", lose)
+        self.serve(our_peer, server_context)
+        our_loop.until(lambda: client.channel.told == ["connect", "close", "connect"])
+        client.stop()
+        assert not our_loop.map
 
     def test_nothing_leaves_before_the_handshake_nor_is_it_connected(self, loop, peer, client_context):
         class Eager(Lines):
