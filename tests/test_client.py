@@ -19,20 +19,12 @@ from types import SimpleNamespace
 import pytest
 
 import asynchat_fast
-from asynchat_fast import (
-    aio,
-    async_chat,
-    asyncore,
-    chat_client,
-    client_attempt,
-    file_producer,
-    simple_producer,
-    tls_carrier,
-)
+from asynchat_fast import aio, async_chat, asyncore, chat_client, client_attempt, file_producer, simple_producer
 from asynchat_fast.client import _Pauses
 from asynchat_fast.client_attempt import _interleaved
 from asynchat_fast.client_queue import WholeQueue, drop_begun
 from asynchat_fast.conversation import Conversation
+from asynchat_fast.tls_carrier import Carrier
 
 PATIENCE = 20  # seconds, for what takes milliseconds unless it hangs
 SOON = (0.01, 0.02)  # seconds between attempts
@@ -948,7 +940,7 @@ class TestTLS:
     def test_a_thread_that_finds_a_loss_at_the_end_of_the_handshake(
         self, our_loop, our_peer, server_context, client_context, monkeypatch
     ):
-        join = tls_carrier.Carrier.join
+        join = Carrier.join
 
         def lose(carrier, channel):
             join(carrier, channel)
@@ -958,7 +950,7 @@ class TestTLS:
             thread.join(PATIENCE)
 
         client = self.client(our_peer, client_context)
-        monkeypatch.setattr(tls_carrier.Carrier, "join", lose)
+        monkeypatch.setattr(Carrier, "join", lose)
         self.serve(our_peer, server_context)
         our_loop.until(lambda: client.channel.told == ["connect", "close", "connect"])
         client.stop()
