@@ -116,9 +116,20 @@ class chat_client(Generic[Channel]):
         self._keeper.attach(sock, address, self._begin_tls)
 
     def _note_connection(self) -> None:
-        self._state = _State.CONNECTED
-        self._since = monotonic()
-        self._bell.leave_map()
+        if self._state is _State.CONNECTING:
+            self._state = _State.CONNECTED
+            self._since = monotonic()
+            self._bell.leave_map()
+
+    def _opened(self) -> None:
+        """Note a connection on TLS, unless a thread that pushes has found its loss since the handshake."""
+        if not self._keeper.is_attached:
+            return
+        self._note_connection()
+        if self.channel._fileno is not None:
+            self.channel.handle_tls()
+        elif self._state is not _State.STOPPED:
+            self._wait()  # again, as the map was left after that thread had entered it
 
     def _overdue(self) -> None:
         self._fail(TimeoutError(errno.ETIMEDOUT, f"there is no connection after {self._timeout} seconds"))
@@ -182,8 +193,7 @@ class _Occasion:
         self._client = client
 
     def opened(self, face: Any) -> None:
-        self._client._note_connection()
-        self._client.channel.handle_tls()
+        self._client._opened()
 
     def failed(self, error: OSError) -> None:
         self._client._fail(error)

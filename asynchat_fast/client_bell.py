@@ -14,6 +14,16 @@ from .transport import reporting
 __all__ = ["Bell"]
 
 
+class _Alarm:
+    """A time at which to call back, and the timer that tells of it."""
+
+    __slots__ = ("end", "timer")
+
+    def __init__(self, end: float) -> None:
+        self.end = end
+        self.timer: Timer | None = None
+
+
 class Bell:
     """A dispatcher that any thread may ring, upon which *heard* is called by the loop that serves *map*.
 
@@ -36,7 +46,7 @@ class Bell:
         self._heard = heard
         self._closed = closed
         self._failed = failed
-        self._alarms: dict[Callable[[], object], tuple[float, Timer]] = {}
+        self._alarms: dict[Callable[[], object], _Alarm] = {}
         self._threads: dict[Callable[[], object], threading.Timer] = {}  # of loops that have no timers
 
     def _ac_status(self) -> None:
@@ -67,13 +77,14 @@ class Bell:
     def set(self, callback: Callable[[], object], seconds: float) -> None:
         """Have *callback* called in *seconds*, in the place of the time that was set for it before."""
         self.lift(callback)
-        self._alarms[callback] = monotonic() + seconds, call_later(seconds, self._look, map=self._map)
+        alarm = self._alarms[callback] = _Alarm(monotonic() + seconds)
+        alarm.timer = call_later(seconds, self._look, map=self._map)  # which another thread may run at once
 
     def lift(self, callback: Callable[[], object]) -> None:
         """Do not have *callback* called."""
-        _, timer = self._alarms.pop(callback, (0.0, None))
-        if timer is not None:
-            timer.cancel()
+        alarm = self._alarms.pop(callback, None)
+        if alarm is not None and alarm.timer is not None:
+            alarm.timer.cancel()
         thread = self._threads.pop(callback, None)
         if thread is not None:
             thread.cancel()
@@ -81,16 +92,16 @@ class Bell:
     def _look(self) -> None:
         """Call back those whose time has come."""
         now = monotonic()
-        for callback, (end, _) in list(self._alarms.items()):
-            if end <= now and callback in self._alarms:  # one that was called before may have lifted it
+        for callback, alarm in list(self._alarms.items()):
+            if alarm.end <= now and callback in self._alarms:  # one that was called before may have lifted it
                 self.lift(callback)
                 callback()
 
     def _wake_in_time(self) -> None:
         """Have threads ring, for a loop without timers that is about to wait."""
-        for callback, (end, _) in list(self._alarms.items()):  # a thread that finds a loss sets one
+        for callback, alarm in list(self._alarms.items()):  # a thread that finds a loss sets one
             if callback not in self._threads:
-                seconds = min(max(end - monotonic(), 0.0), threading.TIMEOUT_MAX)
+                seconds = min(max(alarm.end - monotonic(), 0.0), threading.TIMEOUT_MAX)
                 thread = threading.Timer(seconds, self.ring)
                 thread.daemon = True
                 try:

@@ -37,7 +37,7 @@ class Keeper:
         self._channel = channel
         self._owner = owner
         self._losing = Lock()  # held while the channel is told of a loss
-        self._teller = 0  # the thread that tells it: a close() of its own meanwhile is part of the loss
+        self._tellers: set[int] = set()  # the threads that tell of one: a close() of theirs meanwhile is part of it
         self._untold: list[None] = []  # holds a token until handle_close() is called of the connection at hand
         self.is_attached = False  # there is a connection, perhaps without its TLS
         self._ends = False  # close_when_done() was called
@@ -144,7 +144,7 @@ class Keeper:
 
     def _is_told(self) -> bool:
         """Tell whether the caller is called because the channel is told of a loss."""
-        return self._losing.locked() and self._teller == get_ident()
+        return get_ident() in self._tellers
 
     def _call(self, name: str) -> None:
         """Call the program's method of *name*."""
@@ -155,10 +155,22 @@ class Keeper:
     @contextlib.contextmanager
     def _loss(self) -> Iterator[None]:
         """Have what is done within belong to a loss, at whose end the channel is ready for the next connection."""
-        if not self._losing.acquire(blocking=False):
-            yield  # within another, or beside one in another thread
+        thread = get_ident()
+        if thread in self._tellers:
+            yield  # within another
             return
-        self._teller = get_ident()
+        self._tellers.add(thread)
+        try:
+            if self._losing.acquire(blocking=False):
+                with self._whole_loss():
+                    yield
+            else:
+                yield  # beside one in another thread
+        finally:
+            self._tellers.discard(thread)
+
+    @contextlib.contextmanager
+    def _whole_loss(self) -> Iterator[None]:
         try:
             with contextlib.ExitStack() as steps:  # each is made, whatever those before it have raised
                 steps.callback(self._see_closed)

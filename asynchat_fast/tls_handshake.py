@@ -176,7 +176,7 @@ class Handshake(Place):
                 face._ac_flush()  # the alert
             self._fail(face._ac_fault or error)
             return
-        if is_done:
+        if is_done and not self.is_over:  # a thread that pushes may have found the connection lost
             self._open()
 
     def _open(self) -> None:

@@ -24,6 +24,7 @@ from asynchat_fast.client import _Pauses
 from asynchat_fast.client_attempt import _interleaved
 from asynchat_fast.client_queue import WholeQueue, drop_begun
 from asynchat_fast.conversation import Conversation
+from asynchat_fast.tls_carrier import Carrier
 
 PATIENCE = 20  # seconds, for what takes milliseconds unless it hangs
 SOON = (0.01, 0.02)  # seconds between attempts
@@ -541,6 +542,22 @@ class TestLosses:
         connected(client, our_peer).close()
         self.check_it_comes_back(client, our_peer, "close")
 
+    def test_a_loss_that_two_threads_find(self, our_loop, our_peer):
+        class Closes(Lines):
+            def handle_error(self):
+                self.told.append("error")
+                self.close()
+
+            def handle_close(self):
+                super().handle_close()
+                thread = threading.Thread(target=self.handle_error)
+                thread.start()
+                thread.join(PATIENCE)
+
+        client = client_of(our_peer, Closes)
+        connected(client, our_peer).close()
+        self.check_it_comes_back(client, our_peer, "close", "error")
+
     @pytest.mark.parametrize("closes", [False, True])
     def test_methods_that_the_program_replaces_on_the_object_of_a_client(self, our_loop, our_peer, closes):
         class Patched(Lines):
@@ -919,6 +936,25 @@ class TestTLS:
         assert client.channel.told[:6] == ["connect", "tls", "close"] * 2
         client.stop()
         assert not loop.map
+
+    def test_a_thread_that_finds_a_loss_at_the_end_of_the_handshake(
+        self, our_loop, our_peer, server_context, client_context, monkeypatch
+    ):
+        join = Carrier.join
+
+        def lose(carrier, channel):
+            join(carrier, channel)
+            monkeypatch.undo()
+            thread = threading.Thread(target=channel.handle_close)
+            thread.start()
+            thread.join(PATIENCE)
+
+        client = self.client(our_peer, client_context)
+        monkeypatch.setattr(Carrier, "join", lose)
+        self.serve(our_peer, server_context)
+        our_loop.until(lambda: client.channel.told == ["connect", "close", "connect"])
+        client.stop()
+        assert not our_loop.map
 
     def test_nothing_leaves_before_the_handshake_nor_is_it_connected(self, loop, peer, client_context):
         class Eager(Lines):

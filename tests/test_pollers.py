@@ -150,6 +150,21 @@ def test_urgent_data(poller):
         assert poller.poll(PATIENCE) == [(server.fileno(), URGENT)]
 
 
+@pytest.mark.parametrize("name", [name for name in ("epoll",) if name in pollers])
+def test_a_thread_may_forget_a_descriptor_while_the_loop_closes(name, pair):
+    class Closes(dict):
+        def pop(self, *args):
+            poller.close()  # as the thread of the loop does between two steps of this one
+            return super().pop(*args)
+
+    poller = pollers[name]()
+    poller.set(pair[0].fileno(), READ)
+    poller.poll(0)
+    poller._always = Closes()
+    poller.set(pair[0].fileno(), 0)
+    assert poller.masks == {}
+
+
 def test_closed_descriptor_is_told_or_refused(poller, pair):
     ours, _ = pair
     fd = ours.fileno()

@@ -65,10 +65,11 @@ class EpollPoller:
             raise
 
     def _unregister(self, fd: int) -> None:
-        if self._always.pop(fd, 0):
+        epoll = self._epoll
+        if self._always.pop(fd, 0) or epoll is None:  # closed meanwhile by the thread of the loop
             return
         try:
-            self._epoll.unregister(fd)
+            epoll.unregister(fd)
         except (OSError, ValueError):
             self._doubt(fd)
 
@@ -155,12 +156,13 @@ class KqueuePoller:
             self.masks[fd] = mask
 
     def _register(self, fd: int, mask: int, before: int) -> None:
+        kqueue = self._kqueue
         for flag, kind in ((READ, _kq.KQ_FILTER_READ), (WRITE, _kq.KQ_FILTER_WRITE)):
             if mask & flag:
-                self._kqueue.control([_kq.kevent(fd, kind, _kq.KQ_EV_ADD)], 0)
-            elif before & flag:
-                with contextlib.suppress(OSError):  # closing the descriptor has taken it out
-                    self._kqueue.control([_kq.kevent(fd, kind, _kq.KQ_EV_DELETE)], 0)
+                kqueue.control([_kq.kevent(fd, kind, _kq.KQ_EV_ADD)], 0)
+            elif before & flag and kqueue is not None:  # which the thread of the loop may close meanwhile
+                with contextlib.suppress(OSError, ValueError):  # closing the descriptor, or that, has taken it out
+                    kqueue.control([_kq.kevent(fd, kind, _kq.KQ_EV_DELETE)], 0)
 
     def source(self) -> Any:
         """Return what has a descriptor of its own, which is readable when something has happened."""
