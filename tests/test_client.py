@@ -991,8 +991,10 @@ class TestTLS:
         peer.received(sock, 100)
         if how == "garbage":
             sock.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        (reset if how == "reset" else socket.socket.close)(sock)
+        else:
+            (reset if how == "reset" else socket.socket.close)(sock)
         loop.until(lambda: client.channel.errors)
+        sock.close()
         assert isinstance(client.channel.errors[0], ssl.SSLError if how == "garbage" else OSError)
         assert client.channel.told[:2] == ["connect", "failed"]
         peer.accept()

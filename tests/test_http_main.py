@@ -224,6 +224,11 @@ def test_a_signal_ends_idle_connections(start, number):
     assert (status, len(lines)) == (0, 1)
 
 
+def connect_again_and_again(port):
+    while True:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+
+
 @posix
 def test_terminated_it_completes_its_responses_first(start, tmp_path):
     size = 32 << 20
@@ -236,7 +241,7 @@ def test_terminated_it_completes_its_responses_first(start, tmp_path):
         server.process.send_signal(signal.SIGTERM)
         assert server.process.stderr.readline() == "asynchat-fast-http: terminated\n"
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
+            connect_again_and_again(server.port)  # until it has accepted what waits, and listens no more
         while data := client.recv(1 << 20):
             received += len(data)
     assert received > size

@@ -22,7 +22,7 @@ __all__ = ["supervise"]
 _log = logging.getLogger("asynchat_fast.workers")
 
 _LONGEST_WAIT = 1.0  # seconds; the service manager is to hear that all is well
-_LATE = 0.5  # seconds more than it was to wait, in which this process cannot have run
+_LATE = 0.5  # seconds that a pass takes at most besides, or this process cannot have run
 _STABLE = 10.0  # seconds of life after which the end of a worker is no failure to start
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0  # seconds before a worker that ends again and again is started anew
 _ATTEMPTS = 3  # until the first worker serves
@@ -78,6 +78,8 @@ class Supervisor:
         self._told = -1  # the generation that the service manager knows to be ready
         self._failures = 0  # one after the other
         self._not_before = 0.0  # when the next worker may be started
+        self._waits = 0.0  # seconds that this pass may have waited
+        self._looked = time.monotonic()  # when what is due was looked at last
         self._selector = selectors.DefaultSelector()
         self._selector.register(signals, selectors.EVENT_READ)
 
@@ -156,13 +158,9 @@ class Supervisor:
         waits = [_LONGEST_WAIT, *(each.seconds_left(now) for each in self._workers)]
         if self._not_before > now:
             waits.append(self._not_before - now)
-        wait = min(waits)
-        happened = self._selector.select(wait)
-        waited = time.monotonic() - now
-        if waited > wait + _LATE:  # this process was stopped, perhaps with all others, as by `docker pause`
-            for worker in self._workers:
-                worker.excuse(waited)
-        for key, _ in happened:
+        self._waits = min(waits)
+        # If this process was stopped meanwhile, the first tells that the time is over, and not what has come.
+        for key, _ in self._selector.select(self._waits) or self._selector.select(0):
             if key.data is None:
                 for number in self._signals.take():
                     self._act_on(number)
@@ -213,6 +211,10 @@ class Supervisor:
     def _look(self) -> None:
         """Do what time has brought about."""
         now = time.monotonic()
+        passed, self._looked = now - self._looked, now
+        if passed > self._waits + _LATE:  # this process was stopped, perhaps with all others, as by `docker pause`
+            for worker in self._workers:
+                worker.excuse(passed)
         for worker in self._workers:
             if worker.look(now) and self._phase is Phase.ENDING:
                 self._status = self._status or _KILLED
