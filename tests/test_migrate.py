@@ -42,8 +42,8 @@ def assert_told(printed, *messages):
 def test_modules_that_python_3_12_removed():
     printed = run("import asynchat", "-S", "-I")
     assert_told(printed, "ModuleNotFoundError: No module named 'asynchat'")
-    assert run("import asyncore", "-S", "-I").endswith("No module named 'asyncore'\n")
-    assert run("import smtpd", "-S", "-I").endswith("No module named 'smtpd'\n")
+    assert "No module named 'asyncore'" in run("import asyncore", "-S", "-I")  # 3.15 has advice behind it
+    assert "No module named 'smtpd'" in run("import smtpd", "-S", "-I")
 
 
 def test_a_str_of_python_2():
