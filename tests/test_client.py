@@ -1149,7 +1149,7 @@ class TestAddresses:
 
         resolve(fail)
         client = self.client(loop)
-        loop.until(lambda: len(client.channel.errors) == 2)
+        loop.until(lambda: len(client.channel.errors) >= 2)
         assert type(client.channel.errors[0]) is socket.gaierror
         assert client.channel.errors[0].errno == socket.EAI_NONAME
         assert "cannot connect to there:80: Name or service not known" in str(client.channel.errors[0])
@@ -1169,7 +1169,7 @@ class TestAddresses:
 
         resolve(hang)
         client = self.client(loop, connect_timeout=0.05)
-        loop.until(lambda: len(client.channel.errors) == 3)
+        loop.until(lambda: len(client.channel.errors) >= 3)
         assert type(client.channel.errors[0]) is TimeoutError
         assert asked == [1]
         go_on.set()
