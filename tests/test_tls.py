@@ -1145,7 +1145,7 @@ class TestEnd:
         server = serve(loop)
         sock = loop.beside(connect, server.addr)
         silent = socket.create_connection(server.addr, PATIENCE)
-        loop.until(lambda: len(loop.map) == 3)
+        loop.until(lambda: len(loop.map) == 3 and channels)
         asyncore.close_all(loop.map)
         assert not loop.map
         assert not channels[0].connected
