@@ -229,6 +229,7 @@ def connect_again_and_again(port):
     while True:
         with contextlib.suppress(ConnectionResetError):  # while the socket closes
             socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+        time.sleep(0.01)  # a server goes on for a second that has others to accept all the time
 
 
 @posix
