@@ -129,7 +129,8 @@ class Service:
 
     def worker(self):
         """Return the number of the next worker that starts, and its addresses."""
-        pid, stdin, addresses = json.loads(self.line(r"^worker (\[.*)")[1])
+        # Not always at the beginning of a line: a process that is aborted writes its own in pieces.
+        pid, stdin, addresses = json.loads(self.line(r"worker (\[.*)")[1])
         assert stdin == ""
         return pid, [tuple(each) if isinstance(each, list) else each for each in addresses]
 
