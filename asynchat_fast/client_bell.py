@@ -6,9 +6,9 @@ from time import monotonic
 from typing import Any
 
 from .eventloop import call_later
+from .eventloop.doorbell import Doorbell
 from .eventloop.maps import is_running
 from .eventloop.timers import Timer
-from .eventloop.waker import Waker
 from .transport import reporting
 
 __all__ = ["Bell"]
@@ -24,15 +24,12 @@ class _Alarm:
         self.timer: Timer | None = None
 
 
-class Bell:
-    """A dispatcher that any thread may ring, upon which *heard* is called by the loop that serves *map*.
+class Bell(Doorbell):
+    """Any thread may ring it, upon which *heard* is called by the loop that serves *map*.
 
     It also calls back at times that are set.  *closed* is called for asyncore's ``close_all()``, *failed* while
     an exception is handled that these have raised.
     """
-
-    accepting = connecting = False
-    connected = True
 
     def __init__(
         self,
@@ -41,36 +38,19 @@ class Bell:
         closed: Callable[[], object],
         failed: Callable[[], object],
     ) -> None:
-        self.socket = self._waker = Waker()
-        self._map = map
+        super().__init__(map)
+        self.socket = self._waker  # the loop asks it whether it is closed, as this reports what it waits for
         self._heard = heard
         self._closed = closed
         self._failed = failed
         self._alarms: dict[Callable[[], object], _Alarm] = {}
         self._threads: dict[Callable[[], object], threading.Timer] = {}  # of loops that have no timers
 
-    def _ac_status(self) -> None:
-        """Say that this is no connection."""
-
-    def enter_map(self) -> None:
-        """Stand in the map from now on."""
-        self._map[self._waker.fd] = self
-
     def leave_map(self) -> None:
         """Stand there no more, and call nothing back."""
         for callback in list(self._alarms):
             self.lift(callback)
-        if self._map.get(self._waker.fd) is self:
-            del self._map[self._waker.fd]
-
-    def drop(self) -> None:
-        """Leave the map for good."""
-        self.leave_map()
-        self._waker.close()
-
-    def ring(self) -> None:
-        """Have the loop call *heard*; any thread may."""
-        self._waker.wake()
+        super().leave_map()
 
     # Times
 
@@ -121,21 +101,11 @@ class Bell:
             self._wake_in_time()
         return True
 
-    @reporting
-    def writable(self) -> bool:
-        """Tell that there is nothing to send."""
-        return False
-
     def handle_read_event(self) -> None:
         """Act upon the ringing."""
         self._waker.drain()
         self._look()
         self._heard()
-
-    def handle_write_event(self) -> None:
-        """Do nothing, as this does not wait for it."""
-
-    handle_expt_event = handle_write_event
 
     def handle_error(self) -> None:
         """Have the exception handled that is being handled."""

@@ -12,10 +12,10 @@ from typing import Any
 from ._asyncore import is_polling
 from .connections import Connections
 from .deadline import Deadline
+from .eventloop.doorbell import Doorbell
 from .eventloop.maps import is_running
 from .eventloop.pollers import READ, look
 from .eventloop.telling import ENDING
-from .eventloop.waker import Waker
 
 __all__ = ["GracefulEnd", "Life"]
 
@@ -79,7 +79,7 @@ class GracefulEnd:
         if is_served or is_polling():
             self._attend()  # this may be another thread, or a signal handler amid anything, so the loop is to act
         if self._prompter is not None:
-            self._prompter.wake()  # the loop may have looked before all of this was said
+            self._prompter.ring()  # the loop may have looked before all of this was said
         elif not is_served:  # nor would asyncore's loop look again, without descriptors
             self.act()
 
@@ -209,7 +209,7 @@ class GracefulEnd:
         if self._prompter is None and self.life is not Life.CLOSED:
             try:
                 prompter = self._prompter = _Prompter(self, self._server._map)
-                prompter.join()
+                prompter.enter_map()
             except OSError:  # descriptors have run out
                 self._retry.set(_RETRY, self._server._map)
 
@@ -223,39 +223,24 @@ class GracefulEnd:
             deadline.lift()
         prompter, self._prompter = self._prompter, None
         if prompter is not None:
-            prompter.close()
+            prompter.drop()
 
 
-class _Prompter:
-    """What stands in *map* while *end* goes on: it is asked in each pass, and wakes the loop if something is due."""
-
-    accepting = connecting = False
-    connected = True
+class _Prompter(Doorbell):
+    """What stands in *map* while *end* goes on: it is asked in each pass, and rings if something is due."""
 
     def __init__(self, end: GracefulEnd, map: dict[int, Any]) -> None:
+        super().__init__(map)
         self._end = end
-        self._map = map
-        self._waker = Waker()
-        self._is_ticking = False  # a thread is going to wake the loop
-
-    def join(self) -> None:
-        """Join the map."""
-        self._map[self._waker.fd] = self
-
-    def _ac_status(self) -> None:
-        """Say that this is no connection."""
-
-    def wake(self) -> None:
-        """Have the loop do what is due; any thread may call this."""
-        self._waker.wake()
+        self._is_ticking = False  # a thread is going to ring
 
     def readable(self) -> bool:
-        """Tell that the loop may be woken, and do so if something is due."""
+        """Tell that this can be rung, and do so if something is due."""
         if not self._end.has(self):
-            self.close()
+            self.drop()
             return False
         if self._end.is_due():
-            self.wake()
+            self.ring()
         elif not (self._is_ticking or is_running(self._map)):  # asyncore's loop asks, which has no timers
             self._is_ticking = True
             thread = threading.Timer(_TICK, self._tick)
@@ -265,30 +250,15 @@ class _Prompter:
 
     def _tick(self) -> None:
         self._is_ticking = False
-        self.wake()
-
-    def writable(self) -> bool:
-        """Tell that there is nothing to send."""
-        return False
+        self.ring()
 
     def handle_read_event(self) -> None:
         """Have done what is due."""
         if not self._waker.drain():  # a daemon has closed all descriptors
-            self.close()
+            self.drop()
         self._end.act()
 
-    def handle_write_event(self) -> None:
-        """Do nothing."""
-
-    handle_expt_event = handle_write_event
-
-    def close(self) -> None:
-        """Leave the map."""
-        if self._map.get(self._waker.fd) is self:
-            del self._map[self._waker.fd]
-        self._waker.close()
-
-    handle_close = close
+    handle_close = close = Doorbell.drop
 
     def handle_error(self) -> None:
         """Have the server handle the exception that is being handled."""

@@ -526,7 +526,7 @@ def test_without_descriptors(map, connect, monkeypatch):
     server = chat_server(LOCAL, Echo, map=map)
     client = connect(server)
     run_until(map, lambda: len(map) == 2)
-    monkeypatch.setattr("asynchat_fast.graceful_end.Waker", none)
+    monkeypatch.setattr("asynchat_fast.eventloop.doorbell.Waker", none)
     server.shut_down()
     loop(map=map)
     assert received(client) == b""
