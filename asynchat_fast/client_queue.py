@@ -4,8 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from .output_queue import PlainOutputQueue
-from .output_queue import _exchanging as exchanging
+from .output_queue import PlainOutputQueue, exchanging
 from .producers import file_producer
 
 __all__ = ["WholeQueue", "drop_begun", "drop_lost"]

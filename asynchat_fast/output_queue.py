@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ._compiled import is_wanted, report_missing
 
-__all__ = ["COMPILED", "OutputQueue"]
+__all__ = ["COMPILED", "OutputQueue", "exchanging"]
 
 
-_exchanging = RLock()  # a deque, while another thread may fill it; a signal handler may push, too
+exchanging = RLock()  # a deque, while another thread may fill it; a signal handler may push, too
 
 
 class PlainOutputQueue:
@@ -47,7 +47,7 @@ class PlainOutputQueue:
     @property
     def items(self) -> Any:
         """The items, as a deque; what is assigned takes their place."""
-        with _exchanging:
+        with exchanging:
             if self._deque is None:
                 self._deque = deque()
             return self._deque
@@ -63,7 +63,7 @@ class PlainOutputQueue:
         """
         if self.known or type(data) is not bytes or not 0 < len(data) <= self._most:
             return False
-        with _exchanging:
+        with exchanging:
             self.items.append(data)
         if self.corked:
             self.corked += 1
@@ -72,7 +72,7 @@ class PlainOutputQueue:
 
     def extend(self, items: list[Any]) -> bool:
         """Queue *items* as they are, and return whether they may be sent now, or wait for ``uncork()``."""
-        with _exchanging:
+        with exchanging:
             for item in items:  # a program's deque may count what is appended
                 self.items.append(item)
         if self.corked:
@@ -112,7 +112,7 @@ class PlainOutputQueue:
     def _join(self, most: float) -> bytes | Literal[False]:
         """Make one item of those at the head, *most* bytes at most, and return it; False if another kind follows."""
         parts = []
-        with _exchanging:
+        with exchanging:
             for item in self.items:
                 if type(item) is not bytes:
                     return False
@@ -140,7 +140,7 @@ class PlainOutputQueue:
                     items[0] = rest
                 else:
                     del items[0]
-        with _exchanging:
+        with exchanging:
             if not self.known and not self._deque:
                 self._deque = None
         self.holder = 0

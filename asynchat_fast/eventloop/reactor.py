@@ -168,7 +168,7 @@ class Reactor:
                 registrations.poller.set(self._waker.fd, READ)
             is_ready = registrations.ask(counters.since)
             now = monotonic()
-            took = now - counters.since
+            took = now - counters.since  # counters.add(), without a call
             counters.busy += took
             if took > counters.longest:
                 counters.longest = took
