@@ -6,7 +6,6 @@ or on that of asyncio's and uvloop's transports, by a raw Protocol there, and by
 
 import asyncio
 import importlib.util
-import multiprocessing
 import os
 import shutil
 import socket
@@ -16,6 +15,8 @@ import sys
 import time
 from pathlib import Path
 from threading import Thread
+
+import _servers
 
 __all__ = ["FILE", "PING", "PONG", "peers", "start"]
 
@@ -181,30 +182,17 @@ def serve(peer, paths, path, pipe):
         run(serve_protocol(lines, web, context, path))
 
 
-class Server:
+class Server(_servers.PythonServer):
     """A process of this file."""
 
     def __init__(self, peer, paths, path):
-        spawn = multiprocessing.get_context("spawn")
-        self.pipe, far_end = spawn.Pipe()
-        self.process = spawn.Process(target=serve, args=(peer, paths, path, far_end), daemon=True)
-        self.process.start()
-        far_end.close()
-        self.address, self.web_address = self.pipe.recv()
-        self.pid = self.process.pid
+        super().__init__(serve, peer, paths, path)
+        self.address, self.web_address = self.address
         self.sends_files = peer != UVICORN
         if peer == UVICORN:
             self.address = None
         elif peer in (ASYNCIO, UVLOOP):
             self.web_address = None
-
-    def cpu_seconds(self):
-        self.pipe.send(None)
-        return self.pipe.recv()
-
-    def stop(self):
-        self.process.terminate()
-        self.process.join()
 
 
 class Program:

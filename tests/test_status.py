@@ -367,11 +367,8 @@ loop()
 """
 
 
-@posix_only
-@pytest.mark.parametrize(
-    "hang", ["while True: pass", "import time; time.sleep(60)", "call_later(0, sys.stdin.readline)", "return"]
-)
-def test_a_signal_shows_the_stack_and_the_status(hang):
+def said_at_a_signal(hang, last):
+    """Return what a program says at a signal that is in *hang*, its code, up to the line that has *last* in it."""
     with subprocess.Popen(
         [sys.executable, "-c", HANGING.format(hang=hang)],
         stdin=subprocess.PIPE,
@@ -384,12 +381,21 @@ def test_a_signal_shows_the_stack_and_the_status(hang):
             assert process.stdout.readline() == "hangs\n"
             process.send_signal(signal.SIGUSR1)
             said = ""
-            while "listening" not in said:
+            while last not in said:
                 line = process.stderr.readline()
                 assert line, said
                 said += line
         finally:
             process.kill()
+    return said
+
+
+@posix_only
+@pytest.mark.parametrize(
+    "hang", ["while True: pass", "import time; time.sleep(60)", "call_later(0, sys.stdin.readline)", "return"]
+)
+def test_a_signal_shows_the_stack_and_the_status(hang):
+    said = said_at_a_signal(hang, "listening")
     assert "most recent call first" in said
     assert "hang_here" in said or hang in ("return", "call_later(0, sys.stdin.readline)")
     assert "passes=" in said
@@ -399,23 +405,7 @@ def test_a_signal_shows_the_stack_and_the_status(hang):
 @posix_only
 def test_a_signal_shows_the_stack_within_a_library():
     """Python's own handlers of signals do not run before it returns."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HANGING.format(hang="sum(range(10**13))")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-    ) as process:
-        try:
-            assert process.stdout.readline() == "hangs\n"
-            process.send_signal(signal.SIGUSR1)
-            said = ""
-            while "in hang_here" not in said:
-                line = process.stderr.readline()
-                assert line, said
-                said += line
-        finally:
-            process.kill()
+    assert "in hang_here" in said_at_a_signal("sum(range(10**13))", "in hang_here")
 
 
 @posix_only
