@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Any
 
 from .eventloop import call_later
-from .eventloop.doorbell import Doorbell
+from .eventloop.doorbell import Doorbell, start_timer
 from .eventloop.maps import is_running
 from .eventloop.timers import Timer
 from .transport import reporting
@@ -81,16 +81,12 @@ class Bell(Doorbell):
         """Have threads ring, for a loop without timers that is about to wait."""
         for callback, alarm in list(self._alarms.items()):  # a thread that finds a loss sets one
             if callback not in self._threads:
-                seconds = min(max(alarm.end - monotonic(), 0.0), threading.TIMEOUT_MAX)
-                thread = threading.Timer(seconds, self.ring)
-                thread.daemon = True
-                try:
-                    thread.start()
-                except RuntimeError:  # no more threads can be had: it is called late, in a pass after that time
-                    if not seconds:
-                        self.ring()
-                else:
+                seconds = max(alarm.end - monotonic(), 0.0)
+                thread = start_timer(seconds, self.ring)
+                if thread is not None:
                     self._threads[callback] = thread
+                elif not seconds:  # else it is called late, in a pass after that time
+                    self.ring()
 
     # What the loop asks and tells
 

@@ -5,14 +5,13 @@ done as the event that follows: amid the asking, asyncore's loop would go on to 
 """
 
 import enum
-import threading
 from collections.abc import Callable
 from typing import Any
 
 from ._asyncore import is_polling
 from .connections import Connections
 from .deadline import Deadline
-from .eventloop.doorbell import Doorbell
+from .eventloop.doorbell import Doorbell, start_timer
 from .eventloop.maps import is_running
 from .eventloop.pollers import READ, look
 from .eventloop.telling import ENDING
@@ -242,10 +241,9 @@ class _Prompter(Doorbell):
         if self._end.is_due():
             self.ring()
         elif not (self._is_ticking or is_running(self._map)):  # asyncore's loop asks, which has no timers
-            self._is_ticking = True
-            thread = threading.Timer(_TICK, self._tick)
-            thread.daemon = True
-            thread.start()
+            self._is_ticking = True  # first, as the thread may be done at once
+            if start_timer(_TICK, self._tick) is None:  # looked at in the next pass, however late that is
+                self._is_ticking = False
         return True
 
     def _tick(self) -> None:

@@ -532,6 +532,23 @@ def test_without_descriptors(map, connect, monkeypatch):
     assert received(client) == b""
 
 
+def test_without_threads_asyncore_s_loop_is_late_and_goes_on(map, connect, monkeypatch):
+    def none(thread):
+        raise RuntimeError("can't start new thread")
+
+    class Stubborn(Echo):
+        def handle_shut_down(self):
+            pass
+
+    server = chat_server(LOCAL, Stubborn, map=map)
+    client = connect(server)
+    run_until(map, lambda: len(map) == 2)
+    monkeypatch.setattr(threading.Timer, "start", none)
+    server.shut_down(0.05)
+    asyncore.loop(0.01, map=map)
+    assert received(client) == b""
+
+
 def test_nothing_is_kept_of_it(map, connect):
     server = chat_server(LOCAL, Echo, map=map)
     client = connect(server)

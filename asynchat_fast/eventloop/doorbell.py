@@ -1,11 +1,13 @@
 """What stands in a map without a connection, so that any thread can have the loop act."""
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from ..transport import reporting
 from .waker import Waker
 
-__all__ = ["Doorbell"]
+__all__ = ["Doorbell", "start_timer"]
 
 
 class Doorbell:
@@ -48,3 +50,14 @@ class Doorbell:
         """Do nothing, as this does not wait for it."""
 
     handle_expt_event = handle_write_event
+
+
+def start_timer(seconds: float, callback: Callable[[], object]) -> threading.Timer | None:
+    """Return a thread that calls *callback* in *seconds*, as asyncore's loop has no timers; None if none can be had."""
+    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), callback)
+    timer.daemon = True
+    try:
+        timer.start()
+    except RuntimeError:
+        return None
+    return timer
