@@ -133,9 +133,8 @@ class TLSSocket:
         try:
             if data:
                 engine.receive(data)
-                if (
-                    not engine.plaintext and engine.has_output
-                ):  # the peer may wait for it, as for a refusal to renegotiate
+                # The peer may wait for what OpenSSL says while it reads, as for a refusal to renegotiate.
+                if not engine.plaintext and engine.has_output:
                     with contextlib.suppress(OSError):
                         self._ac_flush()
             else:
