@@ -81,6 +81,7 @@ class Carrier(Place):
         try:
             is_sent = self.face._ac_flush()
         except OSError:
+            self.deliver()  # the last words of a peer that has gone
             self.handle_close()
             return
         if channel is None or not is_sent:

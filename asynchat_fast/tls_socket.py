@@ -122,15 +122,15 @@ class TLSSocket:
 
     def _ac_receive(self) -> None:
         """Receive from the socket below, and decrypt."""
-        try:
-            data = self._ac_socket.recv(_READ)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            data, self._ac_fault = b"", error
         engine, lock = self._ac_engine, self._ac_lock
         lock.acquire()  # in half the time of a with statement
         try:
+            try:
+                data = self._ac_socket.recv(_READ)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                data, self._ac_fault = b"", error
             if data:
                 engine.receive(data)
                 # The peer may wait for what OpenSSL says while it reads, as for a refusal to renegotiate.
@@ -162,9 +162,11 @@ class TLSSocket:
             sent = self._ac_socket.send(data)
         except (BlockingIOError, InterruptedError):
             sent = 0
-        except OSError:
+        except OSError as error:
             self._ac_unsent = b""
-            raise
+            self._ac_receive()  # a peer that refuses says why, and goes
+            alert = self._ac_engine.end
+            raise (alert if isinstance(alert, ssl.SSLError) else error) from None
         if sent < len(data):
             self._ac_unsent = memoryview(data)[sent:]
             self._ac_place.report_output(sent)

@@ -7,6 +7,7 @@ import select
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -157,13 +158,13 @@ def tls_lines(caplog):
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-class RawClient:
-    """A TLS client over two BIOs, that can say what it wants to on the socket."""
+class RawPeer:
+    """A peer on TLS over two BIOs, that can say what it wants to on the socket."""
 
-    def __init__(self, address, context):
-        self.sock = socket.create_connection(address, PATIENCE)
+    def __init__(self, sock, context, **options):
+        self.sock = sock
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.object = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+        self.object = context.wrap_bio(self.incoming, self.outgoing, **options)
 
     def do(self, function, *args):
         while True:
@@ -195,6 +196,11 @@ class RawClient:
 
     def __exit__(self, *_):
         self.sock.close()
+
+
+class RawClient(RawPeer):
+    def __init__(self, address, context):
+        super().__init__(socket.create_connection(address, PATIENCE), context, server_hostname="localhost")
 
 
 # What goes well
@@ -833,6 +839,61 @@ class TestClient:
         assert isinstance(client.errors[0], ssl.SSLError)
         (line,) = tls_lines(caplog)
         assert "did not return a certificate" in line.replace("_", " ").lower()
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="select() does not tell of a reset")
+class TestReasonOfALoss:
+    """A peer that refuses sends an alert and goes: that nothing can be sent may be noticed before it is read."""
+
+    class Waits(KeepsErrors):
+        """Says nothing of itself."""
+
+        def push(self, data):
+            pass
+
+        say = asynchat_fast.async_chat.push
+
+    @pytest.fixture
+    def refused(self, loop, client_context, server_context):
+        """A function that returns a client which was refused and reset, after it has said *first*."""
+
+        def refused(first=b""):
+            with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+                if first:  # so much that a part of it waits
+                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                client = self.Waits(loop, listener.getsockname(), client_context)
+                server = RawPeer(loop.beside(listener.accept)[0], server_context, server_side=True)
+                with server:
+                    loop.beside(server.handshake)
+                    loop.until(lambda: "TLS" in client.lines)
+                    if first:
+                        client.say(first)
+                    with contextlib.suppress(ssl.SSLError):
+                        server.incoming.write(b"\x17\x03\x03\x00\x20" + bytes(32))  # nobody can have encrypted this
+                        server.object.read()
+                    server.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or a reset drops the alert
+                    server.flush()
+                    server.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            poll = select.poll()
+            poll.register(client.socket.fileno(), 0)
+            assert poll.poll(PATIENCE * 1000)
+            return client
+
+        return refused
+
+    def test_it_is_what_a_push_meets(self, refused):
+        client = refused()
+        client.say(b"too late\r\n")
+        (error,) = client.errors
+        assert "bad record mac" in str(error).replace("_", " ").lower()
+        assert client.ends == []
+
+    def test_it_is_what_the_rest_of_a_push_meets(self, refused):
+        client = refused(bytes(10_000_000))
+        client.socket._ac_place.handle_write_event()
+        (error,) = client.errors
+        assert "bad record mac" in str(error).replace("_", " ").lower()
+        assert client.ends == []
 
 
 # Peers that do it wrong
