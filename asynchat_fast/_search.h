@@ -44,26 +44,44 @@ static inline ptrdiff_t search_lowest_bit(uint64_t bits)
 static inline ptrdiff_t search_lowest_bit(uint64_t bits) { return __builtin_ctzll(bits); }
 #endif
 
-/* Mark the positions of a block where the first byte stands and, *last* further on, the last byte. */
-static inline __m128i search_pairs(const char *at, ptrdiff_t last, __m128i head, __m128i tail)
+/* Mark where a byte stands in a block. */
+static inline __m128i search_byte(const char *at, __m128i byte)
 {
-    __m128i heads = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)at), head);
-    __m128i tails = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(at + last)), tail);
-    return _mm_and_si128(heads, tails);
+    return _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)at), byte);
 }
 
 static inline uint64_t search_bits(__m128i marks) { return (uint64_t)(unsigned)_mm_movemask_epi8(marks); }
 
-/* The same for four blocks: one bit for each position. */
-static inline uint64_t search_four(const char *at, ptrdiff_t last, __m128i head, __m128i tail)
+/* One bit for each position of a block where the first byte stands and, *last* further on, the last byte. */
+static inline uint64_t search_pairs(const char *at, ptrdiff_t last, __m128i head, __m128i tail)
 {
-    __m128i a = search_pairs(at, last, head, tail);
-    __m128i b = search_pairs(at + SEARCH_BLOCK, last, head, tail);
-    __m128i c = search_pairs(at + 2 * SEARCH_BLOCK, last, head, tail);
-    __m128i d = search_pairs(at + 3 * SEARCH_BLOCK, last, head, tail);
-    if (!search_bits(_mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d))))
-        return 0;
-    return search_bits(a) | search_bits(b) << 16 | search_bits(c) << 32 | search_bits(d) << 48;
+    return search_bits(_mm_and_si128(search_byte(at + last, tail), search_byte(at, head)));
+}
+
+/* Pass over blocks without a candidate, four at a time; return where four with one begin, or fewer are left.
+ *
+ * The last byte comes first, as the first one is known not to be rare.  A loop of its own, and so small that all
+ * it needs stays in registers.
+ */
+static inline ptrdiff_t search_skip(const char *data, ptrdiff_t stop, ptrdiff_t at, ptrdiff_t last, __m128i head,
+                                    __m128i tail)
+{
+    for (; stop - at >= 4 * SEARCH_BLOCK; at += 4 * SEARCH_BLOCK) {
+        const char *block = data + at;
+        __m128i a = search_byte(block + last, tail);
+        __m128i b = search_byte(block + last + SEARCH_BLOCK, tail);
+        __m128i c = search_byte(block + last + 2 * SEARCH_BLOCK, tail);
+        __m128i d = search_byte(block + last + 3 * SEARCH_BLOCK, tail);
+        if (!search_bits(_mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d))))
+            continue;
+        a = _mm_and_si128(a, search_byte(block, head));
+        b = _mm_and_si128(b, search_byte(block + SEARCH_BLOCK, head));
+        c = _mm_and_si128(c, search_byte(block + 2 * SEARCH_BLOCK, head));
+        d = _mm_and_si128(d, search_byte(block + 3 * SEARCH_BLOCK, head));
+        if (search_bits(_mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d))))
+            break;
+    }
+    return at;
 }
 
 /* At least one block of positions must lie before *stop*, the end of the positions to look at. */
@@ -72,14 +90,13 @@ static inline ptrdiff_t search_blocks(const char *data, ptrdiff_t stop, ptrdiff_
 {
     const ptrdiff_t last = length - 1;
     const __m128i head = _mm_set1_epi8(needle[0]), tail = _mm_set1_epi8(needle[last]);
-    ptrdiff_t owed = at - SEARCH_CREDIT, width;
-    uint64_t bits;
-    for (; at < stop; at += width) {
-        width = stop - at < 4 * SEARCH_BLOCK ? SEARCH_BLOCK : 4 * SEARCH_BLOCK;
+    ptrdiff_t owed = at - SEARCH_CREDIT;
+    for (; at < stop; at += SEARCH_BLOCK) {
+        uint64_t bits;
+        at = search_skip(data, stop, at, last, head, tail);
         if (stop - at < SEARCH_BLOCK)
             at = stop - SEARCH_BLOCK; /* overlaps the block before, or the last load would end beyond the data */
-        bits = width == SEARCH_BLOCK ? search_bits(search_pairs(data + at, last, head, tail))
-                                     : search_four(data + at, last, head, tail);
+        bits = search_pairs(data + at, last, head, tail);
         for (; bits; bits &= bits - 1) {
             const ptrdiff_t candidate = at + search_lowest_bit(bits);
             if (search_fits(data + candidate, needle, length))
