@@ -106,7 +106,7 @@ class RequestReader:
         self._await_chunk()
 
     def read_body(self, data: bytes, settings: Settings) -> bool:
-        """Act upon a terminator, with *data* the line before it, if there is one; return whether the body is complete."""
+        """Act upon a terminator, with *data* the line before it, if any; return whether the body is complete."""
         return self._step(self, data, settings)
 
     def take(self, data: bytes, settings: Settings) -> bytes:
