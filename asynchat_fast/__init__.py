@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .http import http_request_handler as http_request_handler
     from .server import chat_server as chat_server
 
-# Those of asynchat: with more of them, "from asynchat import *" after "from asyncore import *" would exchange loop().
+# Only asynchat's names: "from asynchat import *" after "from asyncore import *" must not replace loop().
 __all__ = ["async_chat", "asyncore", "deque", "fifo", "find_prefix_at_end", "simple_producer"]
 
 

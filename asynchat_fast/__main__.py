@@ -1,7 +1,7 @@
 """Run an unmodified program with asynchat_fast in the place of ``asynchat``.
 
-The program is ``__main__``, with the ``sys.argv``, the first directory on the path, the exit
-status and the tracebacks that it has when the interpreter runs it without us.
+The program is ``__main__``, and has the same ``sys.argv``, first directory on the path, exit status
+and tracebacks as without asynchat_fast.
 """
 
 import atexit
@@ -131,7 +131,7 @@ def _become_main(argv: list[str], directory: str, even_if_safe: bool = False) ->
     """Give the process to the program, and return the namespace of its ``__main__``."""
     install()
     sys.argv = argv
-    safe = getattr(sys.flags, "safe_path", sys.flags.isolated)  # nothing of ours is first on the path, then
+    safe = getattr(sys.flags, "safe_path", sys.flags.isolated)  # then sys.path[0] is not our directory: leave it
     if not safe:
         sys.path[0] = directory
     elif even_if_safe:
@@ -142,10 +142,10 @@ def _become_main(argv: list[str], directory: str, even_if_safe: bool = False) ->
 
 
 def _hide_our_frames() -> None:
-    """Let the traceback of the exception on its way out begin where the program does.
+    """Remove our frames from the traceback of the exception that ends the process.
 
-    Its own excepthook, if it has one, is not to see our frames either; nor is a program
-    that runs to see an excepthook of ours.
+    The program's own excepthook, if there is one, gets the shortened traceback, too.  This is done at the end, so that
+    a running program does not see an excepthook of ours.
     """
     hook = sys.excepthook
 

@@ -1,7 +1,7 @@
 """The one asyncore of this process: the interpreter's own up to Python 3.11, pyasyncore's after it.
 
-It is always the module in ``sys.modules``, so that there is one ``socket_map``.  Import it from here: only
-this module tells how to mend an installation in which it is missing.
+It is always the module in ``sys.modules``, so that there is one ``socket_map``.  Import it from here, because this
+module's error says how to mend an installation in which it is missing.
 """
 
 import sys
@@ -25,7 +25,7 @@ with warnings.catch_warnings():
 
 
 def is_polling() -> bool:
-    """Tell whether some thread is in a pass of asyncore's own loop, over whatever map."""
+    """Return whether any thread is in a pass of asyncore's own loop, over any map."""
     passes = [getattr(function, "__code__", None) for function in (asyncore.poll, asyncore.poll2)]
     for frame in sys._current_frames().values():
         below = frame

@@ -1,8 +1,7 @@
-"""Tells whether compiled modules are wanted, and warns if one is missing.
+"""Decides whether compiled modules are used, and warns if one is missing.
 
-The modules that choose between a compiled module and its plain twin ask here, so that none of
-them chooses silently: a broken compiled module is an error, a missing one is worth a warning,
-unless the package was built to be plain.
+Each module that has a compiled version calls these functions when it chooses between the two.  A broken compiled
+module is an error; a missing one gets a warning, unless the package was built without compiled modules.
 """
 
 import importlib.util
@@ -14,12 +13,12 @@ __all__ = ["is_wanted", "report_missing"]
 
 
 def is_wanted() -> bool:
-    """Tell whether compiled modules are to be used: ASYNCHAT_FAST_NO_EXTENSIONS=1 in the environment asks for none."""
+    """Return whether compiled modules are to be used: not with ASYNCHAT_FAST_NO_EXTENSIONS=1 in the environment."""
     return os.environ.get("ASYNCHAT_FAST_NO_EXTENSIONS", "") in ("", "0")
 
 
 def report_missing(missing: ModuleNotFoundError, module: str) -> None:
-    """Warn on CPython that *module* (str, its full name) is not there; raise *missing* again if it names another."""
+    """Warn, on CPython, that *module* (str, its full name) is missing; raise *missing* again if it is about another."""
     if missing.name != module:
         raise missing
     if platform.python_implementation() == "CPython" and not _was_built_plain():
@@ -33,5 +32,5 @@ def report_missing(missing: ModuleNotFoundError, module: str) -> None:
 
 
 def _was_built_plain() -> bool:
-    """Tell whether setup.py was told to build plain Python: it then leaves a module as a mark."""
+    """Return whether the package was built without compiled modules: setup.py then adds a module as a mark."""
     return importlib.util.find_spec(f"{__package__}._plain_build") is not None

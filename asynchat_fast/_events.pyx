@@ -1,6 +1,6 @@
 # cython: language_level=3, always_allow_keywords=False, auto_pickle=False, freethreading_compatible=True
 # cython: binding=False
-"""Events, compiled: the class of ``events.py`` member by member; that file says what is meant."""
+"""Events, compiled: the class of ``events.py`` member by member; that file is the specification."""
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -8,16 +8,16 @@ from cpython.object cimport PyObject
 
 from ._framing cimport COUNT, HELD, INTERRUPTED, NEEDLE, NEVER, SEARCH_NONE, InputBuffer, search_find, size_of, start_of
 
-from .events import UNSET, Interrupted  # which that module defines before it imports this one
+from .events import UNSET, Interrupted  # that module defines them before it imports this one
 
-cdef enum Phase:  # what the last event was, until the next one is pulled
+cdef enum Phase:  # the kind of the last event, until the next one is pulled
     NOTHING
     PART
     LAST_PART
     WHOLE
     COUNTED
-    EMPTY  # after ask(): a payload of nothing has ended
-    STOP  # and: nothing can be handed out
+    EMPTY  # only from ask(): the end of a payload, without bytes
+    STOP  # only from ask(): there is no event
 
 cdef object unset = UNSET
 cdef object exhausted = object()
@@ -26,7 +26,7 @@ cdef object exhausted = object()
 @cython.final
 @cython.no_gc
 cdef class EventBuffer(InputBuffer):
-    """An input buffer that hands out events, for conversations: a payload or a part of one, and None for its end.
+    """An input buffer that iterates over events, for conversations: a payload or a part of one, and None for its end.
 
     Until the next event is pulled, the bytes that were handed out last count as unread, so that a
     callback which raises loses nothing.  A numeric terminator counts down, and is 0 at the end.
@@ -42,7 +42,7 @@ cdef class EventBuffer(InputBuffer):
     @property
     @cython.critical_section
     def terminator(self):
-        """The terminator as it was set, or what is left of a number; AttributeError if there is none."""
+        """The terminator as it was set, or the rest of a number that counts down; AttributeError if there is none."""
         if self._terminator is unset:
             raise AttributeError("terminator")
         return self._terminator
@@ -56,20 +56,20 @@ cdef class EventBuffer(InputBuffer):
 
     @cython.critical_section
     def hold(self, terminator):
-        """Have a *terminator* that this buffer cannot search for: the next event is an interruption."""
+        """Set a *terminator* that this buffer cannot search for: the next event is an interruption."""
         self._never(terminator)
         self._kind |= HELD
 
     def unset(self):
-        """Have no terminator, like ``hold()``."""
+        """Remove the terminator: the next event is an interruption."""
         self.hold(unset)
 
     def interrupt(self):
-        """Have an interruption in the place of the next event."""
+        """Make the next event an interruption."""
         self._kind |= INTERRUPTED
 
     def undo(self):
-        """Have the bytes that were handed out last be unread again, as the callback has raised."""
+        """Mark the bytes that were handed out last as unread again, because the callback has raised."""
         self._phase = NOTHING
 
     @cython.critical_section
@@ -95,14 +95,15 @@ cdef class EventBuffer(InputBuffer):
     @cython.critical_section
     def unread(self, data):
         self._replace(data if type(data) is bytes else b"" + data, 0)
-        self._resume = min(self._out, size_of(<PyObject *> self._data))  # what is out is dropped by its length
+        # As in asynchat, the end of the callback removes the length of the last event from the new data.
+        self._resume = min(self._out, size_of(<PyObject *> self._data))
 
     @cython.critical_section
     def ask(self, terminator):
-        """Return what *terminator*, for this once in the place of the one that is set, lets out; None for nothing.
+        """Return the next payload or part by *terminator*, which is used once instead of the one that is set.
 
-        It counts as unread until ``settle()``, which tells what it was.  TypeError and ValueError
-        for what is no terminator.
+        None if there is none.  The bytes count as unread until ``settle()``, which returns whether they were a whole
+        payload.  TypeError and ValueError for a wrong terminator.
         """
         cdef object known = self._terminator
         cdef bytes needle = self._needle
@@ -124,9 +125,9 @@ cdef class EventBuffer(InputBuffer):
 
     @cython.critical_section
     def settle(self):
-        """Take what ``ask()`` has returned, and tell whether a payload ended with it.
+        """Take the bytes that ``ask()`` has returned; return True if a payload ends with them.
 
-        None: it was a part of one.  False: likewise, and what waits is the beginning of a terminator.
+        None for a part of a payload.  False for a part, too, if the rest may be the beginning of a terminator.
         """
         cdef int phase = self._phase
         self._phase = NOTHING
@@ -134,7 +135,7 @@ cdef class EventBuffer(InputBuffer):
             self._start = self._resume
             self._carried = self._carried + self._out if self._out_of < 0 and phase <= LAST_PART else 0
         if phase == LAST_PART or phase == STOP or self._start == size_of(<PyObject *> self._data):
-            self._replace(self._rest(), 0)  # keeps no more of the received object than waits
+            self._replace(self._rest(), 0)  # keeps only the unread bytes alive, not all that were received
         return None if phase == PART else phase != LAST_PART and phase != STOP
 
     def __next__(self):
@@ -161,7 +162,7 @@ cdef class EventBuffer(InputBuffer):
                 return self._stop()
         if self._start < size_of(<PyObject *> self._data):
             if self._kind == NEEDLE:
-                # _find() and _cut(), spelt out for what nearly all payloads are.
+                # _find() and _cut() inlined, for the usual payloads.
                 length = size_of(<PyObject *> self._needle)
                 end = search_find(start_of(<PyObject *> self._data), size_of(<PyObject *> self._data),
                                   max(self._start, self._scanned), start_of(<PyObject *> self._needle), length, &resume)
@@ -189,18 +190,18 @@ cdef class EventBuffer(InputBuffer):
         return self._stop()
 
     cdef int _take_part(self) except -1:
-        """Take the part that is out; return which it was."""
+        """Take the part that was the last event, and return its phase."""
         cdef int phase = self._phase
         self._phase = NOTHING
         self._start = self._resume
         if self._out_of < 0:
             self._carried += self._out
-        elif self._kind & ~INTERRUPTED == COUNT and self._count == self._out_of:  # the callback has set no other number
+        elif self._kind & ~INTERRUPTED == COUNT and self._count == self._out_of:  # the callback has not set another
             self._set(self._terminator - self._out)
         return phase
 
     cdef _next_of_needle(self):
-        """Return the next event where the terminator has not come, or a limit is set."""
+        """Return the next event, with a bytes-like terminator that has not come, or with a limit, or with views."""
         cdef bint whole
         cdef Py_ssize_t end = self._end(&whole)
         if self._skipping or self._exceeds_limit(end):
@@ -228,7 +229,7 @@ cdef class EventBuffer(InputBuffer):
         return self._cut(self._start, end)
 
     cdef _next_of_rest(self):
-        """Return the next event, which is all there is, unless the events are interrupted."""
+        """Return all bytes as the next event, a part; or raise Interrupted."""
         if self._kind & INTERRUPTED or self._kind == HELD:
             self._kind &= ~INTERRUPTED
             raise Interrupted
@@ -239,7 +240,7 @@ cdef class EventBuffer(InputBuffer):
         return self._cut(self._start, self._resume)
 
     cdef _stop(self):
-        """End the events for now, and keep no more of the received object than waits."""
+        """End the events for now, and keep only the unread bytes alive, not all that were received."""
         if self._start:
             self._replace(self._rest(), max(self._scanned - self._start, 0))
         return exhausted

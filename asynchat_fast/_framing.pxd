@@ -2,7 +2,7 @@
 
 from cpython.object cimport PyObject
 
-cdef extern from "Python.h":  # of pointers, as Cython counts a reference to each object that is passed
+cdef extern from "Python.h":  # these take pointers, because Cython would count a reference to an object
     Py_ssize_t size_of "PyBytes_GET_SIZE" (PyObject *) nogil
     char *start_of "PyBytes_AS_STRING" (PyObject *) nogil
 
@@ -11,12 +11,12 @@ cdef extern from "_search.h":
     enum: SEARCH_NONE
     enum: SEARCH_LINEAR
 
-cdef enum Kind:  # of terminators
+cdef enum Kind:  # the kinds of terminators
     NEVER
     NEEDLE
     COUNT
     HELD  # one that cannot be searched for
-    INTERRUPTED = 4  # added to one of these: the next event is an interruption
+    INTERRUPTED = 4  # a flag besides one of these: the next event is an interruption
 
 cdef class InputBuffer:
     cdef object _terminator

@@ -1,10 +1,10 @@
 # cython: language_level=3, always_allow_keywords=False, auto_pickle=False, freethreading_compatible=True
 # cython: binding=False, embedsignature=True, embedsignature.format=clinic
-"""Framing, compiled: the classes of ``framing.py`` member by member; that file says what is meant.
+"""Framing, compiled: the classes of ``framing.py`` member by member; that file is the specification.
 
-Never calls back: payloads are pulled out of it.  ``_data`` is an immutable bytes object, where
-possible the one received; pointers into it live within one method, whose critical section keeps
-other threads from exchanging it meanwhile.
+It never calls back: payloads are pulled out of it.  ``_data`` is an immutable bytes object, where possible the
+received one.  Pointers into it are used within one method only, whose critical section prevents other threads from
+replacing it meanwhile.
 """
 
 cimport cython
@@ -32,10 +32,10 @@ cdef Py_ssize_t prefix_at_end(const char *data, Py_ssize_t size, const char *nee
 
 
 def find_prefix_at_end(haystack, needle):
-    """Return the length of the longest start of *needle* that *haystack* ends with (int), 0 if none.
+    """Return the length of the longest beginning of *needle* with which *haystack* ends (int), 0 if there is none.
 
-    Both are str, or both are bytes or bytearray.  A whole *needle* does not count: it
-    has been searched for already.  Source: the asynchat documentation.
+    Both are str, or both are bytes or bytearray.  A whole *needle* does not count, as callers have searched for it
+    before.  Source: the asynchat documentation.
     """
     if type(haystack) is bytes and type(needle) is bytes:
         return prefix_at_end(haystack, len(haystack), needle, len(needle))
@@ -45,15 +45,15 @@ def find_prefix_at_end(haystack, needle):
     return max(length, 0)
 
 
-@cython.no_gc  # which would take 16 bytes more of each channel: what it holds does not lead back to it
+@cython.no_gc  # saves 16 bytes a channel; nothing in the buffer refers back to it, so that there are no cycles
 cdef class InputBuffer:
     """InputBuffer(terminator=None, limit=None, views=False)\n--\n
     Received bytes, and a cursor that moves from payload to payload.
 
-    Feed it what arrives, iterate over the payloads that are complete, and take the part of one that
-    is not.  *terminator* is bytes-like, and not part of a payload; or an int, the bytes of each payload;
-    or None, 0 or empty, for a payload without end.  *limit* is the most bytes of a payload that ends at
-    bytes (int), None for any number; *views* makes payloads memoryviews of what was fed.
+    Feed it received data, iterate over the complete payloads, and take the part of an incomplete one.
+    *terminator* is bytes-like, and not part of a payload; or an int, the bytes of each payload; or None, 0 or
+    empty, for a payload without end.  *limit* is the most bytes (int, None for no limit) of a payload with a
+    bytes-like terminator; with *views* (bool) payloads are memoryviews of the data.
     ValueError for a negative number, TypeError for any other terminator.  One thread at a time may use it.
     """
 
@@ -90,7 +90,7 @@ cdef class InputBuffer:
         """Cut at *terminator* from the next byte on; see the class for the arguments."""
         if limit is not None and limit < 0:
             raise ValueError(f"limit counts bytes: it cannot be {limit}")
-        cdef Py_ssize_t most = -1 if limit is None else min(limit, maxsize)  # TypeError for what is no int
+        cdef Py_ssize_t most = -1 if limit is None else min(limit, maxsize)  # raises TypeError for other types
         self._set(terminator)
         self._limit = most
         self._views = bool(views)
@@ -137,7 +137,7 @@ cdef class InputBuffer:
         return 0
 
     cdef int _never(self, terminator) except -1:
-        """Have no terminator of bytes; no limit holds for such payloads."""
+        """Set *terminator*, which is not bytes-like; the limit does not hold for such payloads."""
         self._terminator = terminator
         self._carried = 0
         self._skipping = False
@@ -214,10 +214,10 @@ cdef class InputBuffer:
 
     @cython.critical_section
     def take_partial(self):
-        """Take what has come of an incomplete payload, without what may be the beginning of the terminator.
+        """Take the bytes of an incomplete payload, without those that may be the beginning of the terminator.
 
-        Without a terminator it is everything that was fed: the very object, if that is one.
-        Empty while a complete payload waits.
+        Without a terminator, these are all bytes that were fed, as the same object if they were fed at once.
+        Empty while there is a complete payload.
         """
         cdef Py_ssize_t start = self._start, end = size_of(<PyObject *> self._data)
         cdef bint whole = False
@@ -247,7 +247,10 @@ cdef class InputBuffer:
         return end
 
     cdef Py_ssize_t _end(self, bint *whole) except -2:
-        """Return where the payload at hand ends, if it is whole; else where what may begin its terminator does."""
+        """Return the end of the present payload, with *whole* set if its terminator has come.
+
+        Else the index at which a beginning of the terminator may stand.
+        """
         cdef Py_ssize_t end = self._find(), size = size_of(<PyObject *> self._data)
         whole[0] = end >= 0
         if end < 0:
@@ -259,7 +262,7 @@ cdef class InputBuffer:
         return self._limit >= 0 and not self._skipping and self._carried + end - self._start > self._limit
 
     cdef int _drop(self, Py_ssize_t end, bint whole) except -1:
-        """Drop the payload at hand, which is overlong, up to *end*, and its terminator if it is *whole*."""
+        """Drop the present payload, which is overlong, up to *end*, and with *whole* its terminator, too."""
         self._overlong = self._overlong or not self._skipping
         self._skipping = not whole
         self._carried = 0

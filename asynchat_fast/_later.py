@@ -1,4 +1,4 @@
-"""The names of the package that are imported when they are used, as their modules take longer than all the rest."""
+"""The names of the package that are imported at their first use, because their modules take long to import."""
 
 from importlib import import_module
 from typing import Any
@@ -18,11 +18,11 @@ ROOMS = {
     "watch": "eventloop.watching",
     "workers": "workers",
 }
-"""The module that each name is in, or is itself (dict of str to str)."""
+"""The module of each name, or the same name for a module (dict of str to str)."""
 
 
 def fetch(name: str) -> Any:
-    """Return what *name* of the package means; AttributeError if it means nothing."""
+    """Return the object *name* (str) of the package; AttributeError if there is none."""
     if name not in ROOMS:
         raise AttributeError(f"module {__package__!r} has no attribute {name!r}")
     module = import_module(f"{__package__}.{ROOMS[name]}")

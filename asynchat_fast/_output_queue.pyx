@@ -1,8 +1,8 @@
 # cython: language_level=3, always_allow_keywords=False, auto_pickle=False, freethreading_compatible=True
 # cython: binding=False, embedsignature=True, embedsignature.format=clinic
-"""What waits to be sent, compiled: the class of ``output_queue.py`` member by member; that file says what is meant.
+"""The output queue, compiled: the class of ``output_queue.py`` member by member; that file is the specification.
 
-Calls nobody, so that each method is one step to other threads: under the GIL, or by its critical
+It calls no code of the program, so that each method is atomic for other threads: under the GIL, or by its critical
 section.
 """
 
@@ -20,7 +20,7 @@ cdef extern from "Python.h":
 
 @cython.final
 cdef class OutputQueue:
-    """Bytes, producers and None for the end, in the order in which they are to leave."""
+    """Bytes, producers and None for the end, in the order in which they are sent."""
 
     cdef bytes _head
     cdef object _deque
@@ -43,7 +43,7 @@ cdef class OutputQueue:
 
     @property
     def joins(self):
-        """Whether several items of bytes leave as one (bool)."""
+        """Whether several items of bytes are joined, to be sent at once (bool)."""
         return bool(self._joins)
 
     @joins.setter
@@ -52,7 +52,7 @@ cdef class OutputQueue:
 
     @property
     def known(self):
-        """Whether the program has the deque, and may change it at any time (bool)."""
+        """Whether the program has got the deque, and may change it at any time (bool)."""
         return bool(self._known)
 
     @known.setter
@@ -61,13 +61,13 @@ cdef class OutputQueue:
 
     @property
     def owed(self):
-        """Whether somebody has begun while another was inside, and left the sending to that one (bool)."""
+        """Whether ``begin()`` was called while another sender was inside, which must send for it, too (bool)."""
         return bool(self._owed)
 
     @property
     @cython.critical_section
     def items(self):
-        """The items, as a deque; what is assigned takes their place."""
+        """The items (deque); to assign another deque replaces them."""
         if self._deque is None:
             self._spill()
         return self._deque
@@ -85,9 +85,9 @@ cdef class OutputQueue:
 
     @cython.critical_section
     def put(self, data):
-        """Queue *data*, and return True, if it is bytes to be sent in one piece; None: it waits for ``uncork()``.
+        """Queue *data*, if it is bytes that one ``send()`` may take; return True if it may be sent now.
 
-        False: not queued, as the caller has to look at it first.
+        None if it waits for ``uncork()``.  False if it was not queued: the caller must check, cut and ``extend()``.
         """
         if self._known or type(data) is not bytes or not 0 < PyBytes_GET_SIZE(data) <= self._most:
             return False
@@ -115,10 +115,10 @@ cdef class OutputQueue:
 
     @cython.critical_section
     def begin(self, size):
-        """Enter, and return the bytes to send: at most *size*, which are at the head of the queue, or now joined there.
+        """Enter, and return the bytes to send, at most *size*: the item at the head, or several that are now joined.
 
-        None: nothing waits, or somebody is inside.  False: entered, but the head must be looked at
-        before something can be sent.  ValueError for a *size* below 1.
+        None if nothing waits, or another sender is inside.  False if this has entered, but the head is no such item:
+        the caller must bring bytes there.  ValueError for a *size* below 1.
         """
         cdef Py_ssize_t most
         if size < 1:
@@ -143,7 +143,7 @@ cdef class OutputQueue:
         return False
 
     cdef _join(self, Py_ssize_t most):
-        """Make one item of those at the head, *most* bytes at most, and return it; False if another kind follows."""
+        """Join the items at the head, up to *most* bytes, and return them; False if one of them is not bytes."""
         cdef list parts = []
         cdef Py_ssize_t room = most
         for item in self._deque:
@@ -163,19 +163,19 @@ cdef class OutputQueue:
 
     @cython.critical_section
     def end(self, data, sent):
-        """Leave, with *sent* bytes of *data* gone, which stood at the head; return whether something is left to do.
+        """Leave, after *sent* bytes of *data*, the item at the head, were sent; return whether something is left to do.
 
-        *data* is None if the head was looked at and has been dealt with.
+        *data* is None if the caller has updated the queue itself.
         """
         if data is not None and sent:
             if type(sent) is int and sent == size_of(<PyObject *> data):
                 rest = b""
             else:
-                rest = data[sent:]  # before anything is changed: it raises for what is no number
+                rest = data[sent:]  # first, because it raises if *sent* is not an int
             self.sends += 1
             if self._head is data:
                 self._head = rest or None
-            elif self._deque is not None and self._deque and self._deque[0] is data:  # not discarded meanwhile
+            elif self._deque is not None and self._deque and self._deque[0] is data:  # else it was discarded
                 if rest:
                     self._deque[0] = rest
                 else:
@@ -187,7 +187,7 @@ cdef class OutputQueue:
 
     @cython.critical_section
     def cork(self):
-        """Have what is put wait for ``uncork()``; return False if it does already."""
+        """Let items wait for ``uncork()``; return False if they do already."""
         if self.corked:
             return False
         self.corked = 1
@@ -195,7 +195,7 @@ cdef class OutputQueue:
 
     @cython.critical_section
     def uncork(self):
-        """Have nothing wait any more; return the number of items put since ``cork()``."""
+        """Let items be sent at once again; return the number of items put since ``cork()``."""
         cdef Py_ssize_t held = self.corked - 1
         self.corked = 0
         return max(held, 0)

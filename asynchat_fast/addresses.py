@@ -1,4 +1,4 @@
-"""Addresses: the check of their forms, their text for people, and the sockets that are bound to them."""
+"""Addresses: check them, show them in messages, and make sockets that are bound to them."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ __all__ = ["bound_socket", "checked", "has_file", "inherited_sockets", "name_of"
 
 
 def checked(address: Any) -> Any:
-    """Return *address*, a path as str or bytes; TypeError or ValueError that says how to write what was meant."""
+    """Return *address*, or a path object as str or bytes; TypeError or ValueError say how to write a wrong one."""
     if isinstance(address, os.PathLike):
         return os.fspath(address)
     if isinstance(address, (str, bytes)):
@@ -30,7 +30,7 @@ def checked(address: Any) -> Any:
 
 
 def name_of(address: Any) -> str:
-    """Return how to write *address* for people."""
+    """Return *address* as text for messages (str), such as "[::1]:8000"."""
     if not isinstance(address, (tuple, list)):
         return os.fsdecode(address)
     host, port = address[:2]
@@ -39,18 +39,18 @@ def name_of(address: Any) -> str:
 
 @contextlib.contextmanager
 def naming(address: Any) -> Iterator[None]:
-    """Add *address* to the message of an OSError."""
+    """In a ``with`` block, add *address* to the message of an OSError."""
     try:
         yield
     except OSError as error:
         message = f"cannot listen at {name_of(address)}: {error.strerror or error}"
-        if error.errno is None:  # found wrong before the system was asked
+        if error.errno is None:  # raised by Python, before the system was called
             raise OSError(message) from None
         raise type(error)(error.errno, message) from None
 
 
 def has_file(address: Any) -> bool:
-    """Tell whether *address* is the path of a file, which a unix socket makes as it is bound."""
+    """Return whether *address* is the path of a unix socket with a file, which bind() makes."""
     return isinstance(address, (str, bytes)) and not os.fsdecode(address).startswith("\0")
 
 
@@ -58,7 +58,7 @@ def bound_socket(address: Any, reuse_port: bool = False, mode: int | None = None
     """Return a socket that is bound to *address* (host and port, or a path), and does not listen yet.
 
     With *reuse_port* other sockets may be bound to the same port; *mode* is that of the file of a unix socket (int,
-    such as 0o660), None for what the umask leaves.  OSError, which does not name *address*.
+    such as 0o660), None for what the umask leaves.  OSError, without *address* in its message: see ``naming()``.
     """
     if mode is not None and not has_file(address):
         raise ValueError(f"a mode of {mode:#o} is for the file of a unix socket, which {address!r} has not")
@@ -66,7 +66,7 @@ def bound_socket(address: Any, reuse_port: bool = False, mode: int | None = None
         sock = _bound(socket.AF_UNIX, address, False)
         try:
             if mode is not None:
-                os.chmod(address, mode)  # nobody can connect before it listens
+                os.chmod(address, mode)  # in time: no process can connect before the socket listens
         except BaseException:
             sock.close()
             os.unlink(address)
@@ -77,7 +77,8 @@ def bound_socket(address: Any, reuse_port: bool = False, mode: int | None = None
     if not host and socket.has_dualstack_ipv6():
         return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, reuse_port=reuse_port)
     family, _, _, _, where = infos[0]
-    return _bound(family, (where[0], port, *where[2:]), reuse_port)  # some systems cut a port to 16 bits
+    # The given port, not that of getaddrinfo(): some systems cut a wrong one to 16 bits there.
+    return _bound(family, (where[0], port, *where[2:]), reuse_port)
 
 
 def _bound(family: int, address: Any, reuse_port: bool) -> socket.socket:
@@ -99,11 +100,11 @@ def _bound(family: int, address: Any, reuse_port: bool) -> socket.socket:
 
 
 def remove_dead(path: str | bytes) -> None:
-    """Remove the file of a unix socket that nobody listens at any more."""
+    """Remove the file of a unix socket at which no process listens any more."""
     with contextlib.suppress(OSError, ValueError):  # ValueError: a name that is not of a file
         if stat.S_ISSOCK(os.stat(path).st_mode):
             with socket.socket(socket.AF_UNIX) as probe:
-                probe.setblocking(False)  # one that has no room for more connections listens, too
+                probe.setblocking(False)  # a server with a full backlog is alive, but connect() would wait for it
                 try:
                     probe.connect(path)
                 except ConnectionRefusedError:

@@ -1,8 +1,8 @@
 """Measure asynchat_fast on this machine and this Python: ``asynchat-fast --benchmark``.
 
-Channels read streams from memory, so no system call blurs what is compared: asynchat_fast, this Python's asynchat, and
-the floor, which is the program's own callbacks alone, on payloads cut in advance.  Figures are CPU time, the best of
-rounds in which the peers take turns.
+Channels read streams from memory, so that the time of system calls does not blur the comparison.  Compared are
+asynchat_fast, this Python's asynchat, and the floor: the program's own callbacks alone, called with payloads that were
+cut in advance.  Figures are CPU time, the best of several rounds, in which these three take turns.
 """
 
 import gc
@@ -67,7 +67,7 @@ def take_turns(trials: dict[str, Trial], rounds: int, budget: float) -> dict[str
 
 
 def find_asynchat() -> ModuleType | None:
-    """Return the standard library's asynchat or pyasynchat, None where neither is."""
+    """Return the standard library's asynchat, or pyasynchat; None if neither is installed."""
     if importlib.util.find_spec("asynchat") is None:
         return None
     with warnings.catch_warnings():
@@ -76,7 +76,7 @@ def find_asynchat() -> ModuleType | None:
 
 
 def build() -> str:
-    """Return how this Python was built, as far as it tells."""
+    """Return how this Python was built (str), as far as it can be found out."""
     arguments = sysconfig.get_config_var("CONFIG_ARGS")
     if not arguments:
         return "which does not tell how it was built"
@@ -86,7 +86,7 @@ def build() -> str:
 
 
 def processor() -> str:
-    """Return the name of the processor, as far as the system tells."""
+    """Return the name of the processor, as far as it can be found out."""
     names = []
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
@@ -124,7 +124,7 @@ class Comparison:
         return [OURS, STDLIB, FLOOR] if self.asynchat else [OURS, FLOOR]
 
     def trials(self, case: Case) -> dict[str, Trial]:
-        """Return what runs *case*, by the peer's name."""
+        """Return a trial of *case* for each peer, by its name."""
         bases = {OURS: (with_own_code(FromMemory), channel.async_chat), FLOOR: (with_own_code(Floor),)}
         if self.asynchat:
             bases[STDLIB] = (with_own_code(FromMemory), self.asynchat.async_chat)

@@ -1,7 +1,7 @@
 """The streams and the programs that a benchmark runs on channels, in memory.
 
-Each peer runs a copy of the program's code of its own: the interpreter specialises code for the types that run through
-it, and a shared copy would slow down all peers.
+Each peer has its own copy of the program's code: the interpreter specialises code for the types that it meets, and code
+that the peers share would be slow for all.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ READ = 64 * KIB
 CRLF = b"\r\n"
 TEXT = b"The quick brown fox jumps over the lazy dog, which is used to that.\r\n"
 
-Trial = Callable[[], Callable[[], Any]]  # prepares a run, which is what is timed
+Trial = Callable[[], Callable[[], Any]]  # prepares and returns a run; the call of that is timed
 
 
 class LineProgram:
@@ -159,7 +159,7 @@ def all_cases(total: int = 512 * KIB) -> list[Case]:
 
 
 def with_own_code(cls: type) -> type:
-    """Copy *cls* down to the code of its methods."""
+    """Return a copy of *cls* whose methods have copies of the code, too."""
     functions = {
         name: FunctionType(value.__code__.replace(), value.__globals__, name, value.__defaults__, value.__closure__)
         for base in cls.__mro__[-2::-1]  # without object, whose methods are functions on PyPy

@@ -1,7 +1,7 @@
-"""asynchat's rules over plain attributes, for objects whose input or terminator the InputBuffer does not hold.
+"""asynchat's rules in plain Python, for objects whose input or terminator is not in an InputBuffer.
 
-Three kinds of objects need this: channels that have ``ac_in_buffer`` as an attribute of their own, objects of
-other classes that borrow asynchat's methods, and channels with a terminator that cannot be searched for.
+There are three kinds of these: channels whose class has an ``ac_in_buffer`` of its own, objects of other classes
+that borrow asynchat's methods, and channels with a terminator that cannot be searched for.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ __all__ = ["deliver", "queue_of"]
 def deliver(channel: Any, data: Any) -> None:
     """Append *data* (bytes-like, or str with ``use_encoding``) to ``ac_in_buffer``, and call the callbacks for it.
 
-    ``get_terminator()`` is asked before each payload, and a number counts down in ``terminator``.
+    ``get_terminator()`` is called before each payload, and a number counts down in ``terminator``.
     Source: the asynchat documentation.
     """
     if isinstance(data, str) and channel.use_encoding:
@@ -32,7 +32,7 @@ def deliver(channel: Any, data: Any) -> None:
 
 
 def _collect(channel: Any, end: int, resume: int | None = None) -> None:
-    """Hand out the input up to *end*, then drop it up to *resume*; ``ac_in_buffer`` has it during the callback."""
+    """Pass the input up to *end* to ``collect_incoming_data()``, and then remove it up to *resume*, if given."""
     data = channel.ac_in_buffer
     if end:
         channel.collect_incoming_data(bytes(data[:end]))
@@ -46,14 +46,14 @@ def _deliver_counted(channel: Any, count: int) -> None:
         channel.terminator = 0
         channel.found_terminator()
         return
-    before = getattr(channel, "terminator", None)  # not always what get_terminator() returned
+    before = getattr(channel, "terminator", None)  # an override of get_terminator() may have returned another value
     _collect(channel, size)
     if channel.terminator == before:  # the callback has not set another
         channel.terminator = before - size
 
 
 def _deliver_up_to(channel: Any, terminator: Any) -> bool:
-    """Deliver the payload that ends at *terminator*, or the part that has come; tell whether to look for another."""
+    """Deliver the payload that ends at *terminator*, or the part that has come; return whether more may follow."""
     size = len(channel.ac_in_buffer)
     end = channel.ac_in_buffer.find(terminator)
     if end >= 0:

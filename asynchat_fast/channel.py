@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["async_chat", "asyncore"]
 
-_PLAIN_SOCKETS = (socket.socket, ProxiedSocket)  # those of the system, with nothing between that encrypts or counts
-_SENDFILE_MOST = 1 << 24  # bytes at once: as much as the socket takes, but the other channels are to have their turn
-_NO_SENDFILE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOTSOCK)  # not for this file, system or socket
+_PLAIN_SOCKETS = (socket.socket, ProxiedSocket)  # sockets of the system, without code in between, as for encryption
+_SENDFILE_MOST = 1 << 24  # bytes in one call, so that other channels have their turn, however much the socket takes
+_NO_SENDFILE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOTSOCK)  # this file, system or socket cannot do it
 
 
 class async_chat(Conversation, logged_dispatcher):
@@ -43,9 +43,9 @@ class async_chat(Conversation, logged_dispatcher):
     """
 
     idle_timeout: float | None = None
-    """Seconds without a byte received or sent before ``handle_timeout()`` is called (number); None or 0 is never.
+    """Seconds (number) without a byte received or sent, after which ``handle_timeout()`` is called; None or 0: never.
 
-    Works under ``loop()``, not under ``asyncore.loop()``, and is up to a quarter late.
+    Works under ``loop()``, not under ``asyncore.loop()``.  The call may be late by a quarter of the time.
     """
 
     proxy = HeaderOfSocket()
@@ -59,7 +59,7 @@ class async_chat(Conversation, logged_dispatcher):
     def __init__(
         self, sock: socket.socket | None = None, map: dict[int, Any] | None = None, *, conn: socket.socket | None = None
     ) -> None:
-        # By name and not by super(): programs inherit from this beside classes whose __init__ take other arguments.
+        # By name, not by super(): programs also inherit from other classes, whose __init__() take other arguments.
         Conversation.__init__(self)
         asyncore.dispatcher.__init__(self, conn if sock is None else sock, map)
 
@@ -96,21 +96,22 @@ class async_chat(Conversation, logged_dispatcher):
         """Continue in TLS by *context* (``ssl.SSLContext``); ``handle_tls()`` is called after the handshake.
 
         A client passes ``server_side=False``, and as *server_hostname* the name (str) that the certificate must have.
-        On a connected channel, pushed data leaves before TLS begins, and received bytes that are not delivered
-        belong to the handshake.  On one that is not connected, the handshake follows the connection, and no pushed
-        data leaves before it is complete.  A handshake that fails, or takes more than *handshake_timeout* seconds
-        (number, None for no limit), ends the connection: a server logs a line; on a client ``handle_error()`` is
-        called.  RuntimeError without a socket, if TLS has been started already, or while a producer waits to be sent.
+        On a connected channel, data that was pushed before is sent unencrypted, before TLS begins, and received bytes
+        that are not delivered belong to the handshake.  On one that is not connected, the handshake follows the
+        connection, and all pushed data is sent after it.  A handshake that fails, or takes more than
+        *handshake_timeout* seconds (number, None for no limit), ends the connection: a server logs a line; on a client
+        ``handle_error()`` is called.  RuntimeError without a socket, if TLS has been started already, or while a
+        producer waits to be sent.
         """
-        from . import tls_start  # imports ssl, which a program without TLS need not wait for
+        from . import tls_start  # imports ssl, which would delay programs without TLS
 
         tls_start.start(self, context, server_side, server_hostname, handshake_timeout)
 
     def handle_tls(self) -> None:
-        """Act upon the complete handshake of ``start_tls()``; override it to forget what came unencrypted before."""
+        """Called after the handshake of ``start_tls()``; override it to forget data that came unencrypted before."""
 
     def add_channel(self, map: dict[int, Any] | None = None) -> None:
-        """Join *map*, the channel's own if it is None; on TLS, its reader and writer takes the place in the map."""
+        """Join *map*, the channel's own if it is None; on TLS, the dispatcher of the connection enters it instead."""
         super().add_channel(map)
         place = self._ac_of_socket("_ac_place")
         if place is not None:
@@ -119,18 +120,18 @@ class async_chat(Conversation, logged_dispatcher):
     def _ac_of_socket(self, name: str) -> Any:
         """Return the attribute *name* of a socket of this package; None for other sockets and without it."""
         sock = self.socket
-        return getattr(sock, name) if hasattr(type(sock), name) else None  # other sockets' __getattr__() is not asked
+        return getattr(sock, name) if hasattr(type(sock), name) else None  # no __getattr__() of other sockets is called
 
     def set_socket(self, sock: Any, map: dict[int, Any] | None = None) -> None:
         """Use *sock*, a non-blocking socket, from now on, and join *map*, the channel's own if it is None."""
         own = sock._ac_map if hasattr(type(sock), "_ac_map") else None
-        if own is not None:  # of an asyncio transport, for which the socket stands
+        if own is not None:  # the socket is over an asyncio transport, which has a map of its own
             self._map = map = own
         super().set_socket(sock, map)
         unblock(self)
-        self._ac_report()  # the map does not know yet whether the program has the queue
+        self._ac_report()  # in case that the program has the queue, and the map must ask in each pass
         self.__stop_idle_timer()
-        if self.idle_timeout and isinstance(self.idle_timeout, (int, float)):  # and no method of a program's
+        if self.idle_timeout and isinstance(self.idle_timeout, (int, float)):  # a program may have such a method
             self.__watch_idleness()
 
     def __stop_idle_timer(self) -> None:
@@ -139,7 +140,7 @@ class async_chat(Conversation, logged_dispatcher):
             self.__idle_timer = None
 
     def __watch_idleness(self, progress: Any = None, quarters: int = 0) -> None:
-        # Four looks in an idle_timeout: to note the time of each byte would slow down busy channels.
+        # Four looks in an idle_timeout, because noting the time of each read and send would slow down busy channels.
         now = self._ac_progress()
         if now != progress:
             progress, quarters = now, 0
@@ -171,7 +172,7 @@ class async_chat(Conversation, logged_dispatcher):
         self.log_info(str(error), "error")
 
     def _ac_status(self) -> dict[str, Any]:
-        """Return what ``status()`` tells of this."""
+        """Return this channel's part of ``status()``."""
         queue = queue_of(self)
         items = list(queue.items) if queue else []
         status: dict[str, Any] = {"unsent": sum(map(unsent_bytes, items))}
@@ -179,7 +180,7 @@ class async_chat(Conversation, logged_dispatcher):
             status["state"] = "closing"
         return status
 
-    # What a conversation asks of its transport
+    # The calls of a conversation to its transport
 
     def _ac_call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
         return call_later(seconds, callback, *args, map=self._map)
@@ -190,7 +191,7 @@ class async_chat(Conversation, logged_dispatcher):
 
     def _ac_report(self) -> None:
         try:
-            # A __getattr__() of the program's is not to be asked.
+            # By object.__getattribute__(), which does not call a __getattr__() of the program.
             map = object.__getattribute__(self, "_map")
             queue = object.__getattribute__(self, "_ac_output")
         except AttributeError:
@@ -199,11 +200,11 @@ class async_chat(Conversation, logged_dispatcher):
             (map.watch if queue.known else map.touch)(self._fileno)
 
     def _ac_read_pending(self) -> None:
-        """Receive what a TLS socket holds of a record that was longer than ``ac_in_buffer_size``."""
-        pending = getattr(type(self.socket), "pending", None)  # on the type: an object may make up any attribute
+        """Receive the rest of a record, longer than ``ac_in_buffer_size``, that a TLS socket has buffered."""
+        pending = getattr(type(self.socket), "pending", None)  # of the type: a __getattr__() could invent any attribute
         if pending is None or self.__reads_pending:
             return
-        self.__reads_pending = True  # the reads that follow would nest, one for each ac_in_buffer_size of the record
+        self.__reads_pending = True  # handle_read() calls this again: without the flag, the calls would nest
         try:
             while self.connected and self.readable() and pending(self.socket):
                 self.handle_read()
@@ -211,13 +212,13 @@ class async_chat(Conversation, logged_dispatcher):
             self.__reads_pending = False
 
     def _ac_end_output(self) -> bool:
-        """Tell the peer that nothing more will be sent, and tell whether that can be done without closing."""
+        """Shut down the output; return False if that cannot be done without closing."""
         end_output = self._ac_of_socket("_ac_end_output")
         if end_output is not None:
             return bool(end_output())
         sock = self.socket
         if sock is None or type(sock) not in _PLAIN_SOCKETS:
-            return False  # another's TLS has words of its own for the end
+            return False  # a program's own kind of socket, such as an SSLSocket, which must send a close_notify first
         try:
             sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -225,8 +226,11 @@ class async_chat(Conversation, logged_dispatcher):
         return True
 
     def _ac_send_file(self, fileno: int, offset: int, count: int) -> int | None:
-        """Send from a file by the system's means; return how much, -1 for nothing now, None without such means."""
-        # Only past a send() that is the dispatcher's own: one that encrypts, counts or logs is not to be passed by.
+        """Send bytes of a file without ``send()``, by ``os.sendfile()`` or by TLS.
+
+        Return how many were sent (int), -1 if none can be now, None if the file must be read and sent by ``send()``.
+        """
+        # None if send() is overridden, as it may encrypt, count or log.
         if getattr(self.send, "__func__", None) is not asyncore.dispatcher.send:
             return None
         sock = self.socket

@@ -1,4 +1,4 @@
-"""``chat_client``: a channel that connects, and comes back after a loss."""
+"""``chat_client``: connects a channel, and connects it again after a loss."""
 
 import errno
 import random
@@ -21,7 +21,7 @@ Channel = TypeVar("Channel", bound=async_chat)
 
 
 class _State(Enum):
-    """The state of a client, which chat_client alone changes.
+    """The state of a client, which only chat_client changes.
 
     ``waiting`` becomes ``connecting`` after a pause; ``connecting`` becomes ``connected`` or ``waiting``;
     ``connected`` becomes ``waiting`` at a loss.  Each may become ``stopped``, which stays.
@@ -37,12 +37,12 @@ class chat_client(Generic[Channel]):
     """Make ``channel_class(*args)``, connect it to *address*, and connect it anew after each loss.
 
     *address* is ``(host, port)``, or the path of a unix socket (os.PathLike, or str or bytes with a slash).
-    *channel_class* makes an ``async_chat`` that does not connect by itself, and stays the same object.  Names are
-    looked up in a thread; connecting to their addresses overlaps, and the first to connect is taken (RFC 8305).
-    *connect_timeout* is the seconds (number, None for no limit) for a whole attempt, *retry* the least and the most
-    seconds between two attempts (a pair of numbers), or None to connect only once.  With *tls*
-    (``ssl.SSLContext``), nothing leaves before the handshake, in which the certificate must be that of the host.
-    *map* is the asyncore map to join, None for the channel's own.
+    *channel_class* returns an ``async_chat`` that does not connect by itself; the same object is used for each
+    connection.  Names are looked up in a thread; attempts to connect to their addresses overlap, and the first
+    connection is taken (RFC 8305).  *connect_timeout* is the seconds (number, None for no limit) for a whole attempt,
+    *retry* the least and the most seconds between two attempts (a pair of numbers), or None to connect only once.
+    With *tls* (``ssl.SSLContext``), no data is sent before the handshake, which fails if the certificate is not for
+    the host of *address*.  *map* is the asyncore map to join, None for the channel's own.
     TypeError and ValueError for arguments that cannot work; later failures are passed to
     ``handle_connect_failed()`` of the channel.
     """
@@ -64,12 +64,12 @@ class chat_client(Generic[Channel]):
         self._pauses = None if retry is None else _Pauses(retry)
         self._begin_tls = None if tls is None else self._tls_starter(tls)
         self.channel = channel = _made(channel_class, args)
-        """The channel, the same object at each connection."""
+        """The channel; it is the same object for each connection."""
         if map is not None:
             channel._map = map
         self._lookup = Lookup(self._address)
         self._race: Race | None = None
-        self._since = float("inf")  # when the connection was made
+        self._since = float("inf")  # the monotonic() time of the connection
         self._bell = Bell(channel._map, self._heard, self.stop, lambda: self.channel.handle_error())
         self._keeper = Keeper(channel, self)
         self._connect()
@@ -80,7 +80,7 @@ class chat_client(Generic[Channel]):
         return self._state.value
 
     def stop(self) -> None:
-        """Close the connection, or end the attempt, and never connect again; nothing is left in the map."""
+        """Close the connection, or end the attempt, and never connect again; nothing stays in the map."""
         if self._state is not _State.STOPPED:
             self._ended()
             self._keeper.stop()
@@ -99,7 +99,7 @@ class chat_client(Generic[Channel]):
         self._lookup.begin(self._bell.ring)
 
     def _heard(self) -> None:
-        """Begin to connect, if it is for this that the bell was rung."""
+        """Act upon the bell: connect if the lookup is done, and has not been acted upon before."""
         lookup = self._lookup
         if self._state is not _State.CONNECTING or self._race is not None or self._keeper.is_attached:
             return
@@ -122,20 +122,20 @@ class chat_client(Generic[Channel]):
             self._bell.leave_map()
 
     def _opened(self) -> None:
-        """Note a connection on TLS, unless a thread that pushes has found its loss since the handshake."""
+        """Act upon a completed handshake, unless a push() in another thread has met the loss of the connection."""
         if not self._keeper.is_attached:
             return
         self._note_connection()
         if self.channel._fileno is not None:
             self.channel.handle_tls()
         elif self._state is not _State.STOPPED:
-            self._wait()  # again, as the map was left after that thread had entered it
+            self._wait()  # again: the other thread has entered the bell into the map, which leave_map() may have undone
 
     def _overdue(self) -> None:
         self._fail(TimeoutError(errno.ETIMEDOUT, f"there is no connection after {self._timeout} seconds"))
 
     def _fail(self, error: OSError) -> None:
-        """End the attempt, for which *error* is the reason."""
+        """End the attempt, which failed for the reason *error*."""
         self._keeper.detach()
         self._wait()
         try:
@@ -178,16 +178,16 @@ class chat_client(Generic[Channel]):
     # TLS
 
     def _tls_starter(self, context: Any) -> Callable[[], None]:
-        """Return what begins TLS by *context* on the channel."""
-        from . import tls, tls_start  # import ssl, which a program without TLS need not wait for
+        """Return a function that starts TLS by *context* on the channel."""
+        from . import tls, tls_start  # these import ssl, which would delay programs without TLS
 
         host = None if isinstance(self._address, (str, bytes)) else self._address[0]
-        tls.Engine(context, False, host)  # raises if there is something wrong with them
+        tls.Engine(context, False, host)  # raises now, rather than at each connection, if the arguments cannot work
         return lambda: tls_start.start(self.channel, context, False, host, None, _Occasion(self))
 
 
 class _Occasion:
-    """The occasion of the handshake of *client*, which it tells the outcome."""
+    """Tells *client* the outcome of its handshake."""
 
     def __init__(self, client: chat_client[Any]) -> None:
         self._client = client
@@ -203,7 +203,7 @@ class _Occasion:
 
 
 class _Pauses:
-    """The seconds between attempts: up to twice as many from one to the next, between the two of *retry*."""
+    """The pauses between attempts: exponential back-off with jitter, between the two numbers of seconds in *retry*."""
 
     def __init__(self, retry: tuple[float, float]) -> None:
         try:
@@ -216,20 +216,23 @@ class _Pauses:
         self._longest = self._least
 
     def take(self) -> float:
-        """Return the next, at random: the clients of a server that was away are not to come back at once."""
+        """Return the next pause in seconds, at random: the clients of a restarted server must not all come at once."""
         self._longest = min(2 * self._longest, self._most)
         return random.uniform(self._least, self._longest)  # noqa: S311
 
     def note_connection(self, seconds: float) -> None:
-        """Begin anew after a connection of *seconds*, unless it was so short that the server may do nothing else."""
+        """Begin again with the shortest pause after a connection that lasted *seconds*.
+
+        A connection shorter than the present pause does not count: the server may be closing each one at once.
+        """
         if seconds > self._longest:
             self._longest = self._least
 
 
 def _named(error: OSError, address: Any) -> OSError:
-    """Return *error*, if it is the system's, with the *address* in its message."""
+    """Return an error like *error* whose message names *address*; *error* itself if it is not one of the system."""
     if type(error) is not gaierror and type(error).__module__ != "builtins":
-        return error  # such as ssl.SSLError, which has attributes of its own
+        return error  # such as ssl.SSLError, whose other attributes a new object would lack
     return type(error)(error.errno, f"cannot connect to {name_of(address)}: {error.strerror or error}")
 
 

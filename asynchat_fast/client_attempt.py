@@ -1,6 +1,6 @@
-"""One attempt to connect: the name is looked up, and its addresses race.
+"""One attempt to connect: look the name up, then connect to its addresses until one connection is made.
 
-Source: RFC 8305, "Happy Eyeballs Version 2", as far as a system has but getaddrinfo().
+Source: RFC 8305, "Happy Eyeballs Version 2", as far as getaddrinfo() allows.
 """
 
 import errno
@@ -16,7 +16,7 @@ from .client_bell import Bell
 
 __all__ = ["Lookup", "Race"]
 
-_STAGGER = 0.25  # seconds that an address has before the next is tried, too (RFC 8305, section 5)
+_STAGGER = 0.25  # seconds from one address to the next, while neither has connected (RFC 8305, section 5)
 _IN_PROGRESS = {errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK} | ({errno.EINVAL} if os.name == "nt" else set())
 
 _UNIX: Any = getattr(socket, "AF_UNIX", None)  # which Windows lacks
@@ -25,19 +25,19 @@ _Info = tuple[int, int, int, str, Any]  # as getaddrinfo() gives them
 
 
 class Lookup:
-    """The addresses of *address*: a pair of host and port, or the path of a unix socket."""
+    """Looks up *address*, a pair of host and port, or the path of a unix socket."""
 
     def __init__(self, address: Any) -> None:
         self._address = address
         self._done: Callable[[], object] | None = None
         self._is_running = False
-        self.infos: list[Any] | None = None  # None until they are known, or for an error
+        self.infos: list[Any] | None = None  # as getaddrinfo() returns them; None until then, and after an error
         self.error: OSError | None = None
 
     def begin(self, done: Callable[[], object]) -> None:
-        """Look it up; *done* is called, in another thread, once ``infos`` or ``error`` is known.
+        """Begin the lookup; *done* is called once ``infos`` or ``error`` is set, in another thread or at once.
 
-        A lookup that is not done yet goes on instead: a resolver that hangs does not get one thread after the other.
+        If an earlier lookup is still running, its result is taken: so a resolver that hangs holds one thread only.
         """
         self._done = done
         if self._is_running:
@@ -50,13 +50,13 @@ class Lookup:
         self._is_running = True
         try:
             threading.Thread(target=self._run, name="asynchat_fast lookup", daemon=True).start()
-        except RuntimeError as error:  # no more threads can be had
+        except RuntimeError as error:  # the system allows no more threads
             self._is_running = False
             self.error = OSError(errno.EAGAIN, str(error))
             done()
 
     def forget(self) -> None:
-        """Call nobody any more."""
+        """Do not call *done* any more."""
         self._done = None
 
     def _run(self) -> None:
@@ -65,7 +65,7 @@ class Lookup:
             self.infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             self.error = error
-        except Exception as error:  # such as UnicodeError, for a name that is none
+        except Exception as error:  # such as UnicodeError, for a name that cannot be one
             self.error = OSError(errno.EINVAL, str(error))
         self._is_running = False
         done = self._done
@@ -74,10 +74,10 @@ class Lookup:
 
 
 class Race:
-    """Connects to all of *infos* until one connection stands: attempts overlap, and the first to connect wins.
+    """Connects to the addresses in *infos*: attempts overlap, and the first connection is taken.
 
-    Its sockets are in *map* meanwhile; *bell* tells when the next is to begin.  *won* is called with the
-    connected socket and its address, or *lost* with an OSError.
+    Its sockets are in *map* meanwhile; *bell* calls back when it is time for the next address.  At the end either
+    *won* is called with the connected socket and its address, or *lost* with the last OSError.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class Race:
         self._error = OSError(errno.EADDRNOTAVAIL, "the name has no addresses")
 
     def begin(self) -> None:
-        """Begin with the next address, and have those after it begin in time."""
+        """Begin to connect to the next address, and set the time at which the one after it follows."""
         while self._waiting:
             try:
                 contender = _Contender(self, self._waiting.popleft())
             except OSError as error:
                 self._error = error
                 continue
-            except (OverflowError, ValueError) as error:  # for a port that is none
+            except (OverflowError, ValueError) as error:  # such as a port above 65535
                 self._error = OSError(errno.EINVAL, str(error))
                 continue
             self._running.add(contender)
@@ -119,7 +119,7 @@ class Race:
             self._lost(self._error)
 
     def end(self, contender: "_Contender", error: OSError | None) -> None:
-        """Act upon the end of *contender*: it is connected if *error* is None."""
+        """Act upon the outcome of *contender*: it is connected if *error* is None."""
         self._running.discard(contender)
         if error is None and _is_loop(contender.socket):
             error = OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
@@ -133,7 +133,7 @@ class Race:
         self.begin()
 
     def stop(self) -> None:
-        """Let go of all that runs."""
+        """Close all sockets that are connecting, and begin no more."""
         self._waiting.clear()
         self._bell.lift(self.begin)
         while self._running:
@@ -143,7 +143,7 @@ class Race:
 
 
 class _Contender:
-    """A socket that connects: a dispatcher, to the loop."""
+    """A socket that connects to one address, as a dispatcher of the loop."""
 
     accepting = connected = False
     connecting = True
@@ -157,7 +157,7 @@ class _Contender:
             if family != _UNIX:
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
             code = self.socket.connect_ex(self.address)
-            # A unix socket whose backlog is full does not connect later: EAGAIN is the end.
+            # EAGAIN of a unix socket means that the server's backlog is full: it does not connect later.
             if code and (code not in _IN_PROGRESS or (code == errno.EAGAIN and family == _UNIX)):
                 raise OSError(code, os.strerror(code))
         except BaseException:
@@ -170,7 +170,7 @@ class _Contender:
         self._race.map[self._fd] = self
 
     def leave_map(self) -> bool:
-        """Leave the map; return False if that was done before."""
+        """Leave the map; return False if this was not there any more."""
         if self._race.map.get(self._fd) is not self:
             return False
         del self._race.map[self._fd]
@@ -183,10 +183,10 @@ class _Contender:
         return True
 
     def handle_write_event(self) -> None:
-        if self.leave_map():  # else it is over: poll() tells of an error in more than one word
+        if self.leave_map():  # else its outcome is known already: poll() reports one error by several events
             try:
                 code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            except OSError as error:  # closed behind our back
+            except OSError as error:  # the program has closed the descriptor
                 self._race.end(self, error)
             else:
                 self._race.end(self, OSError(code, os.strerror(code)) if code else None)
@@ -194,22 +194,22 @@ class _Contender:
     handle_read_event = handle_expt_event = handle_write_event
 
     def handle_close(self) -> None:
-        """Act upon the end of this, which a socket that is not connected has no other word for."""
+        """Act upon the outcome: the loop may report a failed connect() as a hangup."""
         self.handle_write_event()
 
     def handle_error(self) -> None:
-        """Do nothing: what is called from here handles its own."""
+        """Do nothing: the callbacks of the race handle their own exceptions."""
 
     def close(self) -> None:
-        """Let go of it, as asyncore's ``close_all()`` does."""
+        """Stop the race: asyncore's ``close_all()`` calls this."""
         self._race.stop()
 
 
 def _is_loop(sock: socket.socket) -> bool:
-    """Tell whether *sock* is connected to itself.
+    """Return whether *sock* is connected to itself.
 
-    The system may do that where nobody listens at a port of this machine, if it has given the same one to the client;
-    the server could not listen there then.
+    On Linux, this happens if the client's own port happens to be the one that it connects to on this machine, and no
+    server listens there.  Kept open, the connection would also prevent the server from listening.
     """
     try:
         return sock.family != _UNIX and bool(sock.getsockname() == sock.getpeername())
@@ -218,7 +218,7 @@ def _is_loop(sock: socket.socket) -> bool:
 
 
 def _interleaved(infos: Iterable[_Info]) -> list[_Info]:
-    """Return *infos* with the address families by turns, that of the first at first (RFC 8305, section 4)."""
+    """Return *infos* with alternating address families, that of the first one first (RFC 8305, section 4)."""
     families: dict[int, list[_Info]] = {}
     for info in infos:
         families.setdefault(info[0], []).append(info)

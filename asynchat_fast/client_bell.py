@@ -1,4 +1,4 @@
-"""What stands in the map for a client that has no connection, so that the loop goes on, and wakes for it."""
+"""The dispatcher that is in the map for a client without a connection: it keeps loop() running, and wakes it."""
 
 import threading
 from collections.abc import Callable
@@ -15,7 +15,7 @@ __all__ = ["Bell"]
 
 
 class _Alarm:
-    """A time at which to call back, and the timer that tells of it."""
+    """The time of a callback, by monotonic(), and the timer that wakes the loop for it."""
 
     __slots__ = ("end", "timer")
 
@@ -25,10 +25,10 @@ class _Alarm:
 
 
 class Bell(Doorbell):
-    """Any thread may ring it, upon which *heard* is called by the loop that serves *map*.
+    """Has the loop that serves *map* call *heard* after ``ring()``, which any thread may call, and callbacks at times.
 
-    It also calls back at times that are set.  *closed* is called for asyncore's ``close_all()``, *failed* while
-    an exception is handled that these have raised.
+    *closed* is called by asyncore's ``close_all()``, *failed* when one of the callbacks has raised an exception, while
+    that is being handled.
     """
 
     def __init__(
@@ -39,15 +39,15 @@ class Bell(Doorbell):
         failed: Callable[[], object],
     ) -> None:
         super().__init__(map)
-        self.socket = self._waker  # the loop asks it whether it is closed, as this reports what it waits for
+        self.socket = self._waker  # the loop looks there whether a dispatcher that reports its interest is closed
         self._heard = heard
         self._closed = closed
         self._failed = failed
         self._alarms: dict[Callable[[], object], _Alarm] = {}
-        self._threads: dict[Callable[[], object], threading.Timer] = {}  # of loops that have no timers
+        self._threads: dict[Callable[[], object], threading.Timer] = {}  # for asyncore's loop, which has no timers
 
     def leave_map(self) -> None:
-        """Stand there no more, and call nothing back."""
+        """Leave the map, and cancel all callbacks."""
         for callback in list(self._alarms):
             self.lift(callback)
         super().leave_map()
@@ -55,13 +55,14 @@ class Bell(Doorbell):
     # Times
 
     def set(self, callback: Callable[[], object], seconds: float) -> None:
-        """Have *callback* called in *seconds*, in the place of the time that was set for it before."""
+        """Have *callback* called in *seconds*; this replaces the time that was set for it before."""
         self.lift(callback)
         alarm = self._alarms[callback] = _Alarm(monotonic() + seconds)
-        alarm.timer = call_later(seconds, self._look, map=self._map)  # which another thread may run at once
+        # After the entry in _alarms: the loop, in another thread, may run the timer at once.
+        alarm.timer = call_later(seconds, self._look, map=self._map)
 
     def lift(self, callback: Callable[[], object]) -> None:
-        """Do not have *callback* called."""
+        """Cancel the call of *callback*."""
         alarm = self._alarms.pop(callback, None)
         if alarm is not None and alarm.timer is not None:
             alarm.timer.cancel()
@@ -70,45 +71,45 @@ class Bell(Doorbell):
             thread.cancel()
 
     def _look(self) -> None:
-        """Call back those whose time has come."""
+        """Call the callbacks whose time has come."""
         now = monotonic()
         for callback, alarm in list(self._alarms.items()):
-            if alarm.end <= now and callback in self._alarms:  # one that was called before may have lifted it
+            if alarm.end <= now and callback in self._alarms:  # an earlier callback may have cancelled it
                 self.lift(callback)
                 callback()
 
     def _wake_in_time(self) -> None:
-        """Have threads ring, for a loop without timers that is about to wait."""
-        for callback, alarm in list(self._alarms.items()):  # a thread that finds a loss sets one
+        """Start threads that ring at the set times, for a loop without timers that is about to wait."""
+        for callback, alarm in list(self._alarms.items()):  # a copy: another thread may set() one meanwhile
             if callback not in self._threads:
                 seconds = max(alarm.end - monotonic(), 0.0)
                 thread = start_timer(seconds, self.ring)
                 if thread is not None:
                     self._threads[callback] = thread
-                elif not seconds:  # else it is called late, in a pass after that time
+                elif not seconds:  # no thread can be had: the callback comes in some pass after its time
                     self.ring()
 
-    # What the loop asks and tells
+    # The interest, and the events of the loop
 
     @reporting
     def readable(self) -> bool:
-        """Tell that this can be rung."""
-        if not is_running(self._map):  # asyncore's loop asks, which does so in each pass
+        """Return True: this waits to be rung."""
+        if not is_running(self._map):  # then it is asyncore's loop that calls this, before each wait
             self._wake_in_time()
         return True
 
     def handle_read_event(self) -> None:
-        """Act upon the ringing."""
+        """Act upon ring()."""
         self._waker.drain()
         self._look()
         self._heard()
 
     def handle_error(self) -> None:
-        """Have the exception handled that is being handled."""
+        """Handle the current exception, by *failed*."""
         self._failed()
 
     def handle_close(self) -> None:
-        """End the client, whose descriptors somebody has closed."""
+        """End the client: the program has closed the descriptors in the map."""
         self._closed()
 
     close = handle_close

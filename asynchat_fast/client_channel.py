@@ -1,4 +1,4 @@
-"""What a client does to its channel: gives it connections, one after the other, and learns of their ends."""
+"""The hooks that a client puts on its channel: they give it connections, and notice how each of them ends."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -17,13 +17,13 @@ _HOOKS = ("close", "close_when_done", "handle_close", "handle_error")
 
 
 class Owner(Protocol):
-    """What a Keeper tells of its channel."""
+    """The object that a Keeper tells of the ends of connections."""
 
     def _lost(self) -> None:
-        """Act upon the loss of the connection, of which the channel has been told."""
+        """Act upon the loss of the connection, after the channel's own callbacks."""
 
     def _ended(self) -> None:
-        """Act upon the end that the program wanted."""
+        """Act upon the end of the client, as the program has closed the channel."""
 
 
 def is_kept(channel: async_chat) -> bool:
@@ -32,31 +32,33 @@ def is_kept(channel: async_chat) -> bool:
 
 
 class Keeper:
-    """Keeps *channel* across connections: hooks on the object tell what ends one, the program or a loss.
+    """Keeps *channel* across connections; hooks on the object tell a loss of one from an end that the program wants.
 
-    The program's own methods are called by the hooks, those that it replaces on the class later, too; those that
-    it replaces on the object from the next connection on.
+    The hooks call the program's own methods.  A method that the program replaces on the class is followed at once, one
+    that it replaces on the object from the next connection on.
     """
 
     def __init__(self, channel: Any, owner: Owner) -> None:
         self._channel = channel
         self._owner = owner
-        self._losing = Lock()  # held while the channel is told of a loss
-        self._tellers: set[int] = set()  # the threads that tell of one: a close() of theirs meanwhile is part of it
-        self._untold: list[None] = []  # holds a token until handle_close() is called of the connection at hand
-        self.is_attached = False  # there is a connection, perhaps without its TLS
+        self._losing = Lock()  # held by the thread that handles a loss
+        # The threads in the channel's callbacks of a loss: a close() that one of them calls belongs to the loss.
+        self._tellers: set[int] = set()
+        # Holds a token until handle_close() is called for this connection; of two threads, one gets it by pop().
+        self._untold: list[None] = []
+        self.is_attached = False  # the channel has a connection, whose handshake may not be complete
         self._ends = False  # close_when_done() was called
-        self._own: dict[str, Any] = {}  # what the object had in the place of the methods
+        self._own: dict[str, Any] = {}  # the methods that the program has put on the object, by name
         self._hooks: dict[str, Any] = {}
         self._hook()
-        if hasattr(channel, "_ac_output"):  # else it has a queue of its own
+        if hasattr(channel, "_ac_output"):  # a program's own channel may have another queue, which is left alone
             queue, made = WholeQueue(), channel._ac_output
             queue.joins, queue.known = made.joins, made.known
             queue.items.extend(made.items)
             channel._ac_output = queue
 
     def _hook(self) -> None:
-        """Have the hooks stand on the object, before whatever the program has put there."""
+        """Put the hooks on the object, and remember the methods that the program has put there itself."""
         channel = self._channel
         for name in _HOOKS:
             method = getattr(channel, name)
@@ -69,31 +71,31 @@ class Keeper:
             setattr(channel, name, self._hooks[name])
 
     def release(self) -> None:
-        """Have the channel be as any other."""
+        """Remove the hooks, so that the channel behaves like any other."""
         self.is_attached = False
         for name, hook in self._hooks.items():
-            if getattr(self._channel, name) is hook:  # not replaced meanwhile
+            if getattr(self._channel, name) is hook:  # the program may have replaced it
                 delattr(self._channel, name)
                 if name in self._own:
                     setattr(self._channel, name, self._own[name])
 
     def is_done(self) -> bool:
-        """Tell whether ``close_when_done()`` was called, and nothing is left for which to connect."""
+        """Return whether ``close_when_done()`` was called, and nothing before it waits to be sent."""
         queue = queue_of(self._channel)
         if not self._ends or any(item is not None for item in list(queue.items)):
             return False
-        queue.items.clear()  # or a None would close the next connection that the program makes
+        queue.items.clear()  # a None that stays would close the next connection that the program makes
         return True
 
     def attach(self, sock: Any, address: Any, begin_tls: Callable[[], object] | None) -> None:
-        """Give the channel the connected *sock*, and TLS by *begin_tls*, and tell it that it is connected."""
+        """Give the channel *sock*, connected to *address*; start TLS by *begin_tls*, or call ``handle_connect()``."""
         channel = self._channel
         channel.connected, channel.connecting, channel.addr = False, True, address
         self._hook()
         self._untold, self.is_attached = [None], True
         queue = queue_of(channel)
-        drop_begun(queue)  # another thread may have been in the middle of send() at the loss
-        if self._ends and not _has_end(queue):  # it was dropped at a loss
+        drop_begun(queue)  # again: at the loss, another thread may have been within send()
+        if self._ends and not _has_end(queue):  # the loss has dropped the end, which is still wanted
             queue.extend([None])
         try:
             channel.set_socket(sock, channel._map)
@@ -110,18 +112,18 @@ class Keeper:
         except BaseException:
             channel.handle_error()
         finally:
-            if not self.is_attached:  # asyncore notes a connection after handle_connect(), whatever that has done
+            if not self.is_attached:  # asyncore sets connected after handle_connect(), even if that has closed
                 channel.connected = channel.connecting = False
 
     def detach(self) -> None:
-        """Take the connection, whose handshake has failed, away from the channel."""
+        """Take the connection away from the channel, without its callbacks, as the handshake has failed."""
         if self.is_attached:
             self.is_attached = False
             async_chat.close(self._channel)
             self._channel.socket = None
 
     def stop(self) -> None:
-        """Close at once, whatever waits to be sent, and have the channel be as any other."""
+        """Close at once, drop what waits to be sent, and remove the hooks."""
         self.release()
         try:
             _close_surely(self._channel, self._channel.close)
@@ -148,21 +150,21 @@ class Keeper:
             self._call("handle_error")
 
     def _is_told(self) -> bool:
-        """Tell whether the caller is called because the channel is told of a loss."""
+        """Return whether the caller runs within the channel's callbacks of a loss."""
         return get_ident() in self._tellers
 
     def _call(self, name: str) -> None:
-        """Call the program's method of *name*."""
+        """Call the channel's own method *name*, not the hook."""
         own = self._own.get(name)
         method = MethodType(getattr(type(self._channel), name), self._channel) if own is None else own
         method()
 
     @contextlib.contextmanager
     def _loss(self) -> Iterator[None]:
-        """Have what is done within belong to a loss, at whose end the channel is ready for the next connection."""
+        """Treat what the block does as part of a loss; after it, the channel is ready for the next connection."""
         thread = get_ident()
         if thread in self._tellers:
-            yield  # within another
+            yield  # nested: the outer block makes the channel ready
             return
         self._tellers.add(thread)
         try:
@@ -170,19 +172,19 @@ class Keeper:
                 with self._whole_loss():
                     yield
             else:
-                yield  # beside one in another thread
+                yield  # another thread handles the same loss, and makes the channel ready
         finally:
             self._tellers.discard(thread)
 
     @contextlib.contextmanager
     def _whole_loss(self) -> Iterator[None]:
         try:
-            with contextlib.ExitStack() as steps:  # each is made, whatever those before it have raised
+            with contextlib.ExitStack() as steps:  # runs each step, even if another has raised; the last one first
                 steps.callback(self._see_closed)
                 steps.callback(self._tell)
                 yield
         finally:
-            was_attached = self.is_attached  # not if the client was stopped meanwhile
+            was_attached = self.is_attached  # False if the client was stopped meanwhile
             is_done = was_attached and self._part()
             self.is_attached = False
             self._losing.release()
@@ -190,7 +192,7 @@ class Keeper:
                 (self._owner._ended if is_done else self._owner._lost)()
 
     def _tell(self) -> None:
-        """Call the program's handle_close(), once for each connection."""
+        """Call the channel's own handle_close(), once for each connection."""
         if not self.is_attached:
             return
         try:
@@ -200,24 +202,25 @@ class Keeper:
         self._call("handle_close")
 
     def _see_closed(self) -> None:
-        """Close, unless the program has."""
+        """Close the channel, unless the program has done so."""
         if self.is_attached and self._channel._fileno is not None:
             _close_surely(self._channel, lambda: self._call("close"))
 
     def _part(self) -> bool:
-        """Drop what belonged to the connection; return whether close_when_done() wanted just that."""
+        """Drop what belonged to the lost connection; return whether close_when_done() wanted it to end there."""
         channel, queue = self._channel, queue_of(self._channel)
         is_done = self._ends and not _has_end(queue)
         drop_lost(queue)
         if not is_done:
             _cut_off(channel)
         channel.ac_in_buffer = b""
-        with contextlib.suppress(AttributeError, TypeError):  # one of the program's own, which it need not be able to
+        with contextlib.suppress(AttributeError, TypeError):  # the program may have an ``incoming`` that is no list
             del channel.incoming[:]
         if channel.max_payload:
-            with contextlib.suppress(AttributeError):  # there is none yet
+            with contextlib.suppress(AttributeError):  # no terminator has been set yet
+                # Setting a terminator ends the discarding of a too long payload, which the loss may have cut short.
                 terminator, channel.terminator = channel.terminator, None
-                channel.terminator = terminator  # or what follows a payload that was too long would be dropped
+                channel.terminator = terminator
         return is_done or (self._ends and not queue)
 
 
@@ -226,7 +229,7 @@ def _has_end(queue: Any) -> bool:
 
 
 def _close_surely(channel: Any, close: Callable[[], object]) -> None:
-    """Have *close*, the program's, close *channel*, which is closed even if that raises."""
+    """Call *close*, a method of the program, and close *channel* if that has raised or has not closed it."""
     try:
         close()
     finally:
@@ -235,7 +238,7 @@ def _close_surely(channel: Any, close: Callable[[], object]) -> None:
 
 
 def _cut_off(channel: Any) -> None:
-    """Have nothing stand in the map that sends on what a TLS connection has not sent."""
+    """Close the socket of a TLS connection at once, without the bytes that it has still to send."""
     place = channel._ac_of_socket("_ac_place")
     if place is not None:
         place.drop()

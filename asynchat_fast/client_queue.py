@@ -1,4 +1,7 @@
-"""What waits to be sent on a channel that comes back: a push, or a producer, leaves whole on one connection or not."""
+"""The output queue of a client's channel: after a loss, it drops what is left of a push or a producer sent in part.
+
+So the next connection begins with a whole push, never in the middle of one.
+"""
 
 from collections import deque
 from collections.abc import Iterable
@@ -10,13 +13,13 @@ from .producers import file_producer
 __all__ = ["WholeQueue", "drop_begun", "drop_lost"]
 
 
-_MANY = 64  # pushes, after which it is looked which of them have been sent
+_MANY = 64  # pushes on record, from which on those that have been sent are forgotten
 
 _append = deque.append
 
 
 class WholeQueue(PlainOutputQueue):
-    """An OutputQueue whose items know where a push, or a producer, begins; see ``drop_begun()``."""
+    """An OutputQueue that knows where each push or producer among its items begins; see ``drop_begun()``."""
 
     __slots__ = ("_own",)
 
@@ -26,7 +29,7 @@ class WholeQueue(PlainOutputQueue):
 
     @property
     def items(self) -> Any:
-        """The items, as a deque; what is assigned takes their place."""
+        """The items (deque); to assign another deque replaces them."""
         items = self._deque
         if items is None:
             with exchanging:
@@ -41,7 +44,7 @@ class WholeQueue(PlainOutputQueue):
         self._deque = items
 
     def extend(self, items: list[Any]) -> bool:
-        """Queue *items*, the pieces of a push or a single thing, and return whether they may be sent now."""
+        """Queue *items*, the pieces of one push, or a single item; return whether they may be sent now (bool)."""
         with exchanging:
             may_send = super().extend(items)
             if isinstance(self.items, _Items):
@@ -50,14 +53,15 @@ class WholeQueue(PlainOutputQueue):
 
 
 class _Items(deque[Any]):
-    """Items of a queue, and besides them how long each push is that may still be among them.
+    """The items of a queue, with a record of the pushes and producers that they come from, in ``things``.
 
-    Lengths rather than items: those at the head are cut, joined and encoded as they leave.
+    A push is recorded by its length, since its items are cut, joined and encoded before they are sent.
     """
 
     def __init__(self, items: Iterable[Any] = ()) -> None:
         super().__init__()
-        self.things: deque[Any] = deque()  # the bytes of a push (int), or a _Producer; sent ones are forgotten in time
+        # For each push its length in bytes (int), for each producer a _Producer or _File; the first may have been sent.
+        self.things: deque[Any] = deque()
         self.extend(items)
 
     def append(self, item: Any) -> None:
@@ -78,7 +82,7 @@ class _Items(deque[Any]):
             self.append(item)
 
     def tie(self, count: int) -> None:
-        """Have the last *count* items, all of them bytes, be one push."""
+        """Record the last *count* items, all of them bytes, as one push."""
         if count > 1:
             self.things.append(sum(self.things.pop() for _ in range(count)))
 
@@ -89,7 +93,7 @@ class _Items(deque[Any]):
 
 
 class _Producer:
-    """A producer that counts the bytes which it has handed out, of those which it yields as producers, too."""
+    """Wraps *producer*, and counts the bytes that it has handed out, itself or by producers that it returns."""
 
     def __init__(self, producer: Any) -> None:
         self._producers = [producer]
@@ -97,13 +101,13 @@ class _Producer:
         self.size = 0.0
 
     def more(self) -> Any:
-        """Return what comes next, and nothing at the end."""
+        """Return the next data, ``b""`` at the end."""
         while self._producers:
             data = self._producers[-1].more()
             if hasattr(data, "more"):
                 self._producers.append(data)
             elif data:
-                # A str becomes as many bytes as its encoding says: what yields one counts as begun.
+                # The queue encodes a str later, so that its size is not known: count the producer as begun.
                 self.size += float("inf") if isinstance(data, str) else _size_of(data)
                 return data
             else:
@@ -112,7 +116,7 @@ class _Producer:
 
 
 class _File:
-    """Counts the bytes that a file_producer has handed out, which stays what it is, for ``os.sendfile()``."""
+    """Counts the bytes that a file_producer has handed out; a wrapper instead would prevent ``os.sendfile()``."""
 
     def __init__(self, producer: file_producer) -> None:
         self.item = producer
@@ -124,7 +128,7 @@ class _File:
 
 
 def _taken(item: Any) -> tuple[Any, Any]:
-    """Return what is to be queued for *item*, and what stands for it among the things."""
+    """Return the object to queue for *item*, and its record for ``things``."""
     if not hasattr(item, "more"):
         return item, _size_of(item)
     if isinstance(item, file_producer) and type(item).more is file_producer.more:
@@ -138,7 +142,10 @@ def _size_of(item: Any) -> int:
 
 
 def _whole(items: Iterable[Any], things: deque[Any]) -> tuple[deque[Any], float]:
-    """Return those last *things* of which no byte has left *items*, and how many bytes there are of the one before."""
+    """Return those of *things* of which no byte was sent, and how many unsent bytes there are of the one before them.
+
+    *items* are the items still in the queue.
+    """
     left: float = sum(_size_of(item) for item in list(items) if item is not None and not hasattr(item, "more"))
     whole: deque[Any] = deque()
     for thing in reversed(things):
@@ -151,7 +158,7 @@ def _whole(items: Iterable[Any], things: deque[Any]) -> tuple[deque[Any], float]
 
 
 def drop_begun(queue: Any) -> None:
-    """Drop from *queue* what is left of a push or a producer of which part was sent."""
+    """Drop from *queue* the rest of a push or a producer that was sent in part."""
     with exchanging:
         items = queue.items
         if not isinstance(items, _Items):
@@ -167,7 +174,7 @@ def drop_begun(queue: Any) -> None:
                 rest.append(item)
             else:
                 size = _size_of(item)
-                if queue.joins and size > left:  # pushes that were joined are cut where the next begins
+                if queue.joins and size > left:  # several pushes were joined to this item: keep it from the next one on
                     rest.append(item[int(left) :])
                 left = max(left - size, 0)
         items.clear()
@@ -177,9 +184,9 @@ def drop_begun(queue: Any) -> None:
 
 
 def drop_lost(queue: Any) -> None:
-    """Drop from *queue* what belonged to a connection that is lost: what was begun, and every None.
+    """Drop from *queue* what belonged to a lost connection: a push or producer sent in part, and every None.
 
-    Of a deque that the program has put in the place of ours, the first item may have been begun, and is dropped.
+    If the program has put a deque of its own there, the first item is dropped, as part of it may have been sent.
     """
     drop_begun(queue)
     with exchanging:

@@ -7,33 +7,36 @@ __all__ = ["Connections"]
 
 
 class Connections:
-    """The channels that a server has made, and what comes before them; what a closed one holds is not to be kept."""
+    """The open connections of a server: channels, handshakes and header readers, by weak references.
+
+    Strong ones would keep the data of closed channels alive.
+    """
 
     __slots__ = ("_most", "_told", "_untold")
 
     def __init__(self) -> None:
-        self._untold: list[ref[Any]] = []  # not told to end, as yet
-        self._told: list[ref[Any]] = []
-        self._most = 64  # references, after which those of the closed are taken out
+        self._untold: list[ref[Any]] = []  # not yet told to end
+        self._told: list[ref[Any]] = []  # told to end
+        self._most = 64  # references in _untold, from which on those of closed connections are removed
 
     def add(self, channel: Any) -> None:
-        """Take up *channel*."""
+        """Add *channel*."""
         untold = self._untold
         try:
             untold.append(ref(channel))
         except TypeError:
-            return  # a function has made a channel, and returned something else
+            return  # a program's make_channel() has returned something that is no channel, such as None
         if len(untold) > self._most:
             self._most = 2 * len(self.untold()) + 64
 
     def are_as_many_as(self, count: int) -> bool:
-        """Tell whether *count* are open, or more."""
+        """Return whether *count* connections, or more, are open."""
         if len(self._untold) + len(self._told) < count:
             return False
         return len(self.untold()) + len(self.told()) >= count
 
     def are_gone(self) -> bool:
-        """Tell whether none is open."""
+        """Return whether no connection is open."""
         for references in (self._untold, self._told):
             while references:
                 if _is_open(references[-1]()):
@@ -42,19 +45,19 @@ class Connections:
         return True
 
     def untold(self) -> list[Any]:
-        """Return those that are open and have not been told to end."""
+        """Return the open connections that have not been told to end."""
         return _open(self._untold)
 
     def told(self) -> list[Any]:
-        """Return those that are open and have been told."""
+        """Return the open connections that have been told to end."""
         return _open(self._told)
 
     def tell(self, channels: list[Any]) -> None:
-        """Note that *channels* are told."""
+        """Note that *channels* have been told to end."""
         _move(channels, self._untold, self._told)
 
     def take_back(self, channels: list[Any]) -> None:
-        """Note that *channels* have not been told, after all."""
+        """Note that *channels* have not been told to end, after all."""
         _move(channels, self._told, self._untold)
 
 
@@ -65,7 +68,7 @@ def _move(channels: list[Any], source: list["ref[Any]"], target: list["ref[Any]"
 
 
 def _open(references: list["ref[Any]"]) -> list[Any]:
-    """Return what *references* refer to and is open, and take out the others."""
+    """Return the open connections among *references*, and remove the references to others."""
     channels = [channel for each in references if _is_open(channel := each())]
     if len(channels) < len(references):
         references[:] = map(ref, channels)

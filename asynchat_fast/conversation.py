@@ -1,10 +1,9 @@
-"""asynchat's class without a transport: received data is cut and delivered, pushed data waits and is sent.
+"""asynchat's class without a transport: it cuts and delivers received data, and queues and sends pushed data.
 
-The class holds the two buffers and says which methods asynchat has; the methods that receive are functions
-of ``delivering``, those that send are functions of ``pushing``, and those that tell what the channel waits for
-are functions of ``interest``.  Attributes of our own begin with ``_ac_``, as programs subclass this freely.
-Attributes that the loops read have no default on the class: CPython does not specialise the access to a
-name that is both on the class and on the object.
+The class holds the two buffers, and has asynchat's methods.  Those that receive are functions of ``delivering``,
+those that send of ``pushing``, and those for the interest of the channel of ``interest``.  Attributes that are not
+asynchat's begin with ``_ac_``, because programs subclass this freely.  Attributes that the hot loops read have no
+default on the class: CPython does not specialise the access to a name that is both on the class and on the object.
 """
 
 from collections import deque
@@ -30,17 +29,17 @@ def get_terminator(self: Any) -> bytes | int | None:
     return self.terminator  # type: ignore[no-any-return]
 
 
-_get_terminator = get_terminator  # by a name that the class does not have
+_get_terminator = get_terminator  # the class has an attribute of the same name
 
 
 class Conversation:
     """Both halves of a conversation; ``async_chat`` is the one over sockets."""
 
     ac_in_buffer_size = 65536
-    """Bytes to ask of the transport at once (int)."""
+    """The most bytes to receive at once (int)."""
 
     ac_out_buffer_size = 65536
-    """Bytes to give to the transport at once (int, at least 1)."""
+    """The most bytes to send at once (int, at least 1)."""
 
     use_encoding = 0
     """Whether str is taken and encoded (bool): as a terminator, from ``recv()`` and from producers."""
@@ -67,7 +66,7 @@ class Conversation:
 
     coalesce_pushes: bool = option(
         "coalesce_pushes",
-        """Whether pushes made while input is handled leave together at its end, in few ``send()`` (bool).""",
+        """Whether pushes made while input is handled are sent together after it, by few ``send()`` (bool).""",
     )
 
     output_high_water: int | None = option(
@@ -78,15 +77,15 @@ class Conversation:
     _ac_collect_views = _ac_coalesce_pushes = False
     _ac_max_payload: int | None = None
     _ac_output_high_water: int | None = None
-    _ac_has_options = False  # set on the class or the object
-    _ac_own_get_terminator: Any = None  # the replacement of the method on the object
-    _ac_blocked: str | None = None  # of a TLS socket: what must happen first, "received" or "writable"
+    _ac_has_options = False  # an option was assigned on the object
+    _ac_own_get_terminator: Any = None  # a function that the program has put on the object in the method's place
+    _ac_blocked: str | None = None  # what a TLS socket needs before it can go on: "received" or "writable"
     _ac_paused = False
 
     def __init__(self) -> None:
-        self._ac_prepared()  # once: programs call __init__() again, for another map, and the terminator stays
+        self._ac_prepared()  # only once: programs call __init__() again, for another map, and keep the terminator
         self.ac_in_buffer = b""
-        self.incoming: list[bytes] = []  #: The parts of the payload at hand, for subclasses to use.
+        self.incoming: list[bytes] = []  #: The parts of the present payload, for subclasses to use.
         if type(self).producer_fifo is not _producer_fifo or self._ac_output:
             self.producer_fifo = deque[object]()
 
@@ -94,23 +93,23 @@ class Conversation:
         """Make the two buffers; separate from ``__init__``, which a subclass need not call."""
         cls = type(self)
         self._ac_input = EventBuffer()
-        self._ac_plain = False  # nothing is overridden or set that the fast paths ignore
-        self._ac_waiting = cls.producer_fifo is not _producer_fifo  # writable() has to look at the queue
-        self._ac_unreadable = False  # readable() has to look at the reasons not to read
+        self._ac_plain = False  # True if nothing is overridden or set that the fast paths ignore
+        self._ac_waiting = cls.producer_fifo is not _producer_fifo  # writable() must look at the queue
+        self._ac_unreadable = False  # readable() must look whether there is a reason not to read
         if not self._ac_waiting:
             self._ac_output = OutputQueue()
         self._ac_use_options()
 
     def _ac_prepared(self) -> None:
         try:
-            object.__getattribute__(self, "_ac_input")  # and not a __getattr__() of the program's
+            object.__getattribute__(self, "_ac_input")  # does not call a __getattr__() of the program
         except AttributeError:
             self._ac_prepare()
 
     def _ac_use_options(self) -> None:
-        """Act upon the present values of the options."""
+        """Adapt to the present values of the options."""
         cls = type(self)
-        # Set if the terminator must be asked for before each payload: of the program's method, or of its attribute.
+        # Where the terminator must be looked up before each payload: the program's "method" or "attribute", or "".
         self._ac_asked = ""
         if self._ac_own_get_terminator is not None or cls.get_terminator is not _get_terminator:
             self._ac_asked = "method"
@@ -136,13 +135,13 @@ class Conversation:
         self._ac_input.set_options(self.max_payload or None, self.collect_views)
 
     def _ac_rebound(self) -> None:
-        """End the events at once, because ``get_terminator()`` of this object was replaced."""
+        """Note that ``get_terminator()`` of this object was replaced, which ends the fast loop over the events."""
         self._ac_prepared()
         self._ac_use_options()
         self._ac_input.interrupt()
 
     def __copy__(self) -> Any:
-        self.producer_fifo  # noqa: B018 - made by now, to be shared
+        self.producer_fifo  # noqa: B018 - makes the deque, which both objects share
         twin = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__)
         twin._ac_prepare()
@@ -155,7 +154,7 @@ class Conversation:
 
     @property
     def ac_in_buffer(self) -> bytes:
-        """The received bytes that are not delivered yet; may be assigned at any time, ``b""`` to discard them.
+        """The received bytes that are not delivered yet (bytes); may be assigned at any time, ``b""`` discards them.
 
         While ``collect_incoming_data()`` runs, its argument is still part of them.
         """
@@ -170,7 +169,7 @@ class Conversation:
     def terminator(self) -> bytes | int | None:
         """The terminator as it was set; a number counts down.  AttributeError before one is set."""
         try:
-            return self._ac_input.terminator  # type: ignore[return-value]  # what is bytes-like, too
+            return self._ac_input.terminator  # type: ignore[return-value]  # any bytes-like object, too
         except AttributeError:
             name = type(self).__name__
             raise AttributeError(
@@ -184,7 +183,7 @@ class Conversation:
             self._ac_give_options()
         try:
             self._ac_input.terminator = terminator
-        except (TypeError, ValueError):  # asynchat raises when the terminator is needed, not here
+        except (TypeError, ValueError):  # asynchat raises later, when it needs the terminator
             self._ac_input.hold(terminator)
 
     @terminator.deleter
@@ -195,24 +194,24 @@ class Conversation:
     get_terminator = rebindable(_get_terminator)
 
     def set_terminator(self, term: Terminator) -> None:
-        """Set what ends a payload.
+        """Set the terminator, which ends each payload; it holds from the next byte on.
 
         *term* is bytes-like; or a number of bytes (int), after which ``found_terminator()`` is called once and
         the terminator is 0; or None, 0 or empty: then the payload has no end, and ``found_terminator()`` is
-        never called.  With ``use_encoding``, a str is encoded.  It holds from the next byte on.
+        never called.  With ``use_encoding``, a str is encoded.
         ValueError for a negative number, TypeError for anything else.  Source: the asynchat documentation.
         """
         try:
             if self._ac_plain:
                 self._ac_input.terminator = term
                 return
-        except (AttributeError, TypeError):  # of a class that borrows the method; a str
+        except (AttributeError, TypeError):  # AttributeError: a class borrows the method; TypeError: *term* is a str
             pass
         if isinstance(term, str) and self.use_encoding:
             term = term.encode(self.encoding)
         elif isinstance(term, str) and term:
             raise TypeError(f"terminator must be bytes, int or None, not str: {term!r}; or set use_encoding first")
-        InputBuffer(term)  # raises if there is something wrong with it
+        InputBuffer(term)  # raises if *term* is not valid
         self.terminator = term
 
     def collect_incoming_data(self, data: Any) -> None:
@@ -220,7 +219,7 @@ class Conversation:
         raise NotImplementedError(f"{type(self).__name__} must define collect_incoming_data()")
 
     def found_terminator(self) -> None:
-        """Act upon the payload, which is complete: push, set another terminator, close; define this."""
+        """Act upon the complete payload: push, set another terminator, close; define this."""
         raise NotImplementedError(f"{type(self).__name__} must define found_terminator()")
 
     def _collect_incoming_data(self, data: Any) -> None:
@@ -281,16 +280,16 @@ class Conversation:
     _ac_wait_to_send = interest.wait_to_send
 
     def _ac_report(self) -> None:
-        """Tell a transport that wants to know that ``readable()`` or ``writable()`` may have changed."""
+        """Report to the transport that ``readable()`` or ``writable()`` may have changed; here do nothing."""
 
     def _ac_read_pending(self) -> None:
-        """Let a transport that holds more deliver it: as much was received as was asked for."""
+        """Receive what the transport has buffered; called after a read of the full size.  Here do nothing."""
 
     _ac_is_sending = pushing.is_sending
     _ac_sent = pushing.sends
 
     def _ac_progress(self) -> Any:
-        """Return what differs after bytes were received or sent."""
+        """Return a value that changes whenever bytes are received or sent."""
         return self._ac_input.fed, queue_of(self).sends
 
 

@@ -1,4 +1,4 @@
-"""A deadline that works under our loop, which has timers, and under asyncore's, where it has to be looked at."""
+"""A deadline for both loops: asyncore's has no timers, so that ``look()`` must be called in each of its passes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ __all__ = ["Deadline"]
 
 
 class Deadline:
-    """Calls *overdue* once, after the seconds that were set last."""
+    """Calls *overdue* once, when the seconds that were set last have passed."""
 
     __slots__ = ("_overdue", "_timer")
 
@@ -37,9 +37,9 @@ class Deadline:
 
     @property
     def is_set(self) -> bool:
-        """Whether there is a deadline, be it over or not."""
+        """Whether a deadline is set, over or not (bool)."""
         return self._timer is not None
 
     def is_over(self) -> bool:
-        """Tell whether the deadline is over, and has not been lifted."""
+        """Return whether the deadline has passed, and has not been lifted."""
         return self._timer is not None and self._timer.is_overdue()

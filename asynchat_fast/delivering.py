@@ -1,7 +1,7 @@
-"""How a channel receives: read once, cut, call back.
+"""How a channel receives: read once, cut the data into payloads, and call the callbacks.
 
-A short loop pulls events out of the input buffer.  Nothing compiled ever calls back, so a callback
-may do as it likes: read, discard, close, change the terminator, raise.
+A short loop pulls events out of the input buffer.  Compiled code never calls back, so that a callback may do
+anything: read, discard, close, change the terminator, raise.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ def handle_read(self: Any) -> None:
         return
     try:
         plain = self._ac_plain
-    except AttributeError:  # of a class that borrows the method
+    except AttributeError:  # a class borrows the method
         deliver(self, data)
         return
     if not plain:
@@ -50,7 +50,7 @@ def handle_read(self: Any) -> None:
 
 
 def receive(self: Any, data: Any) -> None:
-    """Deliver *data* (bytes-like, or str with ``use_encoding``) to the callbacks, with regard to all options."""
+    """Deliver *data* (bytes-like, or str with ``use_encoding``) to the callbacks, with all options in effect."""
     corked = self.coalesce_pushes and queue_of(self).cork()
     try:
         if type(data) is not bytes and isinstance(data, str) and self.use_encoding:
@@ -74,7 +74,7 @@ def receive(self: Any, data: Any) -> None:
 
 
 def _deliver_asked(self: Any, data: Any) -> None:
-    """Deliver *data* (bytes-like) with ``get_terminator()`` asked before each payload, counting in ``terminator``."""
+    """Deliver *data* (bytes-like), and look the terminator up before each payload; a number counts down on *self*."""
     if not self._ac_holds_input:
         deliver(self, data)
         return
@@ -82,7 +82,7 @@ def _deliver_asked(self: Any, data: Any) -> None:
     while buffer:
         terminator = self.get_terminator() if self._ac_asked == "method" else self.terminator
         count = terminator if type(terminator) is not bytes and isinstance(terminator, int) else 0
-        before = getattr(self, "terminator", None) if count else None  # not always what get_terminator() returned
+        before = getattr(self, "terminator", None) if count else None  # an override may have returned another value
         payload = buffer.ask(terminator)
         if payload is not None:
             self.collect_incoming_data(payload)
@@ -98,7 +98,7 @@ def _deliver_asked(self: Any, data: Any) -> None:
 
 
 def _go_on(self: Any) -> None:
-    """Act upon an interruption of the events, and deliver what is left."""
+    """Act upon an Interrupted in place of an event, and deliver the rest."""
     buffer = self._ac_input
     try:
         if buffer.overlong:

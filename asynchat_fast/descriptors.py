@@ -1,4 +1,4 @@
-"""Descriptors: attributes of a channel that have to act when they are assigned."""
+"""Descriptors, in Python's sense: attributes of a channel that act when they are assigned."""
 
 import sys
 from collections.abc import Callable
@@ -12,10 +12,10 @@ _F = TypeVar("_F", bound=Callable[..., object])
 
 
 def option(name: str, doc: str, check: Callable[[Any], object] | None = None) -> Any:
-    """Return an attribute *name*, whose value is that of ``_ac_`` + *name*, until the class or the object has another.
+    """Return a property *name* (str) with the docstring *doc*, whose value is in ``_ac_`` + *name*.
 
-    A channel whose class or object has another value leaves the fast path of ``handle_read()`` and
-    ``set_terminator()``, in which looking for options would cost more than everything else.
+    *check* raises for a wrong value.  Assigning to it, or overriding it on a class, takes the channel off the fast
+    paths of ``handle_read()`` and ``set_terminator()``, where looking at options would cost more than all the rest.
     """
 
     def assign(self: Any, value: Any) -> None:
@@ -31,15 +31,15 @@ def option(name: str, doc: str, check: Callable[[Any], object] | None = None) ->
 
 
 def rebindable(function: _F) -> _F:
-    """Return *function* as a method that tells the object when it is rebound there, by ``_ac_rebound()``."""
-    return _RebindableMethod(function)  # type: ignore[return-value]  # a function to all who look
+    """Return *function* as a method; when it is replaced on an object, ``_ac_rebound()`` of the object is called."""
+    return _RebindableMethod(function)  # type: ignore[return-value]  # it looks like a function
 
 
 class _RebindableMethod:
     """A method whose replacement on an object is reported to the object, by ``_ac_rebound()``.
 
-    On the class it is the plain *function*.  On an object it is the replacement, if there is one; while the
-    replacement runs it is the method, so that the replacement may call it by ``super()``.
+    Looked up on the class, it is the plain *function*; on an object, the replacement, if there is one.  But while the
+    replacement runs, it is the method, which the replacement may call by ``super()``.
     """
 
     __class__ = property(lambda self: FunctionType)  # unittest.mock asks whether this is a function
@@ -49,7 +49,7 @@ class _RebindableMethod:
         self.__doc__ = function.__doc__
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.function, name)  # such as __code__, for programs that take this for a function
+        return getattr(self.function, name)  # such as __code__, for programs that expect a function
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name

@@ -1,7 +1,7 @@
 """Events: a conversation pulls them out of its input buffer, and calls one callback for each.
 
-The class here is the specification of ``_events.pyx``, member by member, and what runs where that is
-not compiled; the last lines choose.
+The class here is the specification of ``_events.pyx``, member by member, and is used where that is not
+compiled; the last lines choose.
 """
 
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,15 +19,15 @@ UNSET: Any = object()
 
 
 class Interrupted(Exception):
-    """The events cannot go on: a payload was overlong, or the terminator is not set or must be asked for."""
+    """Raised in place of an event: a payload was overlong, or the terminator is not set or must be asked for."""
 
 
-# The kind of the last event, until the next one is pulled.
-_NOTHING, _PART, _LAST_PART, _WHOLE, _COUNTED, _EMPTY, _STOP = range(7)  # the last two after ask() alone
+# The kind of the last event, until the next one is pulled; the last two kinds follow only from ask().
+_NOTHING, _PART, _LAST_PART, _WHOLE, _COUNTED, _EMPTY, _STOP = range(7)
 
 
 class PlainEventBuffer(PlainInputBuffer):
-    """An input buffer that hands out events, for conversations: a payload or a part of one, and None for its end.
+    """An input buffer that iterates over events, for conversations: a payload or a part of one, and None for its end.
 
     Until the next event is pulled, the bytes that were handed out last count as unread, so that a
     callback which raises loses nothing.  A numeric terminator counts down, and is 0 at the end.
@@ -37,9 +37,9 @@ class PlainEventBuffer(PlainInputBuffer):
 
     def __init__(self) -> None:
         self._phase = _NOTHING
-        self._resume = 0  # where what comes after the last event begins
-        self._out = 0  # bytes that the last event takes
-        self._out_of = 0  # the count of which the last event was a part; negative: of a payload that ends at bytes
+        self._resume = 0  # the index after the last event, and after its terminator
+        self._out = 0  # the size of the last event, in bytes, with its terminator
+        self._out_of = 0  # the count of which the last event is a part; negative with a bytes-like terminator
         self._interrupted = False
         super().__init__()
         self.unset()
@@ -90,7 +90,8 @@ class PlainEventBuffer(PlainInputBuffer):
     @unread.setter
     def unread(self, data: "Buffer") -> None:
         self._replace(data if type(data) is bytes else b"" + data)
-        self._resume = min(self._out, len(self._data))  # what is out is dropped by its length, as asynchat does
+        # As in asynchat, the end of the callback removes the length of the last event from the new data.
+        self._resume = min(self._out, len(self._data))
 
     def __next__(self) -> Any:
         phase, self._phase = self._phase, _NOTHING
@@ -104,7 +105,7 @@ class PlainEventBuffer(PlainInputBuffer):
                 return None
             if self._out_of < 0:
                 self._carried += self._out
-            elif self._count and self._count == self._out_of:  # the callback has set no other number
+            elif self._count and self._count == self._out_of:  # the callback has not set another number
                 self._set(self._terminator - self._out)
         if not self or phase == _LAST_PART:
             self._stop()
@@ -118,10 +119,10 @@ class PlainEventBuffer(PlainInputBuffer):
         return self._hand_out(self._start + self._count if whole else len(self._data), _COUNTED if whole else _PART)
 
     def ask(self, terminator: Any) -> Any:
-        """Return the next payload or part by *terminator*, which is used once in the place of the one that is set.
+        """Return the next payload or part by *terminator*, which is used once instead of the one that is set.
 
-        None: there is none.  The bytes count as unread until ``settle()``, which tells whether they were a whole
-        payload.  TypeError and ValueError for what is no terminator.
+        None if there is none.  The bytes count as unread until ``settle()``, which returns whether they were a whole
+        payload.  TypeError and ValueError for a wrong terminator.
         """
         known = self._terminator, self._needle, self._count, self._held
         self._interrupted = False
@@ -140,16 +141,16 @@ class PlainEventBuffer(PlainInputBuffer):
         return event
 
     def settle(self) -> bool | None:
-        """Take what ``ask()`` has returned, and tell whether a payload ended with it.
+        """Take the bytes that ``ask()`` has returned; return True if a payload ends with them.
 
-        None: it was a part of one.  False: likewise, and what waits is the beginning of a terminator.
+        None for a part of a payload.  False for a part, too, if the rest may be the beginning of a terminator.
         """
         phase, self._phase = self._phase, _NOTHING
         if phase not in (_EMPTY, _STOP):
             self._start = self._resume
             self._carried = self._carried + self._out if self._out_of < 0 and phase in (_PART, _LAST_PART) else 0
         if not self or phase in (_LAST_PART, _STOP):
-            self._replace(self.unread)  # keeps no more of the received object than waits
+            self._replace(self.unread)  # keeps only the unread bytes alive, not all that were received
         return None if phase == _PART else phase not in (_LAST_PART, _STOP)
 
     def _next_of_needle(self) -> Any:
@@ -173,7 +174,7 @@ class PlainEventBuffer(PlainInputBuffer):
         return self._hand_out(end, _PART if end == len(self._data) else _LAST_PART)
 
     def _stop(self) -> NoReturn:
-        """End the events for now, and keep no more of the received object than waits."""
+        """End the events for now, and keep only the unread bytes alive, not all that were received."""
         self._replace(self.unread, max(self._scanned - self._start, 0))
         raise StopIteration
 

@@ -1,8 +1,8 @@
 """Framing: cut a stream of bytes into payloads at a terminator.
 
-The class here is the specification of ``_framing.pyx``, member by member, and what runs where that
-is not compiled; the last lines choose.  It owns received bytes and a cursor, knows no sockets and
-calls nobody.
+The class here is the specification of ``_framing.pyx``, member by member, and is used where that is not
+compiled; the last lines choose.  It holds received bytes and a cursor, knows no sockets, and makes no calls
+of the program.
 """
 
 from sys import maxsize
@@ -21,10 +21,10 @@ Payload: TypeAlias = "bytes | memoryview"  # a memoryview only where views are a
 
 
 def plain_find_prefix_at_end(haystack: Any, needle: Any) -> int:
-    """Return the length of the longest start of *needle* that *haystack* ends with (int), 0 if none.
+    """Return the length of the longest beginning of *needle* with which *haystack* ends (int), 0 if there is none.
 
-    Both are str, or both are bytes or bytearray.  A whole *needle* does not count: it
-    has been searched for already.  Source: the asynchat documentation.
+    Both are str, or both are bytes or bytearray.  A whole *needle* does not count, as callers have searched for it
+    before.  Source: the asynchat documentation.
     """
     length = min(len(needle) - 1, len(haystack))
     while length > 0 and not haystack.endswith(needle[:length]):
@@ -35,10 +35,10 @@ def plain_find_prefix_at_end(haystack: Any, needle: Any) -> int:
 class PlainInputBuffer:
     """Received bytes, and a cursor that moves from payload to payload.
 
-    Feed it what arrives, iterate over the payloads that are complete, and take the part of one that
-    is not.  *terminator* is bytes-like, and not part of a payload; or an int, the bytes of each payload;
-    or None, 0 or empty, for a payload without end.  *limit* is the most bytes of a payload that ends at
-    bytes (int), None for any number; *views* makes payloads memoryviews of what was fed.
+    Feed it received data, iterate over the complete payloads, and take the part of an incomplete one.
+    *terminator* is bytes-like, and not part of a payload; or an int, the bytes of each payload; or None, 0 or
+    empty, for a payload without end.  *limit* is the most bytes (int, None for no limit) of a payload with a
+    bytes-like terminator; with *views* (bool) payloads are memoryviews of the data.
     ValueError for a negative number, TypeError for any other terminator.  One thread at a time may use it.
     """
 
@@ -58,13 +58,13 @@ class PlainInputBuffer:
 
     def __init__(self, terminator: Terminator = None, limit: int | None = None, views: bool = False) -> None:
         self._data = b""
-        self._start = 0  # of what has not been taken
-        self._scanned = 0  # no terminator begins before this index
-        self._carried = 0  # bytes of the payload at hand that left in parts
+        self._start = 0  # the index of the first byte that has not been taken
+        self._scanned = 0  # the index before which no terminator begins
+        self._carried = 0  # bytes of the present payload that were taken as parts
         self._skipping = self.overlong = False
         self.fed = 0
         self._needle = b""
-        self._count = 0  # bytes to come of the payload at hand, with a numeric terminator
+        self._count = 0  # bytes of the present payload that are still to come, with a numeric terminator
         self.set_terminator(terminator, limit, views)
 
     def __len__(self) -> int:
@@ -101,7 +101,7 @@ class PlainInputBuffer:
                 raise TypeError(f"terminator must be bytes, int or None, not {kind}: {terminator!r}") from None
         if needle != self._needle or not needle:
             self._scanned = 0
-        if not needle:  # no limit holds for it
+        if not needle:  # the limit is for bytes-like terminators only
             self._carried, self._skipping = 0, False
         self._terminator, self._needle, self._count = terminator, needle, count
 
@@ -131,7 +131,7 @@ class PlainInputBuffer:
         return self
 
     def __next__(self) -> Any:
-        """Take the next complete payload, maybe an empty one; StopIteration if there is none."""
+        """Take the next complete payload, which may be empty; StopIteration if there is none."""
         while self._needle:
             end = self._find()
             if end < 0 or self._exceeds_limit(end):
@@ -149,10 +149,10 @@ class PlainInputBuffer:
         raise StopIteration
 
     def take_partial(self) -> Payload:
-        """Take what has come of an incomplete payload, without what may be the beginning of the terminator.
+        """Take the bytes of an incomplete payload, without those that may be the beginning of the terminator.
 
-        Without a terminator it is everything that was fed: the very object, if that is one.
-        Empty while a complete payload waits.
+        Without a terminator, these are all bytes that were fed, as the same object if they were fed at once.
+        Empty while there is a complete payload.
         """
         start, end = self._start, len(self._data)
         if self._needle:
@@ -177,7 +177,10 @@ class PlainInputBuffer:
         return end
 
     def _end(self) -> tuple[int, bool]:
-        """Return where the payload at hand ends, and True; else where what may begin its terminator does, and False."""
+        """Return the end of the present payload, and True.
+
+        If its terminator has not come: the index at which a beginning of the terminator may stand, and False.
+        """
         end = self._find()
         if end >= 0:
             return end, True
@@ -189,7 +192,7 @@ class PlainInputBuffer:
         return self._limit >= 0 and not self._skipping and self._carried + end - self._start > self._limit
 
     def _drop(self, end: int, whole: bool) -> None:
-        """Drop the payload at hand, which is overlong, up to *end*, and its terminator if it is *whole*."""
+        """Drop the present payload, which is overlong, up to *end*, and with *whole* its terminator, too."""
         self.overlong = self.overlong or not self._skipping
         self._skipping, self._carried = not whole, 0
         self._start = end + len(self._needle) if whole else end

@@ -1,7 +1,8 @@
 """The graceful end of a server: it serves all that waits, stops listening, and tells its connections to end.
 
-A channel of its own stands in the map meanwhile.  It looks what is due when the loop asks what it waits for, but has it
-done as the event that follows: amid the asking, asyncore's loop would go on to wait for what has just been closed.
+Meanwhile a dispatcher of its own is in the map.  When the loop asks for its interest, it looks whether something is
+due, and rings; ``act()`` then runs as its event.  To act at once would close channels while the loop asks them, and
+asyncore's loop would go on to wait for the closed descriptors.
 """
 
 import enum
@@ -18,31 +19,34 @@ from .eventloop.telling import ENDING
 
 __all__ = ["GracefulEnd", "Life"]
 
-_PATIENCE = 1.0  # seconds in which what has arrived is read, before its connection is told to end
+_PATIENCE = 1.0  # seconds that a connection has to read data that has arrived, before it is told to end
 _TICK = 0.1  # seconds after which a loop without timers is woken
-_RETRY = 0.05  # seconds until something is looked at again, where there was no descriptor for the channel in the map
+_RETRY = 0.05  # seconds until the next attempt to enter the map, where there was no descriptor for that
 
 
 class Life(enum.Enum):
-    """What a server does; each leads to the next, ``close()`` from the first to the last, else to LEAVING."""
+    """The state of a server.
+
+    Each leads to the next one.  ``close()`` leads from LISTENING to CLOSED, and from the others to LEAVING.
+    """
 
     LISTENING = "accepts connections"
     DRAINING = "accepts connections, and says that it will end"
-    EMPTYING = "accepts the connections that wait, which are the last"
-    LEAVING = "listens no more, and its connections are to end"
-    CLOSED = "listens no more"
+    EMPTYING = "accepts the last connections, which wait in the backlog"
+    LEAVING = "does not listen any more, and waits until its connections have ended"
+    CLOSED = "does not listen any more, and has no connections to wait for"
 
 
 def _has_unread(channel: Any) -> bool:
-    """Tell whether something has arrived that *channel* will read."""
+    """Return whether *channel* has data to receive, and wants to."""
     try:
         return bool(look(channel.socket.fileno(), READ) & READ and channel.readable())
-    except Exception:  # a channel of a kind of its own, or closed by another thread
+    except Exception:  # a program's own kind of channel, or one that another thread has closed
         return False
 
 
 class GracefulEnd:
-    """The end of *server*, and its life before it; here is where its ``life`` changes."""
+    """The state of *server*, ``life``, which changes in this class only, and its graceful end."""
 
     def __init__(self, server: Any) -> None:
         self.life = Life.LISTENING
@@ -50,23 +54,25 @@ class GracefulEnd:
         self._server = server
         self._timeout: float | None = None
         self._keep_idle: float | None = None
-        self._stage = Deadline(self.act)  # of the drain, then the timeout
-        self._idle = Deadline(self.act)
-        self._patience = Deadline(self.act)
-        self._retry = Deadline(self.act)
+        self._stage = Deadline(self.act)  # the end of the drain, then of the timeout
+        self._idle = Deadline(self.act)  # idle connections are ended
+        self._patience = Deadline(self.act)  # connections are told to end, even those with unread data
+        self._retry = Deadline(self.act)  # the next attempt to enter the map
         self._prompter: _Prompter | None = None
 
     def begin(self, timeout: float | None, drain: float, keep_idle: float | None = None) -> None:
-        """Begin, or go on: see ``chat_server.shut_down()``; any thread may, and a signal handler.
+        """Begin the end, or go on to its next stage; see ``chat_server.shut_down()``.
 
-        Channels that end only if they are idle, as those of HTTP do, do so *keep_idle* seconds after they are told.
+        *keep_idle* seconds after channels were told to end, those that are idle are closed (HTTP's only); None closes
+        none.  Any thread, and a signal handler, may call this.
         """
         for name, seconds in (("timeout", timeout), ("drain", drain), ("keep_idle", keep_idle)):
             if not (seconds is None and name != "drain") and not seconds >= 0:  # type: ignore[operator]
                 raise ValueError(f"{name} is a number of seconds, not {seconds}")
         self._timeout, self._keep_idle = timeout, keep_idle
         if self.life is Life.LISTENING and drain:
-            self._stage.set(drain, self._server._map)  # first, or a signal handler amid this might set another before
+            # Before the state changes: a signal handler that calls this in between must not find a deadline missing.
+            self._stage.set(drain, self._server._map)
             self.life = Life.DRAINING
         elif self.life in (Life.LISTENING, Life.DRAINING):
             self._accept_the_last()
@@ -76,10 +82,10 @@ class GracefulEnd:
             self._count_timeout()
         is_served = is_running(self._server._map)
         if is_served or is_polling():
-            self._attend()  # this may be another thread, or a signal handler amid anything, so the loop is to act
+            self._attend()  # leave it to the loop: this may be another thread, or a signal handler within any code
         if self._prompter is not None:
-            self._prompter.ring()  # the loop may have looked before all of this was said
-        elif not is_served:  # nor would asyncore's loop look again, without descriptors
+            self._prompter.ring()  # the loop may have looked before the state was set above
+        elif not is_served:  # no loop runs, or asyncore's runs and there was no descriptor to wake it
             self.act()
 
     def stop_listening(self) -> None:
@@ -103,7 +109,7 @@ class GracefulEnd:
             self._stage.set(self._timeout, self._server._map)
 
     def is_due(self) -> bool:
-        """Tell whether there is something to do; asked in each pass of the loop."""
+        """Return whether ``act()`` has something to do; called in each pass of the loop."""
         if self._stage.is_over() or self._idle.is_over():
             return True
         if self.life is Life.EMPTYING:
@@ -111,14 +117,14 @@ class GracefulEnd:
         return self.life is Life.LEAVING and (self.connections.are_gone() or bool(self._to_tell()))
 
     def act(self) -> None:
-        """Do what is due; called by the loop, and not amid the asking of channels."""
+        """Do what is due; called as an event of the loop, not while it asks channels for their interest."""
         if self.life is Life.DRAINING and self._stage.is_over():
             self._accept_the_last()
         if self.life is Life.EMPTYING and (self._stage.is_over() or self._is_empty()):
             try:
                 self._server.close()
             finally:
-                self.stop_listening()  # an override may have raised, or left it out
+                self.stop_listening()  # in case that an override of close() has raised, or not called the inherited one
         self._tell()
         if self.life is Life.LEAVING:
             if self._stage.is_over():
@@ -130,20 +136,21 @@ class GracefulEnd:
         self._attend()
 
     def handle_error(self) -> None:
-        """Have the server handle the exception that is being handled."""
+        """Have the server handle the current exception."""
         self._server.handle_error()
 
     def _is_empty(self) -> bool:
-        """Tell whether no connection waits to be accepted, or they come faster than they can be."""
+        """Return whether the backlog is empty; also True after a time in which connections come without end."""
         sock = self._server.socket
         if sock is None or not look(sock.fileno(), READ) & READ:
             return True
         return self._patience.is_over() and bool(self._server.readable())
 
     def _to_tell(self) -> list[Any]:
-        """Return the channels that are to be told now: those that have read what had arrived.
+        """Return the channels to tell now that they must end: those without unread data.
 
-        While the server listens there are none, unless it cannot accept more before some have left.
+        While the server listens there are none, unless it is full: then the last ones cannot be accepted before others
+        have ended.
         """
         if self.life is not Life.LEAVING and (self.life is not Life.EMPTYING or self._server.readable()):
             return []
@@ -160,7 +167,7 @@ class GracefulEnd:
             return
         self.connections.tell(channels)
         if not self.connections.untold():
-            self._patience.lift()  # those that come later have theirs
+            self._patience.lift()  # connections that come later get the whole time
         if self._keep_idle is not None:
             self._idle.set(self._keep_idle, self._server._map)
         told = 0
@@ -169,7 +176,7 @@ class GracefulEnd:
                 told += 1
                 self._call(channel, getattr(channel, "handle_shut_down", None))
         finally:
-            if told < len(channels):  # one has ended the loop: the next is to go on
+            if told < len(channels):  # a channel has ended the loop: the next loop() tells the others
                 self.connections.take_back(channels[told:])
 
     def _dismiss_idle(self) -> None:
@@ -179,7 +186,7 @@ class GracefulEnd:
                 self._call(channel, getattr(channel, "_ac_end_if_idle", None))
 
     def _close_all(self) -> None:
-        """Close what is left, and say so."""
+        """Close the connections that are left, with a line in the log."""
         self._stage.lift()
         channels = self.connections.untold() + self.connections.told()
         for channel in channels:
@@ -189,7 +196,7 @@ class GracefulEnd:
             self._server.log_info(f"closed {count} still open {self._timeout} seconds after the end began", "error")
 
     def _call(self, channel: Any, method: Callable[[], object] | None) -> None:
-        """Call *method* of *channel*, if there is one; what it raises must not keep the others from being told."""
+        """Call *method* of *channel*, unless it is None; an exception must not prevent the calls for other channels."""
         try:
             try:
                 if method is not None:
@@ -204,7 +211,7 @@ class GracefulEnd:
             self._server.log_info(f"{channel!r} failed at the end: {type(error).__name__}: {error}", "error")
 
     def _attend(self) -> None:
-        """Have what is due looked at in each pass of the loop, until the end."""
+        """Put a _Prompter into the map, which looks in each pass of the loop whether something is due."""
         if self._prompter is None and self.life is not Life.CLOSED:
             try:
                 prompter = self._prompter = _Prompter(self, self._server._map)
@@ -213,7 +220,7 @@ class GracefulEnd:
                 self._retry.set(_RETRY, self._server._map)
 
     def has(self, prompter: "_Prompter") -> bool:
-        """Tell whether *prompter* is the one that attends: a signal handler may make another amid the making of one."""
+        """Return whether *prompter* is the valid one; a signal handler within ``_attend()`` may have made another."""
         return self._prompter is prompter
 
     def _finish(self) -> None:
@@ -226,23 +233,23 @@ class GracefulEnd:
 
 
 class _Prompter(Doorbell):
-    """What stands in *map* while *end* goes on: it is asked in each pass, and rings if something is due."""
+    """The dispatcher in *map* during *end*: asked for its interest in each pass, it rings if something is due."""
 
     def __init__(self, end: GracefulEnd, map: dict[int, Any]) -> None:
         super().__init__(map)
         self._end = end
-        self._is_ticking = False  # a thread is going to ring
+        self._is_ticking = False  # a thread has been started that will ring
 
     def readable(self) -> bool:
-        """Tell that this can be rung, and do so if something is due."""
+        """Return True, and ring if something is due."""
         if not self._end.has(self):
             self.drop()
             return False
         if self._end.is_due():
             self.ring()
-        elif not (self._is_ticking or is_running(self._map)):  # asyncore's loop asks, which has no timers
-            self._is_ticking = True  # first, as the thread may be done at once
-            if start_timer(_TICK, self._tick) is None:  # looked at in the next pass, however late that is
+        elif not (self._is_ticking or is_running(self._map)):  # it is asyncore's loop, which has no timers
+            self._is_ticking = True  # before the thread starts, which may set it to False at once
+            if start_timer(_TICK, self._tick) is None:  # no thread can be had: the next pass looks, however late
                 self._is_ticking = False
         return True
 
@@ -251,13 +258,13 @@ class _Prompter(Doorbell):
         self.ring()
 
     def handle_read_event(self) -> None:
-        """Have done what is due."""
-        if not self._waker.drain():  # a daemon has closed all descriptors
+        """Do what is due."""
+        if not self._waker.drain():  # the program has closed all descriptors
             self.drop()
         self._end.act()
 
     handle_close = close = Doorbell.drop
 
     def handle_error(self) -> None:
-        """Have the server handle the exception that is being handled."""
+        """Have the server handle the current exception."""
         self._end.handle_error()

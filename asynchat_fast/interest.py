@@ -1,7 +1,7 @@
-"""Interest: ``readable()`` and ``writable()``, which tell what a channel waits for, and what changes them.
+"""Interest: ``readable()`` and ``writable()``, and the functions that change their results.
 
-These are functions of any object, as those of ``pushing`` are.  For an idle channel each looks at one flag
-and no more, because asyncore's loop asks every channel in every pass.
+These are functions of any object, as those of ``pushing`` are.  For an idle channel, each looks at one flag
+only, because asyncore's loop calls both of every channel in every pass.
 """
 
 from contextlib import suppress
@@ -16,24 +16,24 @@ __all__ = ["pause_reading", "readable", "resume_reading", "writable"]
 
 @reporting
 def readable(self: Any) -> bool:
-    """Tell whether to receive: yes, unless reading is paused or more than ``output_high_water`` bytes wait."""
+    """Return whether to receive (bool): not while reading is paused, or more than ``output_high_water`` bytes wait."""
     try:
         return not self._ac_unreadable or _may_read(self)
     except AttributeError:
         if hasattr(self, "_ac_unreadable"):
             raise
-        return True  # of a class that borrows the method
+        return True  # a class borrows the method
 
 
 @reporting
 def writable(self: Any) -> bool:
-    """Tell whether something waits to be sent, or the connection is not made yet."""
+    """Return whether something waits to be sent, or the channel is not connected yet (bool)."""
     try:
         return (self._ac_waiting and _may_send(self)) or not self.connected
     except AttributeError:
         if hasattr(self, "_ac_waiting"):
             raise
-        return bool(self.producer_fifo) or not self.connected  # of a class that borrows the method
+        return bool(self.producer_fifo) or not self.connected  # a class borrows the method
 
 
 def _may_read(self: Any) -> bool:
@@ -68,7 +68,7 @@ def wait_to_send(self: Any) -> None:
 
 
 def pause_reading(self: Any) -> None:
-    """Receive nothing until ``resume_reading()`` is called, for a channel that cannot take more now."""
+    """Receive nothing until ``resume_reading()`` is called."""
     self._ac_paused = True
     self._ac_unreadable = True
     self._ac_report()
@@ -80,19 +80,19 @@ def resume_reading(self: Any) -> None:
     self._ac_report()
 
 
-# A TLS socket that cannot go on: ``_ac_blocked`` tells what has to happen first, "received" or "writable".  While it is
-# set, an event handler stands on the object that ends the wait, whatever the program's handlers do.
+# For an SSLSocket that cannot go on: ``_ac_blocked`` names what has to happen first, "received" or "writable".  While
+# it is set, the object has an event handler of ours, which ends the wait even if the program overrides its handlers.
 
 
 def block_sending(self: Any) -> None:
-    """Send nothing before something was received."""
+    """Send nothing until something has been received."""
     unblock(self)
     self._ac_blocked = "received"
     self.handle_read_event = partial(_read_event, self)
 
 
 def block_receiving(self: Any) -> None:
-    """Receive nothing before the transport is writable."""
+    """Receive nothing until the transport is writable."""
     unblock(self)
     self._ac_blocked = "writable"
     self._ac_unreadable = True
@@ -101,7 +101,7 @@ def block_receiving(self: Any) -> None:
 
 
 def unblock(self: Any) -> None:
-    """End the wait, because the event has happened or the socket was exchanged."""
+    """End the wait, because the event has happened, or the channel has another socket."""
     blocked, self._ac_blocked = self._ac_blocked, None
     if blocked is not None:
         with suppress(AttributeError):  # the program has removed it

@@ -1,4 +1,4 @@
-"""A dispatcher whose messages go to a ``logging.Logger`` where it has one, and else where asyncore prints them."""
+"""A dispatcher whose messages go to its ``logging.Logger``, or are printed as asyncore does if it has none."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = ["logged_dispatcher"]
 
-# Those of logging, which is not imported here: it would delay the start of programs that do not use it.
+# The levels of logging, which is not imported here because it would delay programs that do not use it.
 _LEVELS = {"error": 40, "warning": 30}
 _INFO = 20
 

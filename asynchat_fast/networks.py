@@ -10,14 +10,14 @@ Network: TypeAlias = str | IPv4Network | IPv6Network
 
 
 def parse_host(host: str) -> IPv4Address | IPv6Address:
-    """Return the address that *host* is; of IPv4 for "::ffff:192.0.2.7", too.  ValueError if it is none."""
+    """Return *host* (str) as an address object, of IPv4 for "::ffff:192.0.2.7", too; ValueError if it is no address."""
     address = ip_address(host)
-    # A socket for both has clients of IPv4 in that form.
+    # On a dual-stack socket, the addresses of IPv4 clients have that form.
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
 class Networks:
-    """The *networks*, such as "10.0.0.0/8" and "::1"; ValueError for what is none."""
+    """A set of *networks*, such as "10.0.0.0/8" and "::1"; ValueError for one that is none."""
 
     __slots__ = ("_networks",)
 

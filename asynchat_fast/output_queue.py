@@ -1,7 +1,7 @@
-"""The queue of what waits to be sent, which one sender at a time may enter.
+"""The output queue: items that wait to be sent; one sender at a time may enter it.
 
-The class here is the specification of ``_output_queue.pyx``, member by member, and what runs where
-that is not compiled; the last lines choose.  It knows no transport and calls nobody.
+The class here is the specification of ``_output_queue.pyx``, member by member, and is used where that is not
+compiled; the last lines choose.  It knows no transport, and makes no calls of the program.
 """
 
 from collections import deque
@@ -13,11 +13,13 @@ from ._compiled import is_wanted, report_missing
 __all__ = ["COMPILED", "OutputQueue", "exchanging"]
 
 
-exchanging = RLock()  # a deque, while another thread may fill it; a signal handler may push, too
+# Held while a queue's deque is made, dropped or rearranged, as another thread may append to it meanwhile.  One for all
+# queues; an RLock, because a signal handler may push within it.
+exchanging = RLock()
 
 
 class PlainOutputQueue:
-    """Bytes, producers and None for the end, in the order in which they are to leave.
+    """Bytes, producers and None for the end, in the order in which they are sent.
 
     A sender calls ``begin()`` to enter, sends the bytes that it returns, and calls ``end()`` to leave.  A sender
     that begins meanwhile, on another thread or from within ``send()``, leaves the sending to the one inside.
@@ -26,27 +28,27 @@ class PlainOutputQueue:
     __slots__ = ("_deque", "_gate", "_most", "_owed", "corked", "holder", "joins", "known", "sends")
 
     def __init__(self) -> None:
-        self._deque: Any = None  # made when it is needed, as an empty one takes 760 bytes of an idle channel
-        self._gate: list[None] = [None]  # holds a token while nobody is inside; taking it is atomic
-        self.holder = 0  # the thread that is inside, by its identifier
-        self._most = 0.0  # bytes that the last sender was allowed to send at once
-        self._owed = False  # somebody has begun while another was inside
-        self.joins = False  # several items of bytes leave as one
-        self.known = False  # the program has the deque, and may change it at any time
+        self._deque: Any = None  # made when it is needed, because an empty one takes 760 bytes for each idle channel
+        self._gate: list[None] = [None]  # holds a token while no sender is inside; taking it by pop() is atomic
+        self.holder = 0  # the thread of the sender inside, by its identifier; 0 for none
+        self._most = 0.0  # the size of the last begin(): a longer item must be cut before it is queued
+        self._owed = False  # begin() was called while another sender was inside
+        self.joins = False  # several items of bytes are joined, to be sent at once
+        self.known = False  # the program has got the deque, and may change it at any time
         self.corked = 0  # 0, or 1 + the number of items put since cork()
-        self.sends = 0  # how often something was sent
+        self.sends = 0  # how many times something was sent
 
     def __len__(self) -> int:
         return 0 if self._deque is None else len(self._deque)
 
     @property
     def owed(self) -> bool:
-        """Whether somebody has begun while another was inside, and left the sending to that one (bool)."""
+        """Whether ``begin()`` was called while another sender was inside, which must send for it, too (bool)."""
         return self._owed
 
     @property
     def items(self) -> Any:
-        """The items, as a deque; what is assigned takes their place."""
+        """The items (deque); to assign another deque replaces them."""
         with exchanging:
             if self._deque is None:
                 self._deque = deque()
@@ -57,9 +59,9 @@ class PlainOutputQueue:
         self._deque = items
 
     def put(self, data: object) -> bool | None:
-        """Queue *data*, and return True, if it is bytes to be sent in one piece; None: it waits for ``uncork()``.
+        """Queue *data*, if it is bytes that one ``send()`` may take; return True if it may be sent now.
 
-        False: not queued, as the caller has to look at it first.
+        None if it waits for ``uncork()``.  False if it was not queued: the caller must check, cut and ``extend()``.
         """
         if self.known or type(data) is not bytes or not 0 < len(data) <= self._most:
             return False
@@ -80,16 +82,16 @@ class PlainOutputQueue:
         return not self.corked
 
     def begin(self, size: float) -> bytes | Literal[False] | None:
-        """Enter, and return the bytes to send: at most *size*, which are at the head of the queue, or now joined there.
+        """Enter, and return the bytes to send, at most *size*: the item at the head, or several that are now joined.
 
-        None: nothing waits, or somebody is inside.  False: entered, but the head must be looked at
-        before something can be sent.  ValueError for a *size* below 1.
+        None if nothing waits, or another sender is inside.  False if this has entered, but the head is no such item:
+        the caller must bring bytes there.  ValueError for a *size* below 1.
         """
         if size < 1:
             raise ValueError(f"with an ac_out_buffer_size of {size}, nothing could be sent")
         self._most = size
         while True:
-            self._owed = True  # before the attempt: the sender inside looks at it after leaving
+            self._owed = True  # before the attempt: a sender that leaves meanwhile looks at it after leaving
             try:
                 self._gate.pop()
             except IndexError:
@@ -110,7 +112,7 @@ class PlainOutputQueue:
         return False
 
     def _join(self, most: float) -> bytes | Literal[False]:
-        """Make one item of those at the head, *most* bytes at most, and return it; False if another kind follows."""
+        """Join the items at the head, up to *most* bytes, and return them; False if one of them is not bytes."""
         parts = []
         with exchanging:
             for item in self.items:
@@ -127,15 +129,15 @@ class PlainOutputQueue:
             return joined
 
     def end(self, data: bytes | None, sent: int | None) -> bool:
-        """Leave, with *sent* bytes of *data* gone, which stood at the head; return whether something is left to do.
+        """Leave, after *sent* bytes of *data*, the item at the head, were sent; return whether something is left to do.
 
-        *data* is None if the head was looked at and has been dealt with.
+        *data* is None if the caller has updated the queue itself.
         """
         if data is not None and sent:
-            rest = data[sent:]  # before anything is changed: it raises for what is no number
+            rest = data[sent:]  # first, because it raises if *sent* is not an int
             self.sends += 1
             items = self.items
-            if items and items[0] is data:  # not discarded meanwhile
+            if items and items[0] is data:  # it may have been discarded meanwhile
                 if rest:
                     items[0] = rest
                 else:

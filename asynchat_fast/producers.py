@@ -1,4 +1,4 @@
-"""Producers, from which a channel pulls the data that it sends by ``more()``, and asynchat's ``fifo``."""
+"""Producers, whose ``more()`` a channel calls for the data to send, and asynchat's ``fifo``."""
 
 import contextlib
 import io
@@ -14,10 +14,10 @@ _Data: TypeAlias = bytes | bytearray | memoryview | str
 
 
 class Producer(Protocol):
-    """What ``push_with_producer()`` takes."""
+    """An object for ``push_with_producer()``."""
 
     def more(self) -> "_Data | Producer | None":
-        """Return what is to be sent next, nothing at the end."""
+        """Return the next data, or a producer of it; ``b""`` or None at the end."""
 
 
 class simple_producer:
@@ -34,7 +34,7 @@ class simple_producer:
     @property
     def data(self) -> _Data:
         """The rest that has not been handed out yet; may be assigned."""
-        # The rest is cut off when it is asked for: to cut it off at each more() takes the square of the time.
+        # Cut off here, when it is read: cutting it off at each more() would take quadratic time.
         if self._offset:
             self.data = self._data[self._offset :]
         return self._data
@@ -52,7 +52,7 @@ class simple_producer:
         piece = self._data[start : start + self.buffer_size]
         self._offset += len(piece)
         if self._offset == len(self._data):
-            self.data = self._data[:0]  # nothing handed out is kept alive
+            self.data = self._data[:0]  # do not keep the data alive that was handed out
         return piece
 
 
@@ -102,10 +102,10 @@ class file_producer:
     """Hand out *count* bytes of *file* from *offset* on; a channel sends them by ``os.sendfile()`` where it can.
 
     *file* is open for reading bytes.  *offset* (int) None is the position of the file; *count* (int) None is
-    everything from there on, which for a regular file is decided by its size now.  FileChanged is raised if
-    the file has become shorter or was rewritten at the same size; a file that only grew is sent as promised.
-    *file* is closed at the end, or when the rest is not wanted any more, unless *close* is false.
-    TypeError for a text file, ValueError for negative numbers, or for an *offset* in a file without positions.
+    everything from there on, for a regular file up to its present size.  ``more()`` raises FileChanged if the
+    file has become shorter, or was rewritten at the same size; of a file that only grew, *count* bytes are sent.
+    *file* is closed at the end, or when the producer is dropped, unless *close* is false.
+    TypeError for a text file, ValueError for negative numbers, or for an *offset* in a file that cannot seek.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class file_producer:
         self.remaining = count  #: The number of bytes that are left (int); None if that is not known.
 
     def _regular_fileno(self) -> int | None:
-        # None for an object that decompresses or counts: its descriptor leads to other bytes than its read().
+        # None for an object that decompresses or counts: its descriptor has other bytes than its read() returns.
         raw = getattr(self.file, "raw", self.file)
         if type(raw) is not io.FileIO or type(self.file) not in _PLAIN_FILES:
             return None
@@ -160,7 +160,7 @@ class file_producer:
         return now[0] > self._version[0] or now == self._version
 
     def advance(self, count: int) -> None:
-        """Note that *count* bytes (int) were sent without ``more()``; FileChanged for 0 while some are left."""
+        """Note that *count* bytes (int) were sent without ``more()``; FileChanged for 0 if bytes are still due."""
         if not count and self.remaining:
             raise FileChanged(f"{getattr(self.file, 'name', self.file)!r} ends {self.remaining} bytes too early")
         self.offset += count
@@ -190,7 +190,7 @@ class file_producer:
         if self.fileno is not None and hasattr(os, "pread"):
             return os.pread(self.fileno, size, self.offset)
         if self._seekable:
-            self.file.seek(self.offset)  # others may use the file, too
+            self.file.seek(self.offset)  # other code may read the file meanwhile, which moves its position
         return self.file.read(size)
 
     def close(self) -> None:
@@ -199,7 +199,7 @@ class file_producer:
             self.file.close()
 
     def __del__(self) -> None:
-        with contextlib.suppress(Exception):  # not made completely, or closed by force
+        with contextlib.suppress(Exception):  # __init__() has raised, or the program has closed the descriptor
             self.close()
 
 
@@ -215,7 +215,7 @@ class Then:
 
 
 def unsent_bytes(item: Any) -> int:
-    """Return how many bytes *item* of a queue will be, 0 for a producer of another kind than those here."""
+    """Return how many bytes *item* of a queue has to send (int), 0 for a producer of an unknown kind."""
     if isinstance(item, file_producer):
         return item.remaining or 0
     data = item.data if isinstance(item, simple_producer) else item

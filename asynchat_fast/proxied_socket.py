@@ -1,4 +1,4 @@
-"""The socket of a connection that came by a proxy."""
+"""The socket of a connection that has come through a proxy."""
 
 import socket
 from typing import TYPE_CHECKING, Any, overload
@@ -10,11 +10,11 @@ __all__ = ["HeaderOfSocket", "ProxiedSocket", "proxied"]
 
 
 class ProxiedSocket(socket.socket):
-    """A socket whose peer is the client that a PROXY header names: programs ask ``getpeername()``."""
+    """A socket whose ``getpeername()`` returns the client that a PROXY header names, not the proxy."""
 
     __slots__ = ("_ac_proxy",)
 
-    _ac_proxy: "Header | None"  # None until it has come
+    _ac_proxy: "Header | None"  # None until the header has been read
 
     def getpeername(self) -> Any:
         """Return the address of the client; the peer's if the proxy has named none."""
@@ -29,7 +29,7 @@ class ProxiedSocket(socket.socket):
 
 
 def proxied(sock: socket.socket) -> ProxiedSocket:
-    """Return the socket, which does not block, that takes the connection of *sock* over."""
+    """Return a non-blocking ProxiedSocket that takes over the descriptor of *sock*."""
     own = ProxiedSocket(sock.family, sock.type, sock.proto, sock.detach())
     own.setblocking(False)
     own._ac_proxy = None
@@ -46,5 +46,5 @@ class HeaderOfSocket:
     def __get__(self, channel: Any, owner: type) -> "Header | None": ...
 
     def __get__(self, channel: Any, owner: type) -> "HeaderOfSocket | Header | None":
-        # There is no __set__(), as channels of programs have attributes of this name.
+        # No __set__(), so that a program's channel may have an attribute of this name.
         return self if channel is None else channel._ac_of_socket("_ac_proxy")

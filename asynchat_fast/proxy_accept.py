@@ -1,4 +1,4 @@
-"""How a connection begins behind a proxy: its PROXY header is read, and not a byte more."""
+"""The start of a connection behind a proxy: read its PROXY header, and not a byte more."""
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -15,16 +15,18 @@ __all__ = ["accepter"]
 
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 _LONGEST = 4096  # bytes of a header
-_SHORTEST_TIMEOUT = 3  # seconds: a segment that was lost comes once more by then, as the specification says
+_SHORTEST_TIMEOUT = 3  # seconds, by the specification: a lost TCP segment is sent again within them
 
 Then: TypeAlias = Callable[[socket, Any], object]
 
 
 def accepter(trusted: Iterable[Network] | None, timeout: float) -> Callable[[Any, socket, Any, Then], Any]:
-    """Return what begins a connection of a server: it is given the server, the socket, the peer's address and *then*.
+    """Return a function that reads the PROXY header of an accepted connection.
 
-    *then* is called with the socket and the address of the client once there is a header.  What is returned
-    reads on, None if that is done.  ValueError for what is no network, and for a *timeout* that is too short.
+    Its arguments are the server, the socket, the peer's address, and *then*, which is called with the socket and the
+    client's address after the header.  It returns the dispatcher that waits for the rest of the header, None if there
+    is nothing to wait for.  *trusted* are the networks of proxies, None for this machine; *timeout* is in seconds.
+    ValueError for a wrong network, and for a *timeout* that is too short.
     """
     networks = Networks(_LOOPBACK if trusted is None else trusted)
     if not timeout >= _SHORTEST_TIMEOUT:
@@ -35,12 +37,13 @@ def accepter(trusted: Iterable[Network] | None, timeout: float) -> Callable[[Any
         return parse_host(host) in networks
 
     def accept(server: Any, sock: socket, peer: Any, then: Then) -> "_HeaderReader | None":
-        if isinstance(peer, tuple) and not is_trusted(peer[0]):  # the mode of a unix socket's file decides
+        # A peer at a unix socket is always trusted: the mode of the file decides which processes can connect.
+        if isinstance(peer, tuple) and not is_trusted(peer[0]):
             server.log_info(f"closed the connection from {peer}, which is no trusted proxy", "error")
             sock.close()
             return None
         reader = _HeaderReader(server, proxied(sock), peer, then)
-        reader.handle_read_event()  # the header has nearly always come by now
+        reader.handle_read_event()  # the header has nearly always arrived by now
         if reader.connected:
             reader.wait(timeout)
             return reader
@@ -50,9 +53,9 @@ def accepter(trusted: Iterable[Network] | None, timeout: float) -> Callable[[Any
 
 
 class _HeaderReader:
-    """What stands in the map of *server* for a connection from *peer* on *sock*, until its header has come.
+    """The dispatcher in the map of *server* for a connection from *peer* on *sock*, until its header has come.
 
-    The header alone is taken from the socket, so that what follows, TLS or not, is read by whatever comes after this.
+    It receives the header only: the bytes after it, TLS or not, stay in the socket for *then*.
     """
 
     __slots__ = ("__weakref__", "_data", "_deadline", "_fd", "_server", "_then", "addr", "connected", "socket")
@@ -65,32 +68,32 @@ class _HeaderReader:
         self._fd = sock.fileno()
         self.addr = peer
         self._then = then
-        self._data = b""  # of the header
+        self._data = b""  # the part of the header that was received
         self._deadline = Deadline(self._overdue)
         self.connected = True
 
     def _ac_status(self) -> dict[str, Any]:
-        """Return what ``status()`` tells of this."""
+        """Return this connection's part of ``status()``."""
         return {"state": "handshake"}
 
     def wait(self, timeout: float) -> None:
-        """Read on when there is more, for *timeout* seconds at most."""
+        """Enter the map, to receive the rest of the header, for *timeout* seconds at most."""
         self._server._map[self._fd] = self
         self._deadline.set(timeout, self._server._map)
 
     @reporting
     def readable(self) -> bool:
-        """Tell that something is to come."""
-        self._deadline.look()  # asyncore's loop has no timers
+        """Return whether the header is still awaited."""
+        self._deadline.look()  # asyncore's loop has no timers, but calls this in each pass
         return self.connected
 
     @reporting
     def writable(self) -> bool:
-        """Tell that nothing is to be sent."""
+        """Return False: nothing is sent."""
         return False
 
     def handle_read_event(self) -> None:
-        """Take from the socket what there is of the header, and go on once it is whole."""
+        """Receive what has arrived of the header; once it is whole, call *then*."""
         sock = self.socket
         try:
             peeked = sock.recv(_LONGEST - len(self._data), MSG_PEEK)
@@ -99,7 +102,7 @@ class _HeaderReader:
             begun = self._data
             self._data += peeked
             header = parse(self._data, _LONGEST)
-            size = len(self._data) if header is None else header.size  # what has begun is all of the header
+            size = len(self._data) if header is None else header.size  # None: all that was peeked belongs to the header
             self._data = begun + sock.recv(size - len(begun))
         except BlockingIOError:
             return
@@ -113,7 +116,7 @@ class _HeaderReader:
             self._then(sock, self.addr if header.source is None else header.source)
 
     def _refuse(self, why: object) -> None:
-        if self._data:  # what says nothing is a check whether there is a server
+        if self._data:  # a peer that sends nothing only checks that the server is there: no line in the log
             self._server.log_info(f"closed the connection from {self.addr}: {why}", "error")
         self.close()
 
@@ -138,12 +141,12 @@ class _HeaderReader:
             self._refuse("it ended within the PROXY header")
 
     def handle_error(self) -> None:
-        """Have the server log the exception that is being handled, and close."""
+        """Close, and have the server handle the current exception."""
         self.close()
         self._server.handle_error()
 
     def handle_write_event(self) -> None:
-        """Do nothing: nothing is to be sent."""
+        """Do nothing: nothing is sent."""
 
     def handle_expt_event(self) -> None:
-        """Do nothing: urgent data is no part of a header."""
+        """Do nothing: urgent data is not part of a header."""

@@ -1,4 +1,4 @@
-"""The PROXY protocol, versions 1 and 2: a proxy says with its first bytes for whom it has connected.
+"""The PROXY protocol, versions 1 and 2: the first bytes from a proxy name the client for which it has connected.
 
 Source: https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt
 """
@@ -19,19 +19,20 @@ _V2_FIXED = 16  # bytes that each header of version 2 begins with
 _ADDRESSES = {1: struct.Struct("!4s4sHH"), 2: struct.Struct("!16s16sHH"), 3: struct.Struct("!108s108s")}  # by family
 
 _CRC32C, _SSL, _SSL_VERSION, _SSL_CN, _SSL_CIPHER = 0x03, 0x20, 0x21, 0x22, 0x23  # types of TLVs
-_ON_TLS, _WITH_CERTIFICATE = 1, 2 | 4  # flags of the client: on this connection, or earlier in its session
+# Flags in the TLV _SSL; 2: the client has shown a certificate on this connection, 4: earlier in its TLS session.
+_ON_TLS, _WITH_CERTIFICATE = 1, 2 | 4
 
 
 class ProxyProtocolError(ValueError):
-    """What was received is no PROXY header, and will not become one: the connection is to be closed."""
+    """The received data is no PROXY header, and cannot become one: the connection must be closed."""
 
 
 @dataclass(slots=True)
 class ClientTLS:
-    """What a proxy tells of the TLS that a client speaks with it.
+    """The TLS connection between a client and a proxy, as the proxy describes it.
 
-    *verified* tells whether the client has shown a certificate that the proxy has verified; *version*, *cipher*, and
-    *cn*, the common name of the certificate, are str, or None where the proxy does not tell.
+    *verified* (bool): the client has shown a certificate, and the proxy has verified it.  *version*, *cipher*, and
+    *cn*, the common name in the certificate, are str, or None where the proxy does not say.
     """
 
     verified: bool
@@ -44,11 +45,11 @@ class ClientTLS:
 class Header:
     """A PROXY header of *size* bytes, in *version* 1 or 2.
 
-    *source* and *destination* are the client and where it has connected to: ``(host, port)`` for IPv4,
-    ``(host, port, 0, 0)`` for IPv6, the name (bytes) of a unix socket; None where the connection's own addresses hold,
-    as the proxy speaks for itself (*local*), or does not tell.  *tlvs* are pairs of a type (int) and a value
-    (bytes), and *tls* is what they say of a client's TLS (ClientTLS), None of a client without.
-    *peer* is the address of the proxy, if the header came by a ``chat_server``.
+    *source* is the address of the client, *destination* the one to which it has connected: ``(host, port)`` for IPv4,
+    ``(host, port, 0, 0)`` for IPv6, the name (bytes) of a unix socket.  Both are None if the connection's own addresses
+    hold, as the proxy has connected for itself (*local*, bool) or does not know them.  *tlvs* are pairs of a type (int)
+    and a value (bytes).  *tls* is the client's TLS (ClientTLS), None for a client without TLS.
+    *peer* is the address of the proxy, if a ``chat_server`` has received the header.
     """
 
     version: int
@@ -66,7 +67,7 @@ class Header:
 
 
 def parse(data: bytes, longest: int = 4096) -> Header | None:
-    """Return the Header that *data* (bytes) begins with, None if more must come for one.
+    """Return the Header that *data* (bytes) begins with, None while it is incomplete.
 
     *longest* is the most bytes that a header of version 2 may have.  ProxyProtocolError as soon as *data* cannot
     become a header, whatever follows.
@@ -90,7 +91,7 @@ def _parse_v1(data: bytes) -> Header | None:
         raise ProxyProtocolError("the PROXY line has a CR or LF that is not of its end")
     kind, *fields = text[len(_V1_BEGINNING) :].split(" ")
     values: list[Any] = []
-    if kind != "UNKNOWN":  # with which the rest of the line is to be ignored
+    if kind != "UNKNOWN":  # after UNKNOWN, the rest of the line must be ignored
         values = _read_v1(kind, fields, bool(end) or text != line)
     if not end:
         return None
@@ -103,8 +104,8 @@ def _parse_v1(data: bytes) -> Header | None:
 
 
 def _ipv4(text: str) -> str:
-    if inet_ntoa(inet_pton(AF_INET, text)) != text:  # some systems take leading zeros
-        raise ValueError("not as it is to be written")
+    if inet_ntoa(inet_pton(AF_INET, text)) != text:  # some systems accept leading zeros
+        raise ValueError("not in the canonical form")
     return text
 
 
@@ -126,12 +127,12 @@ _FIELDS: dict[str, tuple[Callable[[str], Any], ...]] = {
     "TCP6": (_ipv6, _ipv6, _port, _port),
 }
 
-# One of these makes a whole address, or port, of whatever can become one.
+# Whatever text can become an address or a port, one of these added to it makes it a whole one.
 _ENDS = ("", "0", ":", "::", ".0", "0.0", ".0.0", "0.0.0", ".0.0.0", "0.0.0.0")  # noqa: S104
 
 
 def _read_v1(kind: str, fields: list[str], is_whole: bool) -> list[Any]:
-    """Return the addresses and ports of a line, unless it has only begun; ProxyProtocolError if it cannot be one."""
+    """Return the addresses and ports in *fields*, those read so far unless *is_whole*; ProxyProtocolError if wrong."""
     readers = _FIELDS.get(kind)
     if readers is None and (is_whole or fields or not any(name.startswith(kind) for name in (*_FIELDS, "UNKNOWN"))):
         raise ProxyProtocolError(f"a PROXY line for {kind!a}, which is none of TCP4, TCP6 and UNKNOWN")
@@ -162,7 +163,7 @@ def _parse_v2(data: bytes, longest: int) -> Header | None:
     if data[12:13] not in (b"\x20", b"\x21", b""):
         raise ProxyProtocolError(f"a PROXY header with {data[12]:#04x} for its version and command")
     if is_local or len(data) < 14:
-        family = protocol = 0  # of what is local, both are to be ignored
+        family = protocol = 0  # both must be ignored if the connection is local
     else:
         family, protocol = data[13] >> 4, data[13] & 15
     if family > 3 or protocol > 2:
@@ -172,7 +173,7 @@ def _parse_v2(data: bytes, longest: int) -> Header | None:
     size = _V2_FIXED + int.from_bytes(data[14:16], "big")
     if size > longest:
         raise ProxyProtocolError(f"a PROXY header of {size} bytes, which is more than {longest}")
-    if not family or not protocol:  # where TLVs would begin without addresses is not defined
+    if not family or not protocol:  # no addresses, and then it is not defined where TLVs begin
         return Header(2, size, is_local) if len(data) >= size else None
     addresses = _ADDRESSES[family]
     after = _V2_FIXED + addresses.size
@@ -198,7 +199,7 @@ def _read_addresses(family: int, fields: tuple[Any, ...]) -> tuple[Any, Any]:
 
 
 def _tlvs(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield type, beginning and end of each TLV that has come, of those that begin at *at* and are to end at *end*."""
+    """Yield type, beginning and end of the value of each TLV between *at* and *end* in *data*, as far as they came."""
     while at < end:
         if len(data) < at + 3 <= end:
             return

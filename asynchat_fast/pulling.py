@@ -1,4 +1,4 @@
-"""How a sender brings bytes to the head of the queue: it asks producers, cuts, encodes and joins."""
+"""How a sender brings bytes to the head of the queue: it calls producers, cuts, encodes and joins."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from .transport import BYTES_LIKE, wants_read, would_block
 
 __all__ = ["cut", "note_that_something_waits", "send_failed", "send_head"]
 
-_JOINED_MOST = 1024  # items that are joined and leave together
+_JOINED_MOST = 1024  # items that are joined, to be sent at once
 
 
 def cut(data: Any, size: float) -> list[Any]:
@@ -23,7 +23,7 @@ def cut(data: Any, size: float) -> list[Any]:
 
 
 def _flat(view: memoryview) -> Any:
-    """Return *view* as a view of single bytes, whatever its items and strides are."""
+    """Return *view*, of any format and strides, as a view of single bytes, or as bytes if it is not contiguous."""
     if view.nbytes == len(view) and view.c_contiguous:
         return view
     return view.cast("B") if view.c_contiguous else view.tobytes()
@@ -56,7 +56,7 @@ def _send(channel: Any, queue: OutputQueue, data: Any) -> None:
 
 
 def send_failed(channel: Any, error: OSError) -> None:
-    """Act upon *error*, which ``send()`` has raised."""
+    """Act upon *error*, which ``send()`` has raised: wait if it means "not now", else call ``handle_error()``."""
     if not would_block(error):
         channel.handle_error()
     elif wants_read(error) and hasattr(type(channel), "_ac_block_sending"):
@@ -64,19 +64,19 @@ def send_failed(channel: Any, error: OSError) -> None:
 
 
 def sent_something(channel: Any) -> None:
-    """End the wait of a TLS socket that could not send before and now has sent."""
+    """End the wait of an SSLSocket that could not send before, as it has sent now."""
     if getattr(channel, "_ac_blocked", None) == "received":
         channel._ac_unblock()
 
 
 def note_that_something_waits(channel: Any) -> None:
-    """Make ``writable()`` look at the queue, if it is that of a conversation."""
+    """Make ``writable()`` look at the queue, if *channel* is a Conversation."""
     if hasattr(type(channel), "_ac_wait_to_send"):
         channel._ac_wait_to_send()
 
 
 def _next_bytes(channel: Any, queue: OutputQueue, size: int) -> Any:
-    """Bring bytes to the head of *queue*, and return at most *size* of them, none if none are to be sent now."""
+    """Bring bytes to the head of *queue*, and return at most *size* of them, ``b""`` if there are none to send now."""
     while queue and channel.connected:
         head = queue.items[0]
         if head is None:
@@ -94,16 +94,19 @@ def _next_bytes(channel: Any, queue: OutputQueue, size: int) -> Any:
             else:
                 return head[:size]
         elif isinstance(head, str):
-            return head  # which send() refuses
+            return head  # send() raises for a str, as in asynchat
         elif not hasattr(head, "more"):
-            _replace_head(queue, head, _flat(memoryview(head)))  # an array or the like
+            _replace_head(queue, head, _flat(memoryview(head)))  # another object with a buffer, such as an array
         elif _ask(channel, queue, head):
             break
     return b""
 
 
 def _ask(channel: Any, queue: OutputQueue, producer: Any) -> bool:
-    """Put the next piece of *producer* before it in the queue; tell whether ``send()`` was called meanwhile."""
+    """Put the next piece of *producer* before it in the queue; return True if nothing else must be sent now.
+
+    So it is if a part of a file was sent without ``send()``, or the channel was closed.
+    """
     try:
         if isinstance(producer, file_producer) and _send_file(channel, queue, producer):
             return True
@@ -120,7 +123,7 @@ def _ask(channel: Any, queue: OutputQueue, producer: Any) -> bool:
 
 
 def _send_file(channel: Any, queue: OutputQueue, producer: file_producer) -> bool:
-    """Send a part of a file by the system's means; tell whether nothing else is to be done for now."""
+    """Send a part of a file by ``os.sendfile()`` or the like; return False if it must be read and sent instead."""
     if producer.fileno is None or not producer.remaining or type(producer).more is not file_producer.more:
         return False
     if not hasattr(type(channel), "_ac_send_file"):
@@ -146,9 +149,9 @@ def _replace_head(queue: OutputQueue, head: Any, rest: Any = b"") -> None:
 
 
 def _join(queue: OutputQueue, size: int) -> bytes:
-    """Make one item of the bytes at the head of *queue*, up to *size* of them, and return it.
+    """Join the bytes at the head of *queue*, up to *size* of them, to one item, and return it.
 
-    A producer behind them is asked for its first piece, so that the head of a message and its body leave together.
+    If a producer follows, its first piece is joined, too, so that the head of a message and its body are sent together.
     """
     items, total = queue.items, 0
     parts: list[Any] = []
@@ -167,14 +170,14 @@ def _join(queue: OutputQueue, size: int) -> bytes:
 
 
 def _with_first_piece(queue: OutputQueue, joined: bytes, room: int) -> bytes:
-    """Add to *joined*, the head of *queue*, at most *room* bytes of what the producer behind it has next."""
+    """Add to *joined*, the head of *queue*, at most *room* bytes of the next piece of the producer behind it."""
     items = queue.items
     producer = items[1]
     try:
         data = producer.more()
     except FileChanged:
-        return joined  # FileChanged is raised again when the file is at the head
-    if len(items) < 2 or items[0] is not joined or items[1] is not producer:  # changed by the producer
+        return joined  # the producer raises it again when it is at the head
+    if len(items) < 2 or items[0] is not joined or items[1] is not producer:  # the producer has changed the queue
         return b""
     if not data:
         del items[1]

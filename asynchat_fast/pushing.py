@@ -1,7 +1,7 @@
-"""asynchat's methods that send, as functions of any object: a channel's, or one that borrows them.
+"""asynchat's methods that send, as functions of any object: a channel, or one that borrows them.
 
-Pushed data waits in an OutputQueue, or in a deque ``producer_fifo`` of the object's own, and leaves
-by the object's ``send()``.
+Pushed data waits in an OutputQueue, or in a deque ``producer_fifo`` of the object's own, and is sent by the
+object's ``send()``.
 """
 
 import sys
@@ -38,7 +38,7 @@ def push(self: Any, data: BytesLike) -> None:
     """
     try:
         queue = self._ac_output
-    except AttributeError:  # of a class that borrows the method, or has a queue of its own
+    except AttributeError:  # a class that borrows the method, or has a queue of its own
         queue = queue_of(self)
     queued = queue.put(data)
     if queued:
@@ -46,7 +46,7 @@ def push(self: Any, data: BytesLike) -> None:
             self.initiate_send()
         except ValueError:
             if self.ac_out_buffer_size < 1 and queue and queue.items[-1] is data:
-                del queue.items[-1]  # the caller is told that it was not queued
+                del queue.items[-1]  # the exception tells the caller that *data* was not queued
             raise
         return
     if queued is None:
@@ -57,7 +57,7 @@ def push(self: Any, data: BytesLike) -> None:
 
 
 def push_with_producer(self: Any, producer: Producer) -> None:
-    """Queue *producer*, whose ``more()`` is called, when its turn has come, until it returns nothing.
+    """Queue *producer*; when its turn comes, its ``more()`` is called for data until it returns ``b""`` or None.
 
     ``more()`` returns bytes-like, another producer, or with ``use_encoding`` a str.  TypeError for an
     object without ``more()``.  Any thread may call this.
@@ -89,11 +89,11 @@ def initiate_send(self: Any) -> None:
     """Send from the queue, by one ``send()`` of at most ``ac_out_buffer_size`` bytes.
 
     One thread sends at a time.  A call that comes meanwhile, from another thread or from within
-    ``send()`` or ``more()``, leaves the sending to the one that is at it.
+    ``send()`` or ``more()``, returns at once, and the present sender sends for it.
     """
     try:
         queue = self._ac_output
-    except AttributeError:  # of a class that borrows the method, or has a queue of its own
+    except AttributeError:  # a class that borrows the method, or has a queue of its own
         queue = queue_of(self)
     if not self.connected:
         if queue:
@@ -112,7 +112,7 @@ def initiate_send(self: Any) -> None:
             queue.end(None, 0)
             note_that_something_waits(self)
             raise
-        if more and sent:  # not within the try: the queue is left, and another thread may have entered it
+        if more and sent:  # outside the try: another thread may have entered the queue by now, and must not be put out
             sent_something(self)
     elif data is None:
         if queue.holder == get_ident() and not _is_sending_here(queue):
@@ -126,10 +126,10 @@ def initiate_send(self: Any) -> None:
 
 
 def _is_sending_here(queue: OutputQueue) -> bool:
-    """Tell whether a caller of this function's caller sends from *queue*, which this thread has entered.
+    """Return whether this thread, which has entered *queue*, is still within a sender of it, further up its stack.
 
-    If none does, an exception of a signal handler has ended the sender between two steps: the queue must be left
-    for it, or nothing would ever be sent.
+    If not, an exception from a signal handler has ended the sender before it left the queue.  The caller must then
+    leave the queue for it, or nothing would ever be sent.
     """
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
@@ -148,7 +148,7 @@ def handle_write(self: Any) -> None:
 
 
 def _send_more(self: Any, queue: OutputQueue) -> None:
-    """Send for calls that were left to this sender, and make the loop send the rest."""
+    """Send for the calls that came meanwhile, and have the loop send the rest."""
     while queue.owed and self.connected and queue.begin(self.ac_out_buffer_size) is not None:
         send_head(self, queue)
     if queue:
@@ -156,7 +156,7 @@ def _send_more(self: Any, queue: OutputQueue) -> None:
 
 
 def uncork(self: Any) -> None:
-    """Send what ``coalesce_pushes`` held back while input was handled."""
+    """Send the data that ``coalesce_pushes`` held back while input was handled."""
     queue = queue_of(self)
     if queue.uncork():
         self.initiate_send()
@@ -165,7 +165,7 @@ def uncork(self: Any) -> None:
 
 
 def send_held_back(self: Any) -> None:
-    """Send, before closing, what would have been sent already without ``coalesce_pushes``."""
+    """Send, before closing, the data that ``coalesce_pushes`` has held back: without it, it would have been sent."""
     queue = queue_of(self)
     for _ in range(queue.uncork()):
         sends = queue.sends
@@ -191,10 +191,10 @@ def replace_fifo(self: Any, fifo: Any) -> None:
 
 
 def is_sending(self: Any) -> bool:
-    """Tell whether something waits to be sent."""
+    """Return whether something waits to be sent."""
     return bool(queue_of(self))
 
 
 def sends(self: Any) -> int:
-    """Return how often something was sent."""
+    """Return how many times something was sent."""
     return queue_of(self).sends

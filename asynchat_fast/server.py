@@ -20,30 +20,30 @@ if TYPE_CHECKING:
 __all__ = ["chat_server"]
 
 Address: TypeAlias = "tuple[str, int] | tuple[str, int, int, int] | str | bytes"
-"""What a socket listens at: of IPv4, of IPv6, or the path of a unix socket."""
+"""The address of a listening socket: of IPv4, of IPv6, or the path of a unix socket."""
 
-_BATCH = 64  # connections accepted at once, so that the others have their turn
+_BATCH = 64  # connections accepted in one call, so that other channels have their turn
 
 
 class chat_server(logged_dispatcher):
-    """Listen at *address*, and make a *channel_class* of each connection.
+    """Listen at *address*, and make a channel for each connection.
 
-    *address* is ``(host, port)``, with host ``""`` for all and an IPv4 or IPv6 address or a name
-    otherwise; the path of a unix socket (os.PathLike, or str or bytes with a slash), whose file goes
-    with the server; or a socket that listens already, such as ``inherited_sockets()`` gives.
+    *address* is ``(host, port)``, with host ``""`` for all addresses, an IPv4 or IPv6 address, or a name;
+    the path of a unix socket (os.PathLike, or str or bytes with a slash), whose file is removed when the
+    server closes; or a socket that is bound already, such as one of ``inherited_sockets()``.
     *channel_class* is called with the socket of the connection, and with ``map=`` if *map* (an asyncore
     map, a dict) is given; override ``make_channel()`` for other arguments.
 
-    *backlog* is how many connections the system keeps waiting, *reuse_port* whether several
-    processes may listen at the same port, *mode* the permissions of the file of a unix socket (int, such as 0o660; None
-    for what the umask leaves), *nodelay* whether small pushes leave at once (TCP_NODELAY),
-    and *max_connections* how many may be open; more are left waiting, not refused.
+    *backlog* is how many connections may wait to be accepted, *reuse_port* whether several processes may listen at the
+    same port, *mode* the permissions of the file of a unix socket (int, such as 0o660; None for what the umask leaves),
+    *nodelay* whether small pushes are sent at once (TCP_NODELAY), and *max_connections* how many connections may be
+    open (int, None for no limit); further ones wait, and are not refused.
     With *tls* (``ssl.SSLContext``) each connection begins with a handshake of *handshake_timeout* seconds at most
     (number, None for no limit), after which ``handle_accepted()`` is called.
     With *proxy_protocol* each connection comes from a proxy, and begins, before TLS, with a PROXY header, which has
-    the address of the client; it must be complete after *header_timeout* seconds (at least 3).  The networks of the
-    proxies are *trusted* (list of str, such as "10.0.0.0/8"); None is this machine.
-    OSError if *address* cannot be had; ValueError or TypeError, which say how to write it, for what is no address.
+    the address of the client; it must be complete within *header_timeout* seconds (number, at least 3).  *trusted* are
+    the networks of the proxies (list of str, such as "10.0.0.0/8"); None is this machine.
+    OSError if *address* cannot be listened at; ValueError or TypeError, which say how to write it, for a wrong one.
     """
 
     ac_logger: logging.Logger | None = logging.getLogger("asynchat_fast")
@@ -85,8 +85,8 @@ class chat_server(logged_dispatcher):
         self._ac_end = GracefulEnd(self)
         self.__open = self._ac_end.connections
         self.__pause = Pause()
-        self.__waking: Timer | None = None  # at the end of the pause
-        #: The address at which it listens, as ``getsockname()`` tells it.
+        self.__waking: Timer | None = None  # wakes the loop at the end of the pause
+        #: The address at which it listens, as ``getsockname()`` returns it.
         self.addr = self.__listen(address, backlog, reuse_port, mode).getsockname()
 
     def __listen(self, address: Any, backlog: int, reuse_port: bool, mode: int | None) -> socket.socket:
@@ -103,12 +103,12 @@ class chat_server(logged_dispatcher):
                 sock.setblocking(False)
                 self.listen(backlog)
             except BaseException:
-                chat_server.close(self)  # not an overridden one: a subclass has not been made yet
+                chat_server.close(self)  # not an override: the __init__() of the subclass has not run to its end
                 raise
         return sock
 
     def readable(self) -> bool:
-        """Tell whether to accept: not while ``max_connections`` are open, nor just after descriptors ran out."""
+        """Return whether to accept: not while ``max_connections`` are open, nor just after descriptors ran out."""
         return not self.__pause.seconds_left() and not self.__is_full()
 
     def writable(self) -> bool:
@@ -119,7 +119,7 @@ class chat_server(logged_dispatcher):
         return self.max_connections is not None and self.__open.are_as_many_as(self.max_connections)
 
     def handle_accept(self) -> None:
-        """Accept the connections that wait, up to a batch; the loop calls this."""
+        """Accept connections that wait, at most 64; the loop calls this."""
         for _ in range(_BATCH):
             if self.socket is None or not self.accepting or self.__is_full():
                 return
@@ -131,9 +131,9 @@ class chat_server(logged_dispatcher):
                 if error.errno in EXHAUSTED:
                     self.__pause.begin_for(self, error)
                     self.__stop_waking()
-                    self.__waking = call_later(PAUSE, self.readable, map=self._map)  # the loop is to wake, and ask
+                    self.__waking = call_later(PAUSE, self.readable, map=self._map)  # wakes the loop, which then asks
                     return
-                continue  # a connection that ended while it waited
+                continue  # the connection has ended while it waited
             self.__pause.end()
             if self.__read_header is None:
                 self.__begin(sock, addr)
@@ -160,7 +160,7 @@ class chat_server(logged_dispatcher):
         except Exception as error:
             self.__log_failure(f"{self!r} closes the connection from {addr}: {type(error).__name__}: {error}")
             if fd in self._map:
-                with contextlib.suppress(Exception):  # it is half made
+                with contextlib.suppress(Exception):  # its __init__() has not run to the end
                     self._map[fd].close()
                 self._map.pop(fd, None)
             sock.close()
@@ -178,12 +178,12 @@ class chat_server(logged_dispatcher):
     def shut_down(self, timeout: float | None = None, *, drain: float = 0.0) -> None:
         """End gracefully: accept waiting connections, stop listening, and call ``handle_shut_down()`` of each channel.
 
-        For *drain* seconds the server goes on as before, so that proxies notice; then it accepts the connections that
-        wait, and stops listening.  Connections that have not ended *timeout* seconds (numbers, None for no limit)
-        after the drain are closed, with a line in the log.  This returns at once, and any thread and any signal
-        handler may call it; the loop does the rest, from its next pass on, and ends when its map is empty.  asyncore's
-        loop, and that of a plain dict, are not woken for it.  A second call ends the drain, and the timeout counts from
-        then on.  ValueError for a negative number.
+        For *drain* seconds (number) the server goes on as before, so that proxies notice; then it accepts the
+        connections that wait, and stops listening.  Connections that have not ended *timeout* seconds (number, None for
+        no limit) after the drain are closed, with a line in the log.  This method returns at once; any thread, and a
+        signal handler, may call it.  The loop does the rest, from its next pass on, and ends when its map is empty.
+        asyncore's loop, and that of a plain dict, are not woken for it.  A second call ends the drain, and the timeout
+        counts from then on.  ValueError for a negative number.
         """
         self._ac_end.begin(timeout, drain)
 
@@ -193,7 +193,7 @@ class chat_server(logged_dispatcher):
 
     def close(self) -> None:
         """Stop listening; connections stay.  The file of a unix socket is removed."""
-        if self.path is not None:  # before somebody else can listen there
+        if self.path is not None:  # before the socket closes: after it, the file may be another server's
             with contextlib.suppress(OSError, ValueError):  # ValueError: a name that is not of a file
                 os.unlink(self.path)
             self.path = None
@@ -203,15 +203,15 @@ class chat_server(logged_dispatcher):
 
 
 def _tls_accepter(context: Any, handshake_timeout: float | None) -> Callable[..., Any]:
-    """Return what begins a handshake, given a server, a socket and the address of the peer."""
-    from .tls_start import accepter  # imports ssl, which a program without TLS need not wait for
+    """Return a function that starts TLS on an accepted connection; see ``tls_start.accepter()``."""
+    from .tls_start import accepter  # imports ssl, which would delay programs without TLS
 
     return accepter(context, handshake_timeout)
 
 
 def _header_reader(trusted: Any, timeout: float) -> Callable[..., Any]:
-    """Return what reads the PROXY header, given a server, a socket, the address of the peer, and what comes then."""
-    from .proxy_accept import accepter  # likewise ipaddress
+    """Return a function that reads the PROXY header of a connection; see ``proxy_accept.accepter()``."""
+    from .proxy_accept import accepter  # imports ipaddress, likewise
 
     return accepter(trusted, timeout)
 

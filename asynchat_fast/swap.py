@@ -1,4 +1,4 @@
-"""Put asynchat_fast in the place of ``asynchat``, for all imports that come later."""
+"""``install()``: make asynchat_fast take the place of ``asynchat``, for all imports that come later."""
 
 import sys
 import warnings
@@ -19,7 +19,7 @@ def install(loop: bool = False) -> None:
     """Make ``import asynchat`` import asynchat_fast; with *loop* (bool), also replace ``asyncore.loop`` by ours.
 
     A second call does nothing.  RuntimeWarning if another asynchat has been imported before: names that
-    were taken from it stay as they are.  A process that multiprocessing spawns has to call it again.
+    were imported from it stay as they are.  A process that multiprocessing spawns has to call it again.
     """
     global _before, _loop_before
     if loop and asyncore.loop is not our_loop:
@@ -54,7 +54,7 @@ def uninstall() -> None:
 
 
 class Usage:
-    """Finds out which parts of asynchat_fast this process uses, once ``install()`` has been called."""
+    """Records which parts of asynchat_fast this process uses; make it after ``install()``."""
 
     def __init__(self) -> None:
         self._counts_loops = asyncore.loop is our_loop
@@ -80,7 +80,7 @@ def _importers() -> set[str]:
     ours = sys.modules[__package__]
     held = {id(ours), *(id(each) for each in vars(ours).values() if _is_ours(getattr(each, "__module__", None)))}
     others = {name: module for name, module in sys.modules.copy().items() if module is not ours and not _is_ours(name)}
-    # A program may put objects into sys.modules that are no modules and have no dictionary.
+    # By getattr(), because a program may put objects into sys.modules that have no dictionary.
     held_by = {name: map(id, getattr(module, "__dict__", {}).values()) for name, module in others.items()}
     return {name for name, values in held_by.items() if not held.isdisjoint(values)}
 

@@ -1,7 +1,7 @@
 """For the tests of a program's channels: a transport in memory, with a clock of its own, and pairs of sockets.
 
-For pytest, ``pytest_plugins = ["asynchat_fast.testing"]`` in a ``conftest.py`` brings the fixtures.
-PYTEST_DONT_REWRITE tells pytest that there are no asserts to rewrite in this module.
+For pytest, ``pytest_plugins = ["asynchat_fast.testing"]`` in a ``conftest.py`` provides the fixtures.
+PYTEST_DONT_REWRITE in this docstring tells pytest that there are no asserts to rewrite in this module.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ from .transport_socket import TransportSocket, adopt
 
 __all__ = ["MemoryTransport", "channel_pair", "run_until"]
 
-_ROOM = 1 << 24  # bytes that a transport takes before they are taken of it, or a producer without end would go on
-_STEP = 0.001  # seconds: a timer that is set anew whenever it is due, for at once, must not stop the clock
-_ROUNDING = 1e-9  # seconds: ten times 0.1 is a little less than 1
-_PAUSE = 0.01  # seconds between two looks at a condition that no channel can make true
+_ROOM = 1 << 24  # bytes that a transport takes before take_sent() must be called: a producer may have no end
+_STEP = 0.001  # seconds that the clock moves at least, as a timer may set itself anew for at once, for ever
+_ROUNDING = 1e-9  # seconds: ten times advance(0.1) is a little less than 1
+_PAUSE = 0.01  # seconds between two looks at a condition that may become true without an event
 
 
 A = TypeVar("A")
@@ -32,15 +32,15 @@ B = TypeVar("B")
 
 
 class _Input(enum.Enum):
-    """What the test does."""
+    """The state of the input."""
 
-    OPEN = "it may send"
-    ENDING = "it sends no more, which the channel is to be told"
-    ENDED = "it sends no more, which the channel was told"
+    OPEN = "the test may send"
+    ENDING = "the input has ended, and the channel is to be told"
+    ENDED = "the input has ended, and the channel was told"
 
 
 class _Options:
-    """What is asked of a socket besides: it is one of TCP, whose options are set to no effect."""
+    """The socket below a TransportSocket: it says that it is one of TCP, and ignores options."""
 
     family, type = socket.AF_INET, socket.SOCK_STREAM
 
@@ -55,16 +55,16 @@ _EXTRA = {"peername": ("127.0.0.1", 50000), "sockname": ("127.0.0.1", 50001), "s
 
 
 class _Wire:
-    """What carries bytes between a channel in *map* and its test."""
+    """The Link of a TransportSocket: carries bytes between a channel in *map* and its test."""
 
-    fd = -2  # which no file has
+    fd = -2  # a number that no file has
 
     def __init__(self, map: SocketMap) -> None:
         self.map = map
         self.input = _Input.OPEN
         self.arrived = b""
         self.sent = bytearray()
-        self.taken = 0  # bytes of them that the test has taken
+        self.taken = 0  # how many of the sent bytes the test has taken
         self.output_ended = self.is_closed = self.resets = False
 
     @property
@@ -108,9 +108,9 @@ class MemoryTransport(Generic[A]):
     """A connection in memory to the channel that *channel_class* makes of a socket-like object and *args*.
 
     The channel has a map of its own, and its timers have a clock that only ``advance()`` moves.  ``receive()``,
-    ``eof()`` and ``advance()`` call its methods as a loop does, until nothing happens any more.  If its class
-    overrides ``handle_error()``, that is called for an Exception of a callback; any other exception, and any
-    exception of a timer, is raised by those methods.
+    ``eof()`` and ``advance()`` call the channel's methods as a loop does, until there are no more events.  If its class
+    overrides ``handle_error()``, that is called for an Exception of a callback.  Without an override the exception, and
+    in any case one that is not an Exception or comes from a timer, is raised by these three methods.
     """
 
     def __init__(self, channel_class: Callable[..., A], *args: Any) -> None:
@@ -126,13 +126,13 @@ class MemoryTransport(Generic[A]):
 
     @property
     def sent(self) -> bytes:
-        """All that the channel has sent so far (bytes)."""
+        """All bytes that the channel has sent so far (bytes)."""
         return bytes(self._wire.sent)
 
     def take_sent(self) -> bytes:
         """Return the bytes that the channel has sent since the last call.
 
-        It can send no more while there are 16 MiB to be taken.
+        The channel can send no more while 16 MiB have not been taken.
         """
         wire = self._wire
         data = bytes(wire.sent[wire.taken :])
@@ -145,7 +145,7 @@ class MemoryTransport(Generic[A]):
         return self._wire.is_closed or self._wire.output_ended
 
     def receive(self, data: bytes) -> None:
-        """Let the channel receive *data* (bytes-like), as soon as it reads; BrokenPipeError if it never will."""
+        """Let the channel receive *data* (bytes-like), as soon as it reads; BrokenPipeError if the input has ended."""
         wire, arrived = self._wire, bytes(memoryview(data))
         if wire.is_closed or wire.input is not _Input.OPEN:
             raise BrokenPipeError(errno.EPIPE, "the channel has closed" if wire.is_closed else "after eof()")
@@ -153,7 +153,7 @@ class MemoryTransport(Generic[A]):
         self._pass()
 
     def eof(self) -> None:
-        """End the input: the channel learns, once it has received everything, that nothing more will come."""
+        """End the input: the channel is told once it has received all data."""
         if self._wire.input is _Input.OPEN:
             self._wire.input = _Input.ENDING
         self._pass()
@@ -178,7 +178,7 @@ class MemoryTransport(Generic[A]):
             self._settle()
 
     def _settle(self) -> None:
-        """Tell the channel what a loop would, until nothing happens any more."""
+        """Call the channel as a loop does, until there are no more events."""
         before: object = None
         while (now := self._look()) != before:
             before = now
@@ -189,9 +189,9 @@ class MemoryTransport(Generic[A]):
                 self._tell(standing, "handle_write_event")
 
     def _look(self) -> tuple[Any, ...]:
-        """Return what stands in the map, whether it is to be told to read and to write, and what differs after that."""
+        """Return the dispatcher in the map, whether to call its reader and writer, and values that show progress."""
         wire = self._wire
-        standing = self._map.get(wire.fd)  # during TLS not the channel
+        standing = self._map.get(wire.fd)  # the channel, or on TLS the dispatcher in its place
         reads = standing is not None and wire.has_input and bool(standing.readable())
         writes = standing is not None and wire.has_room and bool(standing.writable())
         return standing, reads, writes, len(wire.arrived), wire.input, len(wire.sent)
@@ -249,7 +249,7 @@ def channel_pair(
 
 
 def _memory_transports() -> Iterator[Callable[..., MemoryTransport[Any]]]:
-    """``MemoryTransport``, but the channels are closed after the test."""
+    """Yield ``MemoryTransport``, but the channels are closed after the test."""
     with contextlib.ExitStack() as made:
 
         def make(channel_class: Callable[..., Any], *args: Any) -> MemoryTransport[Any]:
@@ -261,7 +261,7 @@ def _memory_transports() -> Iterator[Callable[..., MemoryTransport[Any]]]:
 
 
 def _socket_channels() -> Iterator[Callable[..., tuple[Any, Any]]]:
-    """``channel_pair()``; all that has come into ``asyncore.socket_map`` is closed after the test."""
+    """Yield ``channel_pair()``; channels that were added to ``asyncore.socket_map`` are closed after the test."""
     before = dict(asyncore.socket_map)
     try:
         yield channel_pair
@@ -272,7 +272,7 @@ def _socket_channels() -> Iterator[Callable[..., tuple[Any, Any]]]:
 
 try:
     import pytest
-except ImportError:  # all else does without
+except ImportError:  # only the fixtures need it
     pass
 else:
     memory_transport = pytest.fixture(_memory_transports)

@@ -1,7 +1,7 @@
 """TLS without a socket: an Engine turns plaintext into ciphertext and ciphertext into plaintext.
 
-It holds an ``ssl.SSLObject`` between two ``MemoryBIO``s.  An SSLSocket cannot take its place: after a failed write
-it needs the same bytes again, and it keeps the rest of a record where no poller sees it.
+It holds an ``ssl.SSLObject`` between two ``MemoryBIO``s.  An ``ssl.SSLSocket`` would not do: after a failed write it
+must be given the same bytes again, and it buffers the rest of a record where select() and poll() do not see it.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ def check_context(context: Any) -> None:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the reason of *error* in words: OpenSSL's, where there is one."""
+    """Return a message (str) that explains *error*: OpenSSL's own, where it has one."""
     if isinstance(error, ssl.SSLEOFError):
         return "the peer closed the connection in the handshake"
     return str(error) or type(error).__name__
@@ -30,8 +30,8 @@ def reason_of(error: BaseException) -> str:
 class Engine:
     """One end of a TLS connection.
 
-    *context* is an ``ssl.SSLContext``, *server_hostname* the name (str) that a client asks for and checks.
-    ValueError if the context does check names, and there is none.
+    *context* is an ``ssl.SSLContext``.  *server_hostname* (str) is the name that a client sends by SNI, and that the
+    certificate must have.  ValueError if it is missing while the context checks host names.
     """
 
     __slots__ = (
@@ -57,27 +57,27 @@ class Engine:
             raise ValueError("a context with check_hostname needs the server_hostname that the certificate is to have")
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
-        # As they are, since each call in between is felt in what a request costs.
+        # Bound methods, not wrappers: a further Python call for each read and write would slow down every request.
         self._read, self._write = self._object.read, self._object.write
         self.take = self._outgoing.read
-        """Return the ciphertext that is to be sent to the peer, none if there is nothing to say."""
-        self.plaintext = b""  # what is decrypted, and not read
-        self.end: ssl.SSLError | bool = False  # what read() has still to tell after that
+        """Remove and return the ciphertext (bytes) that is to be sent to the peer, ``b""`` if there is none."""
+        self.plaintext = b""  # decrypted, and not yet read
+        self.end: ssl.SSLError | bool = False  # the error, or end of input, that read() reports after the plaintext
         self._is_over = False  # no more plaintext will come
         self.has_begun = False  # handshake() has been called
-        self.is_complete = False  # the handshake is
+        self.is_complete = False  # the handshake has succeeded
         self.input_ended = False  # no more ciphertext will come
         self.is_closed = False  # close() has been called
-        self.truncated = False  # the end came without the peer's close_notify
+        self.truncated = False  # input ended without the peer's close_notify
 
     @property
     def object(self) -> ssl.SSLObject:
-        """The object that has the certificate of the peer, the cipher, and the like."""
+        """The ``ssl.SSLObject``, which knows the peer's certificate, the cipher, and so on."""
         return self._object
 
     @property
     def has_input(self) -> bool:
-        """Whether read() has something to tell (bool)."""
+        """Whether read() would return plaintext or report the end of input (bool)."""
         return bool(self.plaintext or self.end)
 
     @property
@@ -88,9 +88,10 @@ class Engine:
     # The handshake and the end
 
     def handshake(self) -> bool:
-        """Go on with the handshake, and tell whether it is complete; ssl.SSLError if it fails.
+        """Continue the handshake as far as the received ciphertext allows.
 
-        A server's is to be called once something was received: OpenSSL's buffers take 32 KiB from then on.
+        Return whether it is complete (bool); ssl.SSLError if it fails.  On a server, do not call this before
+        something was received: the first call makes OpenSSL allocate 32 KiB, which an idle client would hold.
         """
         self.has_begun = True
         if self.input_ended:
@@ -105,7 +106,7 @@ class Engine:
         return True
 
     def close(self) -> None:
-        """Say to the peer that nothing more will be written (close_notify); the peer is not waited for."""
+        """Queue a close_notify, by which the peer learns that no more data will come; do not wait for the peer's."""
         if self.is_complete and not self.is_closed:
             self.is_closed = True
             with contextlib.suppress(ssl.SSLError, ValueError):
@@ -114,8 +115,8 @@ class Engine:
     # Plaintext
 
     def receive(self, data: Any) -> None:
-        """Take *data* (bytes-like), ciphertext from the peer, and decrypt the records that are whole."""
-        if self._is_over:  # or it would be kept, and never be read
+        """Take *data* (bytes-like), ciphertext from the peer, and decrypt the records that are complete."""
+        if self._is_over:  # data after the end would be stored, and never read
             return
         self._incoming.write(data)
         if not self.is_complete:
@@ -124,7 +125,7 @@ class Engine:
         try:
             while plain := self._read(_RECORD):
                 parts.append(plain)
-                if not self._incoming.pending:  # or OpenSSL would raise SSLWantReadError, which takes longer
+                if not self._incoming.pending:  # one more read would raise SSLWantReadError, which is slower
                     break
             else:
                 self._note_end(True)
@@ -133,7 +134,7 @@ class Engine:
         except ssl.SSLZeroReturnError:
             self._note_end(True)
         except ssl.SSLError as error:
-            if self.is_closed:  # OpenSSL reads no more once our close_notify has met data that was under way
+            if self.is_closed:  # after our close_notify, OpenSSL refuses data that was under way: discard it
                 self._incoming.read()
             else:
                 self._note_end(error)
@@ -143,7 +144,8 @@ class Engine:
         """Note that no more ciphertext will come."""
         self.input_ended = True
         if self.is_complete and not self._is_over:
-            # OpenSSL is not told of the end: as contexts ignore an unexpected one, it would pass for close_notify.
+            # Do not tell OpenSSL of the end: by default contexts ignore unexpected ones, so that it could not be told
+            # from a close_notify.
             self.truncated = True
             self._note_end(True)
 
@@ -152,9 +154,9 @@ class Engine:
         self._is_over = True
 
     def read(self, size: int) -> bytes | None:
-        """Return at most *size* bytes of plaintext: ``b""`` at the end, None if no whole record has come.
+        """Return at most *size* bytes of plaintext, ``b""`` at the end of input, None if no whole record has come.
 
-        ssl.SSLError for what the peer must not send, and for its alerts.
+        ssl.SSLError if the peer has violated the protocol or sent an alert.
         """
         data = self.plaintext
         if data:
@@ -166,12 +168,13 @@ class Engine:
         return b"" if self._is_over else None
 
     def write(self, data: Any) -> int:
-        """Encrypt *data* (bytes-like), and return how many bytes of it were taken: all, but while keys are exchanged.
+        """Encrypt *data* (bytes-like), and return how many bytes of it were taken (int).
 
-        BlockingIOError if none were, BrokenPipeError after close(), ssl.SSLError as read() has it or will have it.
+        All of them are, unless OpenSSL must first receive, as in a renegotiation: BlockingIOError if it has taken none.
+        BrokenPipeError after close(), ssl.SSLError if read() has raised one or is about to.
         """
         if self.is_closed:
-            raise BrokenPipeError(errno.EPIPE, "the end has been said")
+            raise BrokenPipeError(errno.EPIPE, "close_notify has been sent")
         sent, whole = 0, len(data)
         try:
             sent = self._write(data)
@@ -181,9 +184,9 @@ class Engine:
                     sent += self._write(view[sent:])
         except ssl.SSLWantReadError:
             if not sent:
-                raise BlockingIOError(errno.EAGAIN, "the peer is to speak first") from None
+                raise BlockingIOError(errno.EAGAIN, "OpenSSL must receive before it can send") from None
         except ssl.SSLError as error:
-            if isinstance(self.end, ssl.SSLError):  # found behind what is to be read; OpenSSL has forgotten it
+            if isinstance(self.end, ssl.SSLError):  # receive() has met the cause, which OpenSSL does not repeat
                 raise self.end from None
             raise error
         return sent

@@ -14,7 +14,11 @@ __all__ = ["Carrier"]
 
 
 class Carrier(Place):
-    """Asks its channel what it waits for, and tells it when there is plaintext to read or room to write."""
+    """Takes the interest of its channel to the loop, and has the channel read plaintext, and write when there is room.
+
+    The loop sees the descriptor of the socket below, which says nothing of plaintext: a readable socket need not hold a
+    whole record, and decrypted data may wait though the socket is not readable.
+    """
 
     __slots__ = ("_engine", "_is_direct")
 
@@ -23,7 +27,7 @@ class Carrier(Place):
         self._engine = face._ac_engine
 
     def join(self, channel: Any) -> None:
-        """Stand in for *channel*, in its map."""
+        """Take the place of *channel* in its map."""
         self.channel = channel
         self.map = channel._map
         self.__class__ = Carrier if reports(type(channel)) else _AskedCarrier
@@ -35,18 +39,21 @@ class Carrier(Place):
         """Whether the channel is connected (bool)."""
         return self.channel is not None and bool(self.channel.connected)
 
-    # What the loop asks and tells
+    # The interest, and the events of the loop
 
     @reporting
     def readable(self) -> bool:
-        """Tell whether the channel would read, and something may come."""
+        """Return whether the channel wants to read, and the input has not ended."""
         if self._engine.input_ended or self.channel is None:
             return False
         return self.channel.readable()  # type: ignore[no-any-return]
 
     @reporting
     def writable(self) -> bool:
-        """Tell whether something waits to be sent, or there is plaintext to read of which no poller knows."""
+        """Return whether something waits to be sent, or plaintext waits to be read.
+
+        Nothing that comes from the peer need announce such plaintext, so that the loop is asked to call back at once.
+        """
         channel = self.channel
         if channel is None:
             return False
@@ -67,21 +74,21 @@ class Carrier(Place):
             self.deliver()
 
     def deliver(self) -> None:
-        """Let the channel read until nothing is left, or it wants no more."""
+        """Have the channel read until no plaintext is left, or until it pauses or closes."""
         engine, face, channel = self._engine, self.face, self.channel
         while self.channel is not None and engine.has_input and channel.readable():
             reads = face._ac_reads
             channel.handle_read_event()
-            if face._ac_reads == reads:  # it does not read, and is asked but once an event
+            if face._ac_reads == reads:  # its handler does not call recv(): this loop would never end
                 return
 
     def handle_write_event(self) -> None:
-        """Send what waits for the socket, then have the channel send; and read the plaintext that waits."""
+        """Send the ciphertext that waits; then have the channel read plaintext that waits, and send more."""
         channel = self.channel
         try:
             is_sent = self.face._ac_flush()
         except OSError:
-            self.deliver()  # the last words of a peer that has gone
+            self.deliver()  # the last data of a peer that has gone
             self.handle_close()
             return
         if channel is None or not is_sent:
@@ -91,12 +98,12 @@ class Carrier(Place):
             channel.handle_write_event()
 
     def handle_close(self) -> None:
-        """Let the channel act upon the end of the connection."""
+        """Tell the channel that the connection has ended."""
         if self.channel is not None:
             self.channel.handle_close()
 
     def handle_error(self) -> None:
-        """Let the channel act upon the exception that is being handled."""
+        """Have the channel handle the current exception."""
         if self.channel is not None:
             self.channel.handle_error()
 
@@ -106,28 +113,32 @@ class Carrier(Place):
             self.channel.close()
         self.face._ac_place.drop()
 
-    # What the channel's socket tells
+    # Called by the TLSSocket
 
     def report_error(self, error: OSError) -> OSError:
-        """Log an *error* of a client's; a server's is for the channel's ``handle_error()``."""
+        """Return the exception for the channel to see: on a client *error* itself, for its ``handle_error()``.
+
+        On a server, *error* is the peer's fault, and is logged in one line, without a traceback; the channel sees a
+        ConnectionAbortedError, on which it closes.
+        """
         if self.channel is None or not self._engine.object.server_side:
             return error
         self.channel.log_info(f"closing {self.channel!r}: {error}", "error")
         return ConnectionAbortedError(errno.ECONNABORTED, str(error))
 
     def report_output(self, sent: int) -> None:
-        """Have the loop wait for room for what could not be sent."""
+        """Tell the loop to wait until the socket is writable, for the bytes that it did not take."""
         if hasattr(type(self.map), "touch"):
             self.map.touch(self._fd)  # type: ignore[attr-defined]
 
     def finish(self) -> None:
-        """Close, as the channel does."""
+        """Close the connection, now that the channel is closed; see ``say_farewell()``."""
         self.channel = None
         say_farewell(self)
 
 
 class _AskedCarrier(Carrier):
-    """One whose channel does not report what it waits for, and has to be asked in each pass."""
+    """A Carrier whose channel does not report changes of its interest: the loop must ask in each pass."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""The end of a connection on TLS: the last bytes are sent after its channel has closed."""
+"""The base of a TLS connection's dispatchers, and the last of them, which sends what a closed channel has left."""
 
 import contextlib
 from typing import TYPE_CHECKING, Any
@@ -10,18 +10,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Place", "say_farewell"]
 
-_PATIENCE = 8.0  # seconds without progress before a peer that takes nothing is given up
+_PATIENCE = 8.0  # seconds in which a peer must take some of the last bytes, or the connection is closed without them
 
 
 class Place:
-    """The dispatcher that stands in a map for a connection on TLS.
+    """Base of the dispatchers that are in the map for a TLS connection, one after the other.
 
-    A connection has one after the other: a Handshake, a Carrier while the channel converses, and at times a Farewell.
+    They are a Handshake, a Carrier while the channel is open, a Farewell if bytes are left to be sent when the channel
+    closes, and at the end a Gone, which has left the map.  ``TLSSocket._ac_place`` is the present one.
     """
 
     __slots__ = ("__weakref__", "_fd", "channel", "face", "map", "socket")
 
-    _ac_state: str | None = None  # what status() says, where it is not the channel's
+    _ac_state: str | None = None  # the state in status(), None for that of the channel
     accepting = False
     connected: Any = False
     connecting: Any = False
@@ -29,13 +30,13 @@ class Place:
     def __init__(self, face: "TLSSocket", map: dict[int, Any]) -> None:
         self.face = face
         self.map = map
-        self.channel: Any = None  # that this stands in for
+        self.channel: Any = None  # the channel in whose place this is, None if there is none yet, or no more
         self.socket = face._ac_socket
         self._fd = face.fileno()
         face._ac_place = self
 
     def _ac_status(self) -> dict[str, Any]:
-        """Return what ``status()`` tells of the channel, and of what TLS has made of its bytes."""
+        """Return what ``status()`` shows: the figures of the channel, with ciphertext added to its unsent bytes."""
         channel = self.channel
         known: dict[str, Any] = {}
         if channel is None:
@@ -50,12 +51,12 @@ class Place:
         return known
 
     def enter_map(self) -> None:
-        """Stand in the map from now on, in the place of whatever stood there."""
+        """Enter the map, in place of the dispatcher that had this descriptor."""
         self.map[self._fd] = self
 
     @property
     def is_over(self) -> bool:
-        """Whether something else has taken the place of this (bool)."""
+        """Whether another Place serves the connection now (bool)."""
         return self.face._ac_place is not self
 
     def drop(self) -> None:
@@ -66,24 +67,24 @@ class Place:
         Gone(self.face, self.map)
 
     def handle_expt_event(self) -> None:
-        """Ignore urgent data, which is not a matter of TLS."""
+        """Ignore urgent data, which TLS does not use."""
 
     def join(self, channel: Any) -> None:
-        """Do nothing for *channel*, which has closed."""
+        """Take the place of *channel* in its map: here do nothing, as the channel has closed."""
 
     def finish(self) -> None:
-        """Do nothing, as the channel has closed."""
+        """Close, after the last bytes are sent: here do nothing, as that was asked before."""
 
     def report_error(self, error: OSError) -> OSError:
-        """Return what the socket is to raise for an *error* of TLS."""
+        """Return the exception that the TLSSocket is to raise for *error*, a failure of TLS."""
         return error
 
     def report_output(self, sent: int) -> None:
-        """Act upon bytes that the socket below did not take, after *sent* that it did."""
+        """Act upon a send() of which the socket below took *sent* bytes, but not all."""
 
 
 class Gone(Place):
-    """Nothing, as the socket is closed; what the loop has still to tell is for nobody."""
+    """The Place of a closed socket: ignores the events that the loop still has for it in this pass."""
 
     __slots__ = ()
 
@@ -94,7 +95,7 @@ class Gone(Place):
 
 
 class Farewell(Place):
-    """Sends what waits for the socket, reads what comes to throw it away, and closes."""
+    """Sends the last bytes of a closed channel, discards what comes meanwhile, and closes the socket."""
 
     __slots__ = ("_deadline",)
 
@@ -108,23 +109,23 @@ class Farewell(Place):
         self.enter_map()
 
     def readable(self) -> bool:
-        """Tell whether more may come: unread, it would make the system reset the connection."""
+        """Return whether more may come: data left unread makes the system reset the connection when it closes."""
         self._deadline.look()
         return not (self.is_over or self.face._ac_engine.input_ended)
 
     def writable(self) -> bool:
-        """Tell that something is to be sent."""
+        """Return True until the last bytes are sent."""
         return not self.is_over
 
     def handle_read_event(self) -> None:
         """Receive, and discard the bytes."""
         self.face._ac_receive()
-        self.face._ac_engine.plaintext = b""  # or it would grow with all that the peer sends
+        self.face._ac_engine.plaintext = b""  # kept, it would grow with all that the peer sends
         if self.face._ac_fault is not None:
             self.drop()
 
     def handle_write_event(self) -> None:
-        """Send what waits, and then close."""
+        """Send what waits; close once it is all sent, or the connection is lost."""
         try:
             if not self.face._ac_flush():
                 return
@@ -133,7 +134,7 @@ class Farewell(Place):
         self.drop()
 
     def report_output(self, sent: int) -> None:
-        """Wait again for a peer that took something."""
+        """Set the deadline anew for a peer that has taken something."""
         if sent:
             self._deadline.set(_PATIENCE, self.map)
 
@@ -150,7 +151,10 @@ class Farewell(Place):
 
 
 def say_farewell(place: Place) -> None:
-    """Send what waits for the socket of *place* and close_notify, and close: now, or when the peer has taken them."""
+    """Send the bytes that wait on the connection of *place*, and a close_notify; then close the socket.
+
+    If the peer does not take all of them at once, a Farewell goes on with that in the map.
+    """
     face = place.face
     is_sent = True
     with contextlib.suppress(OSError), face._ac_lock:

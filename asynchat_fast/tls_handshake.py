@@ -14,26 +14,27 @@ from .transport import reporting
 
 __all__ = ["Handshake", "Occasion"]
 
-_AT_ONCE = 16  # handshakes that go on in a pass, some 10 ms
+_AT_ONCE = 16  # handshakes that may continue in one pass of the loop, which takes about 10 ms
 
 
 class Occasion(Protocol):
-    """The object that has begun a handshake, and learns its outcome."""
+    """The object that has started a handshake, and is told its outcome."""
 
     def opened(self, face: TLSSocket) -> None:
-        """Take *face*, on which plaintext can be sent and received from now on."""
+        """Act upon success: *face* sends and receives plaintext from now on."""
 
     def failed(self, error: OSError) -> None:
-        """Act upon the end of the connection, for which *error* is the reason."""
+        """Act upon the failure of the handshake; *error* is the reason."""
 
     def handle_error(self) -> None:
-        """Act upon the exception that is being handled, which ``opened()`` has raised."""
+        """Handle the current exception, which ``opened()`` has raised."""
 
 
 class _Turns(threading.local):
-    """Lets a few handshakes go on in a pass of a loop, as each takes most of a millisecond, and established ones wait.
+    """Limits how many handshakes continue in one pass of a thread's loop.
 
-    One that is put off is told of its input again in the next pass: so it is known that another has begun.
+    Each takes most of a millisecond, for which connections with data would have to wait.  A handshake that was put off
+    is reported as readable again in the next pass; so, when one of them asks a second time, a new pass has begun.
     """
 
     def __init__(self) -> None:
@@ -41,7 +42,7 @@ class _Turns(threading.local):
         self._put_off: weakref.WeakSet[Handshake] = weakref.WeakSet()
 
     def take(self, handshake: "Handshake") -> bool:
-        """Tell whether *handshake* may go on now."""
+        """Return whether *handshake* may continue in this pass."""
         if handshake in self._put_off:
             self._put_off.clear()
             self._left = _AT_ONCE
@@ -56,9 +57,10 @@ _turns = _Turns()
 
 
 class Handshake(Place):
-    """The handshake of *face* in *map*, in *timeout* seconds at most; for a client the connection comes before it.
+    """Runs the handshake of *face* in *map*; it fails after *timeout* seconds (None: no limit).
 
-    There may be a channel already, for which this stands in after ``join()``.
+    A client has a channel already, which may still be connecting: ``join()`` has this take its place in the map.  On
+    a server the channel is usually made by the program once the handshake is complete.
     """
 
     __slots__ = ("_deadline", "_engine", "_occasion")
@@ -74,32 +76,32 @@ class Handshake(Place):
             self._deadline.set(timeout, map)
 
     def join(self, channel: Any) -> None:
-        """Stand in for *channel*, in its map."""
+        """Take the place of *channel* in its map."""
         self.channel = channel
         self.map = channel._map
         self.enter_map()
 
-    # What the loop asks
+    # The interest
 
     @property
     def connected(self) -> bool:
-        """Whether the connection stands (bool)."""
+        """Whether the connection is established, and this still serves it (bool)."""
         return not self.is_over and (self.channel is None or bool(self.channel.connected))
 
     @property
     def connecting(self) -> bool:
-        """Whether the connection is being made (bool)."""
+        """Whether the channel is still connecting (bool)."""
         return self.channel is not None and bool(self.channel.connecting)
 
     @reporting
     def readable(self) -> bool:
-        """Tell that something is to come, once connected."""
-        self._deadline.look()  # asyncore's loop has no timers
+        """Return whether it waits for input: once connected, until the input ends."""
+        self._deadline.look()  # asyncore's loop has no timers, but calls this in each pass
         return self.connected and not self._engine.input_ended
 
     @reporting
     def writable(self) -> bool:
-        """Tell whether something waits to be sent, a client's first word to begin with, or the connection is made."""
+        """Return whether something waits to be sent, or a client waits to connect or to send its ClientHello."""
         if self.connected:
             return bool(self.face._ac_unsent) or self._may_begin()
         return self.connecting
@@ -107,19 +109,20 @@ class Handshake(Place):
     def _may_begin(self) -> bool:
         return not (self._engine.has_begun or self._engine.object.server_side)
 
-    # What the loop tells
+    # Events of the loop
 
     def handle_read_event(self) -> None:
-        """Receive, and go on."""
+        """Receive, and continue the handshake."""
         if not self.connected:
             self.handle_write_event()
-        elif self.face._ac_map is not None or _turns.take(self):  # on asyncio's transports input is told of once
+        # An asyncio transport reports each input only once: put off, it would never be read.
+        elif self.face._ac_map is not None or _turns.take(self):
             self.face._ac_receive()
             self.go_on()
 
     def handle_write_event(self) -> None:
-        """Send what waits, and a client's first word once the connection is made."""
-        if self.is_over:  # asyncore's poll2() tells what was read first
+        """Note that the client is connected, send what waits, and then a client's ClientHello."""
+        if self.is_over:  # asyncore's poll2() has called handle_read_event() first, which has completed the handshake
             return
         if not self.connected:
             self.channel.handle_connect_event()
@@ -139,7 +142,7 @@ class Handshake(Place):
             self.channel.handle_expt_event()
 
     def handle_close(self) -> None:
-        """Act upon the end of the connection."""
+        """Fail the handshake, as the connection has ended."""
         if self.connected:
             self._fail(ConnectionResetError(errno.ECONNRESET, "the peer closed the connection in the handshake"))
         elif self.is_over:
@@ -148,7 +151,7 @@ class Handshake(Place):
             self.channel.handle_close()
 
     def handle_error(self) -> None:
-        """Have the exception handled that is being handled."""
+        """Have the channel handle the current exception, or the server where no channel has been made."""
         place: Any = self.face._ac_place
         if place.channel is not None:
             place.channel.handle_error()
@@ -165,7 +168,7 @@ class Handshake(Place):
     # Outcomes
 
     def go_on(self) -> None:
-        """Take the next step of the handshake."""
+        """Take the next step of the handshake, and act upon its outcome, if there is one."""
         face = self.face
         try:
             with face._ac_lock:
@@ -173,10 +176,10 @@ class Handshake(Place):
                 face._ac_flush()
         except OSError as error:
             with contextlib.suppress(OSError):
-                face._ac_flush()  # the alert
+                face._ac_flush()  # sends the alert
             self._fail(face._ac_fault or error)
             return
-        if is_done and not self.is_over:  # a thread that pushes may have found the connection lost
+        if is_done and not self.is_over:  # a push() in another thread may have closed the connection meanwhile
             self._open()
 
     def _open(self) -> None:
@@ -184,12 +187,12 @@ class Handshake(Place):
         self._deadline.lift()
         carrier = Carrier(face, self.map)
         if channel is None:
-            self.map.pop(self._fd, None)  # for the channel to come
+            self.map.pop(self._fd, None)  # makes room for the channel that opened() is about to make
         else:
             carrier.join(channel)
         self._occasion.opened(face)
         if channel is None and face._ac_place is carrier and carrier.channel is None:
-            channel = self.map.get(self._fd)  # one that is no async_chat has not had the carrier join
+            channel = self.map.get(self._fd)  # an async_chat calls join() itself, other dispatchers do not
             if channel is not None:
                 carrier.join(channel)
         carrier.deliver()
@@ -200,7 +203,7 @@ class Handshake(Place):
         self._deadline.lift()
         try:
             self._occasion.failed(error)
-            if channel is not None and channel.socket is face:  # its handle_error() has left it open
+            if channel is not None and channel.socket is face:  # the channel's handler has left it open
                 channel.close()
         finally:
             if not self.is_over:
@@ -210,12 +213,12 @@ class Handshake(Place):
         self._fail(TimeoutError(errno.ETIMEDOUT, "the handshake took too long"))
 
     def report_output(self, sent: int) -> None:
-        """Have the loop wait for room for what could not be sent."""
+        """Tell the loop to wait until the socket is writable, for the bytes that it did not take."""
         if hasattr(type(self.map), "touch"):
             self.map.touch(self._fd)  # type: ignore[attr-defined]
 
     def finish(self) -> None:
-        """Close; what was said in the plain before TLS leaves, if the peer takes it."""
+        """Close; first send the plaintext that was pushed before TLS began, if the peer takes it."""
         self._deadline.lift()
         if self.connected or self.channel is None:
             say_farewell(self)

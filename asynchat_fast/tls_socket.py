@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 __all__ = ["TLSSocket"]
 
 _READ = 65536  # bytes of ciphertext to receive at once
-_FILE_PIECE = 65536  # bytes to encrypt and send at once: four records
-_FILE_MOST = 8 * _FILE_PIECE  # before others have their turn
+_FILE_PIECE = 65536  # bytes of a file to encrypt and send at once: four records
+_FILE_MOST = 8 * _FILE_PIECE  # bytes of a file in one call, so that other channels have their turn
 
 
 class TLSSocket:
-    """A connection on TLS, with the methods of a non-blocking socket and the questions of ``ssl.SSLSocket``.
+    """A connection on TLS, with the methods of a non-blocking socket, and those of ``ssl.SSLSocket`` that inspect it.
 
     Any thread may send.  There is no ``dup()``, ``detach()`` or ``makefile()``: nothing else may read the ciphertext.
     """
 
-    # Without a __getattr__() that asks the socket below: it would slow down each access to an attribute.
+    # No __getattr__() that delegates to the socket below: it would slow down each access to an attribute.
     __slots__ = (
         "__weakref__",
         "_ac_engine",
@@ -43,13 +43,13 @@ class TLSSocket:
     def __init__(self, sock: socket.socket, engine: Engine, plain: bytes = b"") -> None:
         self._ac_socket = sock
         self._ac_engine = engine
-        self._ac_place: Place  # what stands in the map, which sets this
-        self._ac_unsent: Any = plain  # bytes for the socket below, as they are
-        self._ac_shuts = False  # the output of the socket below ends after them
-        self._ac_reads = 0  # how often the channel has read
-        self._ac_failure: OSError | None = None  # why there is no TLS, or no more
-        self._ac_fault: OSError | None = None  # of the socket below, to be raised once all that came before it is read
-        # One thread at a time: OpenSSL bears no more, and records must leave in the order in which they were made.
+        self._ac_place: Place  # the dispatcher in the map, which sets this itself
+        self._ac_unsent: Any = plain  # bytes that the socket below has still to send, without encrypting them
+        self._ac_shuts = False  # shut down the output of the socket below once they are sent
+        self._ac_reads = 0  # how many times the channel has called recv()
+        self._ac_failure: OSError | None = None  # the reason why the handshake, or TLS later, has failed
+        self._ac_fault: OSError | None = None  # an error of the socket below; recv() raises it after all plaintext
+        # One thread at a time: OpenSSL allows no more, and records must be sent in the order in which they were made.
         self._ac_lock = RLock()
 
     def __repr__(self) -> str:
@@ -58,7 +58,7 @@ class TLSSocket:
     # Plaintext
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Return at most *size* bytes of plaintext, ``b""`` at the end; BlockingIOError if none have come."""
+        """Return at most *size* bytes of plaintext, ``b""`` at the end of input; BlockingIOError if none have come."""
         self._ac_reads += 1
         try:
             data = self._ac_engine.read(size)
@@ -89,7 +89,10 @@ class TLSSocket:
     if hasattr(os, "pread"):
 
         def _ac_send_file(self, fileno: int, offset: int, count: int) -> int:
-            """Send from a file; return how many bytes were taken, BlockingIOError if none can be now."""
+            """Send *count* bytes, or the first of them, of the file *fileno* from *offset* on.
+
+            Return how many were taken (int), BlockingIOError if none can be now.
+            """
             sent, most = 0, min(count, _FILE_MOST)
             while sent < most and not (sent and self._ac_unsent):
                 data = os.pread(fileno, min(most - sent, _FILE_PIECE), offset + sent)
@@ -99,23 +102,23 @@ class TLSSocket:
             return sent
 
     def _ac_failed(self, error: OSError) -> OSError:
-        """Note *error*, after which there is no TLS, and return what to raise."""
+        """Note *error*, which ends TLS on this connection, and return the exception to raise for it."""
         self._ac_failure = error
         with contextlib.suppress(OSError):
-            self._ac_flush()  # the alert
+            self._ac_flush()  # sends the alert
         return self._ac_place.report_error(error)
 
     def pending(self) -> int:
-        """Return 1 if decrypted or received bytes wait that no poller knows of, else 0."""
+        """Return 1 if there is plaintext to read, or the end of it, which select() and poll() do not see; else 0."""
         return int(self._ac_engine.has_input)
 
     def shutdown(self, how: int) -> None:
-        """Say that nothing more will be sent (close_notify), unless *how* is SHUT_RD."""
+        """Send a close_notify after what waits to be sent, unless *how* is SHUT_RD; OSError if the peer has gone."""
         if how != socket.SHUT_RD and not self._ac_end_output():
             raise OSError(errno.ENOTCONN, "the peer has gone")
 
     def close(self) -> None:
-        """Send what waits and close_notify, after this call if the peer is slow, and close."""
+        """Send what waits, and a close_notify, then close; if the peer is slow, the loop does so after this call."""
         self._ac_place.finish()
 
     # Ciphertext
@@ -123,7 +126,7 @@ class TLSSocket:
     def _ac_receive(self) -> None:
         """Receive from the socket below, and decrypt."""
         engine, lock = self._ac_engine, self._ac_lock
-        lock.acquire()  # in half the time of a with statement
+        lock.acquire()  # takes half the time of a with statement
         try:
             try:
                 data = self._ac_socket.recv(_READ)
@@ -133,7 +136,8 @@ class TLSSocket:
                 data, self._ac_fault = b"", error
             if data:
                 engine.receive(data)
-                # The peer may wait for what OpenSSL says while it reads, as for a refusal to renegotiate.
+                # OpenSSL may have produced output while it read, such as a refusal to renegotiate.  The peer waits for
+                # that, and may send nothing before it has come.
                 if not engine.plaintext and engine.has_output:
                     with contextlib.suppress(OSError):
                         self._ac_flush()
@@ -143,12 +147,12 @@ class TLSSocket:
             lock.release()
 
     def _ac_flush(self) -> bool:
-        """Send what waits for the socket below, and tell whether that was all; OSError if the connection is lost."""
+        """Send the bytes that wait; return whether all were taken (bool), OSError if the connection is lost."""
         with self._ac_lock:
             unsent = self._ac_unsent
-            said = self._ac_engine.take()
-            if unsent or said:
-                self._ac_send(bytes(unsent) + said if unsent else said)
+            records = self._ac_engine.take()
+            if unsent or records:
+                self._ac_send(bytes(unsent) + records if unsent else records)
             if self._ac_unsent:
                 return False
             if self._ac_shuts:
@@ -157,14 +161,14 @@ class TLSSocket:
         return True
 
     def _ac_send(self, data: Any) -> None:
-        """Send *data* by the socket below, and keep what that does not take."""
+        """Send *data* on the socket below, and keep what it does not take; OSError if the connection is lost."""
         try:
             sent = self._ac_socket.send(data)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:
             self._ac_unsent = b""
-            self._ac_receive()  # a peer that refuses says why, and goes
+            self._ac_receive()  # a peer that refuses the connection sends an alert, with the reason, before it closes
             alert = self._ac_engine.end
             raise (alert if isinstance(alert, ssl.SSLError) else error) from None
         if sent < len(data):
@@ -174,7 +178,7 @@ class TLSSocket:
             self._ac_unsent = b""
 
     def _ac_end_output(self) -> bool:
-        """Say that nothing more will be sent; tell whether that could be said."""
+        """Send a close_notify, and shut down the output behind it; return False if the connection is lost."""
         with self._ac_lock:
             self._ac_engine.close()
             self._ac_shuts = True
@@ -193,12 +197,12 @@ class TLSSocket:
 
     @property
     def context(self) -> Any:
-        """The ``ssl.SSLContext`` (which SNI may have exchanged)."""
+        """The ``ssl.SSLContext``: a server's SNI callback may have replaced the first one."""
         return self._ac_engine.object.context
 
     @property
     def server_hostname(self) -> str | None:
-        """The name that a client asks for (str)."""
+        """The host name that this client has asked for (str), None on a server."""
         return self._ac_engine.object.server_hostname
 
     def getpeercert(self, binary_form: bool = False) -> Any:
@@ -218,7 +222,7 @@ class TLSSocket:
         return self._ac_engine.object.selected_alpn_protocol()
 
     def get_channel_binding(self, cb_type: str = "tls-unique") -> bytes | None:
-        """Return what binds an authentication to this connection, as ``ssl.SSLSocket`` does."""
+        """Return the channel binding data of this connection, as ``ssl.SSLSocket`` does."""
         return self._ac_engine.object.get_channel_binding(cb_type)
 
     # Of the socket below
@@ -240,7 +244,7 @@ class TLSSocket:
 
     @property
     def _ac_map(self) -> Any:
-        """The map that a channel on this is to join: that of an asyncio transport, None for any."""
+        """The map that a channel on this socket must join: that of an asyncio transport; None if any map will do."""
         return getattr(self._ac_socket, "_ac_map", None)
 
     @property
@@ -249,15 +253,15 @@ class TLSSocket:
         return getattr(self._ac_socket, "_ac_proxy", None)
 
     def fileno(self) -> int:
-        """Return the descriptor, -1 once it is closed; reading and writing there would break the connection."""
+        """Return the descriptor (int), -1 once it is closed.  To read or write it would break the connection."""
         return self._ac_socket.fileno()
 
     def connect_ex(self, address: Any) -> int:
-        """Connect to *address*, and return an errno."""
+        """Connect the socket below to *address*, and return an errno (int), 0 once connected."""
         return self._ac_socket.connect_ex(address)
 
     def bind(self, address: Any) -> None:
-        """Use *address* on this side."""
+        """Bind the socket below to the local *address*."""
         self._ac_socket.bind(address)
 
     def getpeername(self) -> Any:
@@ -265,7 +269,7 @@ class TLSSocket:
         return self._ac_socket.getpeername()
 
     def getsockname(self) -> Any:
-        """Return the address on this side."""
+        """Return the local address."""
         return self._ac_socket.getsockname()
 
     def getsockopt(self, *args: Any) -> Any:
@@ -277,7 +281,7 @@ class TLSSocket:
         self._ac_socket.setsockopt(*args)
 
     def setblocking(self, flag: bool) -> None:
-        """Do nothing for a false *flag*; ValueError for a true one."""
+        """Accept a false *flag*, and do nothing; ValueError for a true one."""
         if flag:
             raise ValueError("a TLSSocket does not block")
 

@@ -1,4 +1,4 @@
-"""How TLS begins: on a connection that a server has accepted, or on a channel, amid its conversation."""
+"""The start of TLS: on a connection that a server has accepted, or on a channel, perhaps after data was exchanged."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,10 @@ __all__ = ["accepter", "start"]
 
 
 def accepter(context: Any, timeout: float | None) -> Callable[[Any, Any, Any], Handshake]:
-    """Return what begins TLS by *context* for a server, on a socket that was accepted from an address."""
+    """Return a function of a server, a socket that it has accepted and its address, which starts TLS on that socket.
+
+    *context* is an ``ssl.SSLContext`` (else TypeError), *timeout* the seconds (None: no limit) for each handshake.
+    """
     check_context(context)
 
     def accept(server: Any, sock: Any, addr: Any) -> Handshake:
@@ -28,7 +31,7 @@ def accepter(context: Any, timeout: float | None) -> Callable[[Any, Any, Any], H
 
 
 class _Acceptance:
-    """The occasion of a handshake with a client of *server* at *addr*."""
+    """Calls ``handle_accepted()`` of *server* after the handshake with *addr*, or logs the failure."""
 
     def __init__(self, server: Any, addr: Any) -> None:
         self._server = server
@@ -52,9 +55,9 @@ def start(
     timeout: float | None,
     occasion: Occasion | None = None,
 ) -> None:
-    """Switch *channel* to TLS; see ``async_chat.start_tls()``.
+    """Switch *channel* to TLS; the arguments and errors are those of ``async_chat.start_tls()``.
 
-    *occasion* is told the outcome; None for the channel itself.
+    *occasion* is told the outcome; None tells the channel.
     """
     sock = channel.socket
     if sock is None:
@@ -76,7 +79,7 @@ def start(
 
 
 class _Start:
-    """The occasion of a handshake that *channel* has asked for."""
+    """Tells *channel*, whose start_tls() began the handshake, the outcome."""
 
     def __init__(self, channel: Any, server_side: bool) -> None:
         self._channel = channel
@@ -101,9 +104,9 @@ class _Start:
 
 
 def _take_output(channel: Any) -> bytes:
-    """Take the bytes that wait to be sent out of the queue of *channel*, and return them.
+    """Remove the bytes that wait in the output queue of *channel*, and return them.
 
-    RuntimeError if it is not only bytes that wait, or if it is amid sending.
+    RuntimeError if a producer or the end waits there, too, or if a send() that is not over holds the queue.
     """
     queue = queue_of(channel)
     if not queue:
@@ -127,7 +130,7 @@ def _take_output(channel: Any) -> bytes:
 
 
 def _failure(addr: Any, error: OSError) -> str:
-    """Return the line for the log about a failed handshake with the peer at *addr*."""
+    """Return a message for the log: the handshake with the peer at *addr* has failed with *error*."""
     peer = f"[{addr[0]}]:{addr[1]}" if isinstance(addr, tuple) and ":" in addr[0] else ""
     if not peer:
         peer = f"{addr[0]}:{addr[1]}" if isinstance(addr, tuple) else f"a peer at a unix socket {addr or ''}".rstrip()

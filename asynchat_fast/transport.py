@@ -1,4 +1,4 @@
-"""Transport: all methods that a conversation calls of the object that carries its bytes.
+"""``Transport``: the methods that a conversation calls on the object that carries its bytes.
 
 ``async_chat`` is a conversation on an ``asyncore.dispatcher``, which provides all of this.
 """
@@ -34,13 +34,13 @@ class Transport(Protocol):
         """Return at most *buffer_size* received bytes; at the end call ``handle_close()`` and return ``b""``."""
 
     def send(self, data: Any) -> int:
-        """Send *data* (bytes-like), and return how many bytes of it were taken; OSError if none ever will be."""
+        """Send *data* (bytes-like), and return how many bytes of it were taken (int); OSError if the output failed."""
 
     def handle_close(self) -> None:
         """Close: the peer has closed, or everything up to ``close_when_done()`` is sent."""
 
     def handle_error(self) -> None:
-        """Act upon the exception that is being handled."""
+        """Handle the current exception."""
 
     def log_info(self, message: str, type: str = "info") -> None:
         """Log *message* at the level *type*."""
@@ -50,7 +50,7 @@ _F = TypeVar("_F", bound=Callable[..., object])
 
 
 def reporting(function: _F) -> _F:
-    """Mark *function*, a channel's ``readable()`` or ``writable()``: each change of its result is reported to the loop.
+    """Mark *function*, a channel's ``readable()`` or ``writable()``: the channel reports each change of its result.
 
     The event loop looks for the mark on the type of a channel.  Channels whose functions have no mark are
     asked in each pass.
@@ -62,16 +62,17 @@ def reporting(function: _F) -> _F:
 def passing(function: Callable[..., Any]) -> Callable[..., Any]:
     """Mark *function*, a channel's ``handle_read()`` or ``recv()``: it passes on received bytes as they are.
 
-    What carries a channel and has received may then call ``_ac_receive()`` itself, see ``reads_directly()``.
+    A carrier of the channel, such as TLS, may then pass received bytes to ``_ac_receive()``; see ``reads_directly()``.
     """
     function._ac_passes = True  # type: ignore[attr-defined]
     return function
 
 
 def reads_directly(channel: Any) -> bool:
-    """Tell whether what arrives may go to ``_ac_receive()``, as nothing that *channel* overrides is on the way there.
+    """Return whether received bytes may be passed to ``_ac_receive()`` of *channel* at once.
 
-    Only the end of input, and errors, then have to take that way.
+    They may if *channel* overrides none of the methods in between, from ``handle_read_event()`` to ``recv()``.  The end
+    of input and errors must still go through these.
     """
     functions = [getattr(getattr(channel, name, None), "__func__", None) for name in _WAY_IN]
     return hasattr(type(channel), "_ac_receive") and all(
@@ -84,17 +85,17 @@ _WAY_IN = ("handle_read_event", "handle_read", "recv")
 
 
 def _is_ssl_error(error: OSError, *names: str) -> bool:
-    ssl = sys.modules.get("ssl")  # a program in which its errors are raised has imported it
+    ssl = sys.modules.get("ssl")  # only code that has imported it can raise its errors; importing takes long
     return ssl is not None and isinstance(error, tuple(getattr(ssl, name) for name in names))
 
 
 def wants_read(error: OSError) -> bool:
-    """Tell whether *error* is that of a TLS socket which can do nothing before it has received."""
+    """Return whether *error* means that an SSLSocket must receive before it can go on."""
     return _is_ssl_error(error, "SSLWantReadError")
 
 
 def wants_write(error: OSError) -> bool:
-    """Tell whether *error* is that of a TLS socket which can do nothing before it has sent."""
+    """Return whether *error* means that an SSLSocket must send before it can go on."""
     return _is_ssl_error(error, "SSLWantWriteError")
 
 

@@ -1,4 +1,4 @@
-"""A socket to its channel, a transport behind it that is none: one of asyncio's, or one in memory."""
+"""A socket-like object for a channel over a transport that is not a socket: one of asyncio's, or one in memory."""
 
 import errno
 import socket
@@ -12,33 +12,33 @@ _NO_SOCKET = "this transport is not over a socket"
 
 
 class Link(Protocol):
-    """What carries the bytes of a TransportSocket."""
+    """The object that carries the bytes of a TransportSocket."""
 
     fd: int
     is_closed: bool
-    map: Any  # that the channel is to join
-    resets: bool  # closing drops what was not sent
+    map: Any  # the map that the channel must join
+    resets: bool  # close() is to drop unsent bytes, and reset the connection
 
     def get_extra_info(self, name: str) -> Any:
-        """Return what is known as *name*, None for nothing; see ``asyncio.BaseTransport.get_extra_info()``."""
+        """Return the value of *name*, None if it is unknown; see ``asyncio.BaseTransport.get_extra_info()``."""
 
     def take(self, size: int) -> bytes:
-        """Return at most *size* bytes of what has arrived, ``b""`` at the end; BlockingIOError if nothing has."""
+        """Return at most *size* bytes of the data that has arrived, ``b""`` at its end; BlockingIOError if none has."""
 
     def give(self, data: bytes) -> int:
-        """Send *data*, and return how much of it was taken; BlockingIOError if nothing can be."""
+        """Send *data*, and return how many bytes of it were taken; BlockingIOError if none can be now."""
 
     def end_output(self) -> bool:
-        """Send no more; tell whether that can be done without closing."""
+        """Shut down the output; return False if that cannot be done without closing."""
 
     def close(self) -> None:
-        """Close, once what was given has been sent."""
+        """Close, once the bytes that were given have been sent."""
 
 
 class TransportSocket:
-    """A transport as a socket that does not block; it has what channels call of a socket."""
+    """A transport with the methods of a non-blocking socket that channels call."""
 
-    # The names are all here, and there is no __getattr__(), which would slow down each access to one of them.
+    # No __getattr__() that delegates to a socket: it would slow down each access to an attribute.
     __slots__ = ("__weakref__", "_link")
 
     def __init__(self, link: Link) -> None:
@@ -55,36 +55,36 @@ class TransportSocket:
 
     @property
     def _ac_map(self) -> Any:
-        """The map that a channel on this is to join."""
+        """The map that a channel on this socket must join."""
         return self._link.map
 
     def _ac_end_output(self) -> bool:
-        """Tell the peer that nothing more will be sent; tell whether that can be done without closing."""
+        """Shut down the output; return False if that cannot be done without closing."""
         return self._link.end_output()
 
     def fileno(self) -> int:
-        """Return the descriptor, -1 when it is closed."""
+        """Return the descriptor, -1 once it is closed."""
         return -1 if self._link.is_closed else self._link.fd
 
     def setblocking(self, flag: bool) -> None:
         """Do nothing: no transport blocks."""
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Return at most *size* bytes of what has arrived, ``b""`` at the end of it; BlockingIOError if nothing has."""
+        """Return at most *size* bytes of the data that has arrived, ``b""`` at its end; BlockingIOError if none has."""
         return self._link.take(size)
 
     def send(self, data: Any, flags: int = 0) -> int:
-        """Hand *data* (bytes-like) to the transport; BlockingIOError while it holds too much that was not sent."""
-        # uvloop, and asyncio from Python 3.13 on, send what a bytearray holds later.
+        """Pass *data* (bytes-like) to the transport, and return its size; BlockingIOError while its buffer is full."""
+        # A copy of a bytearray: uvloop, and asyncio from Python 3.13 on, read it later, when it may have changed.
         return self._link.give(data if type(data) is bytes else bytes(data))
 
     def shutdown(self, how: int) -> None:
-        """Send no more, by SHUT_WR or SHUT_RDWR; OSError if this transport, as those of TLS, has no such end."""
+        """Shut down the output, for SHUT_WR or SHUT_RDWR; OSError if the transport cannot, as over asyncio's TLS."""
         if how != socket.SHUT_RD and not self._link.end_output():
             raise OSError(errno.ENOTSUP, "this transport cannot end its output without being closed")
 
     def close(self) -> None:
-        """Close; what was sent still leaves, if the peer takes it."""
+        """Close; the transport still sends the bytes in its buffer, if the peer takes them."""
         self._link.close()
 
     def getpeername(self) -> Any:
@@ -92,7 +92,7 @@ class TransportSocket:
         return self._extra("peername")
 
     def getsockname(self) -> Any:
-        """Return the address here, None for a pipe."""
+        """Return the local address, None for a pipe."""
         return self._extra("sockname")
 
     def getsockopt(self, *args: Any) -> Any:
@@ -116,7 +116,7 @@ class TransportSocket:
         """The kind of socket (int); OSError without a socket."""
         return self._socket().type
 
-    # Over TLS; None in the plain
+    # Over asyncio's TLS; None without
 
     def getpeercert(self, binary_form: bool = False) -> Any:
         """Return the certificate of the peer, see ``ssl.SSLSocket.getpeercert()``."""
@@ -140,7 +140,7 @@ class TransportSocket:
 
 
 def adopt(channel: Any, sock: TransportSocket) -> None:
-    """Have *channel* converse over *sock*, in its map, of whatever class it is: async_chat alone does so by itself."""
+    """Put *channel*, a dispatcher of any class, on *sock* and into its map; our async_chat does so by itself."""
     channel.del_channel()
     channel._map = sock._ac_map
     channel.set_socket(sock, sock._ac_map)

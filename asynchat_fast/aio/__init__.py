@@ -1,4 +1,4 @@
-"""Channels in an asyncio program: their own loop embedded in asyncio's or uvloop's, or channels on its transports."""
+"""Channels in an asyncio program: on their sockets, by our loop embedded in asyncio's, or on asyncio's transports."""
 
 from .embedding import embedded
 from .serving import chat_protocol, connect, start_server

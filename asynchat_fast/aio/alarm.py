@@ -1,4 +1,4 @@
-"""An alarm in asyncio's loop: one call to come, soon or at a time, however often it is asked for."""
+"""An alarm in asyncio's loop: a callback that is scheduled at most once, however often it is asked for."""
 
 import asyncio
 import contextlib
@@ -7,17 +7,17 @@ from threading import get_ident
 
 __all__ = ["Alarm"]
 
-_SHORTEST = 0.001  # seconds: uvloop counts milliseconds, and would make less a call without a pause
+_SHORTEST = 0.001  # seconds: uvloop counts milliseconds, and would call back for less without any pause
 
 
 class Alarm:
-    """Calls *ring* in *loop*, in the thread that makes the alarm; no more after ``stop()``."""
+    """Has *loop*, which runs in the thread that makes the alarm, call *ring*, until ``stop()``."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], object]) -> None:
         self.loop = loop
         self._ring = ring
         self._thread = get_ident()
-        self._is_due = False  # a call is on its way
+        self._is_due = False  # soon() has scheduled a call
         self._is_stopped = False
         self._handle: asyncio.TimerHandle | None = None
         self._when = 0.0  # the loop.time() of the handle
@@ -38,9 +38,9 @@ class Alarm:
                 self.loop.call_soon_threadsafe(self._call)
 
     def within(self, seconds: float | None) -> None:
-        """Ring in *seconds*, unless it does before; None for no time.
+        """Ring in *seconds* at the latest; None sets no time.
 
-        It may ring early: uvloop's timers do, and an alarm for an earlier time is not taken back.
+        It may ring early: uvloop's timers may, and a call that was scheduled for an earlier time is kept.
         """
         if seconds is None or self._is_stopped:
             return
@@ -56,14 +56,14 @@ class Alarm:
         self._handle, self._when = self.loop.call_later(seconds, self._ring_in_time), when
 
     def stop(self) -> None:
-        """Never ring again, whatever is on its way."""
+        """Never ring again, not even for calls that are scheduled."""
         self._is_stopped = True
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
 
     def _call(self) -> None:
-        self._is_due = False  # before the call: what is noted from now on may come too late for it
+        self._is_due = False  # before the call, which may not see what other threads change from now on
         if not self._is_stopped:
             self._ring()
 

@@ -1,4 +1,4 @@
-"""Embedding where the poller has no descriptor: asyncio waits for each of the map, poll() says which are ready."""
+"""Embedding with a poller that has no descriptor of its own: asyncio waits for each descriptor of the map instead."""
 
 import asyncio
 import contextlib
@@ -11,18 +11,19 @@ __all__ = ["DescriptorPoller"]
 
 
 class DescriptorPoller:
-    """*poller*, one of numbers; *loop* calls *ready* when it has something to return."""
+    """Wraps *poller*, a PollPoller or SelectPoller; *loop* calls *ready* when ``poll()`` has something to return."""
 
     def __init__(self, poller: Poller, loop: asyncio.AbstractEventLoop, ready: Callable[[], object]) -> None:
         if type(loop).__module__.partition(".")[0] in ("uvloop", "winloop"):
-            # Its remove_reader() takes effect later, and asyncore closes at once: it would wake for ever.
+            # uvloop's remove_reader() takes effect later.  asyncore closes descriptors at once, and uvloop would go on
+            # to report a closed one in each pass.
             raise RuntimeError("uvloop can serve a SocketMap only, and where the system has epoll or kqueue")
         self.masks = poller.masks
         self._poller = poller
         self._loop = loop
         self._ready = ready
         self._thread = get_ident()
-        self._waiting: dict[int, int] = {}  # what asyncio waits for
+        self._waiting: dict[int, int] = {}  # the mask that asyncio waits for, by descriptor
         self._always: set[int] = set()  # regular files, which epoll refuses because they are always ready
         self._turn = 0
         self._is_left = False
@@ -47,8 +48,8 @@ class DescriptorPoller:
             raise
 
     def _update(self, fd: int) -> None:
-        """Have asyncio wait for what *fd* is waited for, as another file than before perhaps."""
-        if self._is_left:  # another thread has asked for it before
+        """Register *fd* with asyncio for its present mask, anew in any case: it may be another file by now."""
+        if self._is_left:  # another thread had scheduled this call before leave()
             return
         mask, before = self.masks.get(fd, 0), self._waiting.pop(fd, 0)
         self._always.discard(fd)
@@ -64,15 +65,15 @@ class DescriptorPoller:
             self._always.add(fd)
 
     def _remove(self, fd: int, before: int) -> None:
-        """Have asyncio wait for nothing of *before* at *fd*, which may have been closed."""
+        """Unregister *fd*, which may have been closed, from asyncio, which waited for the mask *before*."""
         if before & READ:
-            with contextlib.suppress(OSError):  # it would go on to wait for the other
+            with contextlib.suppress(OSError):  # from modify(): with a writer, asyncio keeps the closed *fd* registered
                 self._loop.remove_reader(fd)
         if before & WRITE:
             self._loop.remove_writer(fd)
 
     def poll(self, timeout: float | None, most: int = -1) -> Events:
-        """See ``Poller.poll()``; which *most* of the events are returned goes by turns."""
+        """See ``Poller.poll()``; if there are more events than *most*, each has its turn."""
         happened = self._poller.poll(timeout, most)
         if 0 < most < len(happened):
             self._turn = (self._turn + most) % len(happened)
@@ -84,7 +85,7 @@ class DescriptorPoller:
         self._poller.close()
 
     def leave(self) -> Poller:
-        """Have asyncio wait for nothing any more, and return the poller."""
+        """Unregister all descriptors from asyncio, and return the wrapped poller."""
         self._is_left = True
         for fd, mask in self._waiting.items():
             self._remove(fd, mask)

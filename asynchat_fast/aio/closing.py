@@ -1,16 +1,16 @@
-"""The end of a transport: it sends the bytes that it holds, but not for longer than a limit."""
+"""Closing an asyncio transport: it may send the bytes in its buffer, as long as the peer takes some in time."""
 
 import asyncio
 from typing import Any
 
 __all__ = ["Closing"]
 
-_STALLED_AFTER = 8.0  # seconds in which a closed transport sends nothing, after which it is aborted
-_TLS_CLOSES_IN = 30.0  # seconds, over asyncio's own TLS: its limit from Python 3.11 on
+_STALLED_AFTER = 8.0  # seconds without progress, after which a transport that is closing is aborted
+_TLS_CLOSES_IN = 30.0  # seconds for closing asyncio's own TLS, which has the same limit from Python 3.11 on
 
 
 class Closing:
-    """Closes *transport* of *loop*, and aborts it if the peer takes nothing; at once, if it *resets* the connection."""
+    """Closes *transport* of *loop*, and aborts it if the peer takes nothing; with *resets*, aborts it at once."""
 
     __slots__ = ("_handle", "_loop", "_transport")
 
@@ -28,16 +28,16 @@ class Closing:
             self._handle = loop.call_later(_STALLED_AFTER, self._look, size)
 
     def stop(self) -> None:
-        """Leave the transport alone, as it is closed."""
+        """Cancel the limit, as the transport is closed."""
         if self._handle is not None:
             self._handle.cancel()
 
     def _unsent(self) -> int:
-        """Return how many bytes the transport holds; a pipe that is only read has no such method."""
+        """Return how many bytes the transport has in its buffer; 0 for the read end of a pipe, which has no buffer."""
         return int(getattr(self._transport, "get_write_buffer_size", int)())
 
     def _look(self, before: int) -> None:
-        """Abort if there are as many bytes as *before*."""
+        """Abort if the peer has taken nothing since there were *before* unsent bytes."""
         size = self._unsent()
         if size < before:
             self._handle = self._loop.call_later(_STALLED_AFTER, self._look, size)

@@ -1,4 +1,4 @@
-"""Our loop within a running asyncio or uvloop loop: one descriptor there, the poller's, serves a whole map."""
+"""Our loop within a running asyncio or uvloop loop, which waits for one descriptor only: that of our poller."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -13,7 +13,7 @@ from .tasks import Tasks
 
 __all__ = ["embedded"]
 
-_MOST_EVENTS = 32  # a pass: asyncio's own callbacks wait for one, which takes a few hundred microseconds
+_MOST_EVENTS = 32  # in one pass, for which asyncio's own callbacks have to wait: a few hundred microseconds
 
 
 class embedded:
@@ -23,8 +23,8 @@ class embedded:
     under ``loop()``, on its own socket, in the thread of the asyncio loop.  ``served.ended`` is an
     asyncio.Future: an exception that would end ``loop()``, such as ExitNow, ends the serving, and is set as
     its exception; if the block is left before, its result is None.
-    RuntimeError if *map* is embedded already, if uvloop is to serve a map without a descriptor of
-    its own (a plain dict, or one on a system without epoll and kqueue), and on Windows' Proactor loop.
+    RuntimeError if *map* is embedded already, on Windows' Proactor loop, and on uvloop if *map* is a plain dict or the
+    system has neither epoll nor kqueue.
     """
 
     ended: asyncio.Future[None]
@@ -40,7 +40,7 @@ class embedded:
         try:
             if reactor.embedder is not None:
                 raise RuntimeError("this map is embedded already")
-            self._source: Any = None  # what has the descriptor that asyncio waits for
+            self._source: Any = None  # the epoll or kqueue object whose descriptor asyncio waits for
             self._fd = -1
             self._is_passing = False
             self._alarm = Alarm(loop, self._run)
@@ -67,7 +67,7 @@ class embedded:
             self.ended.set_result(None)
 
     def wake(self) -> None:
-        """Make a pass soon; any thread may call this."""
+        """Schedule a pass; any thread may call this."""
         if not self._is_passing or not self._alarm.is_here():
             self._alarm.soon()
 
@@ -76,8 +76,9 @@ class embedded:
         return self._tasks.create(coroutine)
 
     def _run(self) -> None:
-        """Run one pass, and have the next come when it is due."""
-        if self.ended.done() or self._is_passing:  # a callback may run asyncio's loop in this one, as nest_asyncio does
+        """Run one pass, and schedule the next."""
+        # Within a pass already: nest_asyncio lets a callback run asyncio's loop.
+        if self.ended.done() or self._is_passing:
             return
         self._is_passing = True
         try:
@@ -94,7 +95,7 @@ class embedded:
             self._is_passing = False
 
     def _watch(self) -> None:
-        """Have asyncio wait for the poller's descriptor, which is another after the poller was closed."""
+        """Have asyncio wait for the poller's descriptor, which changes when the poller is closed and opened again."""
         poller: Any = self._reactor.registrations.poller
         if isinstance(poller, DescriptorPoller):
             return

@@ -1,7 +1,7 @@
 """A link between an asyncio transport and the channel that it carries.
 
-The calls of asyncio to its protocol become the calls of a loop to a channel; the interest of the channel becomes
-``pause_reading()`` and ``resume_reading()`` of the transport.
+It turns asyncio's calls of a protocol into the calls that a loop makes to a channel, and the interest of the channel
+into calls of ``pause_reading()`` and ``resume_reading()`` of the transport.
 """
 
 import asyncio
@@ -22,23 +22,23 @@ from .transport_map import TransportMap
 
 __all__ = ["Link"]
 
-_MOST_SENDS = 16  # at once, so that others have their turn
+_MOST_SENDS = 16  # before asyncio's other callbacks have their turn
 
 _logger = logging.getLogger("asynchat_fast")
 
 
 class _Input(enum.Enum):
-    """What the peer does."""
+    """The state of the input."""
 
-    OPEN = "it may send"
-    ENDING = "it sends no more, which the channel is to be told"
-    ENDED = "it sends no more, which the channel was told"
+    OPEN = "the peer may send"
+    ENDING = "the input has ended, and the channel is to be told"
+    ENDED = "the input has ended, and the channel was told"
 
 
 class Link(asyncio.Protocol):
-    """The protocol that carries the channel that *make* makes of a socket, in *map*.
+    """The asyncio Protocol of a transport: calls *make* with a TransportSocket, and carries the channel made, in *map*.
 
-    What *make* raises is kept in ``failure`` for the caller, if that *expects* it, and logged otherwise.
+    An exception of *make* is logged, or with *expects* (bool) kept in ``failure``.
     """
 
     __slots__ = (
@@ -53,21 +53,21 @@ class Link(asyncio.Protocol):
         self._expects_failure = expects
         self._loop = asyncio.get_running_loop()
         self._thread = get_ident()
-        self.channel: Any = None  # while the link carries it
+        self.channel: Any = None  # None before it is made, and once it has closed
         self.failure: BaseException | None = None
-        self.is_closed = False  # by the channel
-        self.resets = False  # closing drops what was not sent
-        self._closing: Closing | None = None  # once the transport is being closed
-        self._arrived = b""  # and not received by the channel yet
+        self.is_closed = False  # the channel has closed its socket
+        self.resets = False  # close() is to drop unsent bytes, and reset the connection
+        self._closing: Closing | None = None  # set when the transport is closed
+        self._arrived = b""  # data that the channel has not received yet
         self._input = _Input.OPEN
-        self._is_busy = False  # the channel is being called, and is asked after that
-        self._is_direct = False  # what arrives is delivered without handle_read()
-        self._is_full = False  # the transport takes nothing for now
-        self._is_lost = False  # there is no transport any more
-        self._is_read = True  # the transport reads
-        self._is_touched = False  # the channel is to be asked
-        self._output_ended = False
-        self._sends = 0
+        self._is_busy = False  # a method of the channel is running; its interest is looked at after that
+        self._is_direct = False  # data may go to _ac_receive(), without handle_read() and recv()
+        self._is_full = False  # the transport's buffer is full: pause_writing() was called
+        self._is_lost = False  # connection_lost() was called
+        self._is_read = True  # the transport is reading, not paused
+        self._is_touched = False  # the channel's interest may have changed: settle() is to look
+        self._output_ended = False  # write_eof() was called
+        self._sends = 0  # how many times give() has written
 
     # The beginning
 
@@ -75,14 +75,14 @@ class Link(asyncio.Protocol):
         """Make the channel."""
         self.transport: Any = transport
         file = transport.get_extra_info("socket") or transport.get_extra_info("pipe")
-        # A number of its own where the system has none, so that the map can hold the channel.
+        # A transport without a descriptor gets a negative number of its own, as its key in the map.
         self.fd: int = -2 - id(self) if file is None else file.fileno()
         self.map.links[self.fd] = self
         self._is_busy = True
         try:
             sock = TransportSocket(self)
             channel = self._make(sock)
-            if self.channel is None and not self.is_closed:  # of a class that is not async_chat of ours
+            if self.channel is None and not self.is_closed:  # only our async_chat enters the map by itself
                 adopt(channel, sock)
         except Exception as error:
             self._refuse(error)
@@ -98,7 +98,7 @@ class Link(asyncio.Protocol):
             peer = self.transport.get_extra_info("peername")
             _logger.error("closing the connection from %s: %s: %s", peer, type(error).__name__, error, exc_info=True)
         if self.channel is not None:
-            with contextlib.suppress(Exception):  # it is half made
+            with contextlib.suppress(Exception):  # its __init__() has not run to the end
                 self.channel.close()
         self.map.pop(self.fd, None)
         self.resets = True
@@ -109,16 +109,16 @@ class Link(asyncio.Protocol):
         return self.transport.get_extra_info(name)
 
     def carry(self, channel: Any) -> None:
-        """Carry *channel*, or what stands in the map in its place, from now on."""
+        """Carry *channel* from now on: a channel, or a TLS dispatcher that is in the map in place of one."""
         self.channel = channel
         self._is_direct = reads_directly(channel)
         if not reports(type(channel)):
             self.map.watch(self.fd)
 
-    # Calling the channel, and asking it
+    # Calls of the channel, and its interest
 
     def _call(self, function: Callable[..., object], *args: Any) -> None:
-        """Call *function* with *args*; what it raises is the channel's to handle."""
+        """Call *function* with *args*; if it raises, call the channel's handle_error(), as a loop does."""
         channel = self.channel
         self._is_busy = True
         try:
@@ -130,12 +130,12 @@ class Link(asyncio.Protocol):
             raise
         except BaseException:
             channel.handle_error()
-            self._is_touched = True  # what the exception has left unread is read next, unless that has closed
+            self._is_touched = True  # data that the exception has left unread must still be delivered
         finally:
             self._is_busy = False
 
     def touch(self) -> None:
-        """Have the channel asked what it waits for; any thread may call this."""
+        """Note that the channel's interest may have changed, and schedule settle(); any thread may call this."""
         if self._is_touched:
             return
         self._is_touched = True
@@ -146,11 +146,11 @@ class Link(asyncio.Protocol):
             self._loop.call_soon(self.settle)
 
     def settle(self) -> None:
-        """Do what a pass of the loop would: ask the channel, have it read what has arrived, and send."""
+        """Do what a pass of the loop does: have the channel read and send, and apply its interest to the transport."""
         if self._is_busy:
             self._is_touched = True
             return
-        self._is_touched = False  # before the channel is asked, as other threads may change it meanwhile
+        self._is_touched = False  # before looking: a change by another thread meanwhile must set it again
         if self.channel is None:
             return
         self._call(self._ask)
@@ -171,7 +171,7 @@ class Link(asyncio.Protocol):
     # Input
 
     def data_received(self, data: bytes) -> None:
-        """Let the channel receive *data*."""
+        """Have the channel receive *data*."""
         channel = self.channel
         if channel is None:
             return
@@ -184,17 +184,17 @@ class Link(asyncio.Protocol):
             self.settle()
 
     def _read(self) -> None:
-        """Have the channel receive what has arrived, by as many reads as that takes, and then be told the end."""
+        """Call the channel's read handler until it has received all that has arrived, and the end of input."""
         while self._arrived or self._input is _Input.ENDING:
             channel, before = self.channel, (len(self._arrived), self._input)
             if channel is None or not channel.readable():
                 break
             channel.handle_read_event()
             if (len(self._arrived), self._input) == before:
-                break  # it does not receive
+                break  # its handler does not call recv(): this loop would never end
 
     def take(self, size: int) -> bytes:
-        """Return at most *size* bytes of what has arrived, ``b""`` at the end; BlockingIOError if nothing has."""
+        """Return at most *size* bytes of the data that has arrived, ``b""`` at its end; BlockingIOError if none has."""
         data = self._arrived
         if data:
             self._arrived = data[size:]
@@ -205,14 +205,14 @@ class Link(asyncio.Protocol):
         return b""
 
     def eof_received(self) -> bool:
-        """Have the channel told that the peer sends no more; return whether the transport is to stay."""
+        """Report the end of input to the channel; return whether the transport is to stay open for output (bool)."""
         self._input = _Input.ENDING
         self.settle()
         is_tls = self.transport.get_extra_info("ssl_object") is not None
         return not is_tls and self.channel is not None
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Have the channel told, once it has received what had arrived before."""
+        """Report the end of the connection to the channel, after the data that has arrived before."""
         self._is_lost = True
         if self._closing is not None:
             self._closing.stop()
@@ -226,7 +226,7 @@ class Link(asyncio.Protocol):
     # Output
 
     def _send(self) -> None:
-        """Have the channel send what the transport takes."""
+        """Call the channel's write handler until it has nothing to send, or the transport's buffer is full."""
         for _ in range(_MOST_SENDS):
             channel, sends = self.channel, self._sends
             if channel is None or self._is_full or not channel.writable():
@@ -237,43 +237,46 @@ class Link(asyncio.Protocol):
         self._is_touched = True
 
     def give(self, data: bytes) -> int:
-        """Have the transport send *data*; BlockingIOError if it takes nothing now, BrokenPipeError if it is gone."""
+        """Write *data* to the transport, and return its size (int).
+
+        BlockingIOError if the transport's buffer is full, BrokenPipeError if the output has ended.
+        """
         if self._is_lost or self._output_ended or self.is_closed:
             raise BrokenPipeError(errno.EPIPE, "the transport is closed")
         if get_ident() != self._thread:
             self.touch()
-            raise BlockingIOError(errno.EAGAIN, "a transport is written to by its own thread only")
+            raise BlockingIOError(errno.EAGAIN, "only the thread of the asyncio loop may write to a transport")
         if self._is_full:
-            raise BlockingIOError(errno.EAGAIN, "the transport takes nothing for now")
+            raise BlockingIOError(errno.EAGAIN, "the transport's buffer is full")
         self.transport.write(data)
         self._sends += 1
         return len(data)
 
     def pause_writing(self) -> None:
-        """Give the transport nothing more for now."""
+        """Stop writing, as the transport's buffer is full."""
         self._is_full = True
 
     def resume_writing(self) -> None:
-        """Give the transport what waits."""
+        """Go on writing, as the transport's buffer has room."""
         self._is_full = False
         self.settle()
 
     def end_output(self) -> bool:
-        """Send no more; tell whether the transport can do that."""
+        """Shut down the output; return False if the transport cannot do that without closing."""
         if self._is_lost or self.is_closed or not self.transport.can_write_eof():
             return False
         if not self._output_ended:
             self._output_ended = True
             try:
                 self.transport.write_eof()
-            except OSError:  # the peer has gone, which asyncio will tell
+            except OSError:  # the peer has gone: connection_lost() follows
                 return False
         return True
 
     # The end
 
     def close(self) -> None:
-        """Carry the channel no more, and close the transport once it has sent what it holds."""
+        """Let go of the channel, and close the transport, after the bytes in its buffer unless ``resets`` is set."""
         if self.is_closed:
             return
         self.is_closed = True

@@ -1,4 +1,4 @@
-"""TLS on transports, by our own engine: the handshake comes first, and then the channel is made."""
+"""TLS on transports, by our own engine: the channel is made after the handshake."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ _logger = logging.getLogger("asynchat_fast")
 
 
 def serving(channel_class: Callable[..., Any], args: tuple[Any, ...], context: ssl.SSLContext) -> Callable[[Any], None]:
-    """Return what begins the handshake of a server's connection, and then makes a *channel_class* with *args*."""
+    """Return a function of a socket that runs a server's handshake on it, then calls *channel_class* with *args*."""
 
     def begin(sock: Any) -> None:
         face = TLSSocket(sock, Engine(context, True))
@@ -29,7 +29,7 @@ def serving(channel_class: Callable[..., Any], args: tuple[Any, ...], context: s
 
 
 class _Accepted:
-    """The occasion of a handshake with a client at *addr*."""
+    """Makes the channel of a client at *addr* after its handshake, or logs the failure."""
 
     def __init__(self, channel_class: Callable[..., Any], args: tuple[Any, ...], addr: Any) -> None:
         self._channel_class = channel_class
@@ -49,7 +49,10 @@ class _Accepted:
 def connecting(
     make: Callable[[Any], Any], made: "asyncio.Future[Any]", context: ssl.SSLContext, server_hostname: str
 ) -> Callable[[Any], None]:
-    """Return what begins the handshake of a client's connection, and then calls *make*; *made* is told what fails."""
+    """Return a function of a socket that runs a client's handshake on it, then calls *make* with the TLSSocket.
+
+    If that fails, the exception is set in *made*.
+    """
 
     def begin(sock: Any) -> None:
         face = TLSSocket(sock, Engine(context, False, server_hostname))
@@ -59,7 +62,7 @@ def connecting(
 
 
 class _Connected:
-    """The occasion of a handshake with a server."""
+    """Calls *make* after the handshake with a server, or sets the exception in *made*."""
 
     def __init__(self, make: Callable[[Any], Any], made: "asyncio.Future[Any]") -> None:
         self._make = make

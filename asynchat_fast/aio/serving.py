@@ -1,4 +1,4 @@
-"""Channels on asyncio's transports: servers, clients, and the protocol for other makers of transports."""
+"""Channels on asyncio's transports: servers, clients, and a protocol factory for other code that makes transports."""
 
 import asyncio
 import ssl
@@ -11,7 +11,7 @@ from .transport_map import TransportMap
 
 __all__ = ["chat_protocol", "connect", "start_server"]
 
-_BACKLOG = 1024  # connections that the system keeps waiting
+_BACKLOG = 1024  # connections that may wait to be accepted
 
 
 def chat_protocol(channel_class: Callable[..., Any], *args: Any) -> Callable[[], asyncio.Protocol]:
@@ -22,7 +22,7 @@ def chat_protocol(channel_class: Callable[..., Any], *args: Any) -> Callable[[],
     """
     if not callable(channel_class):
         raise TypeError(f"channel_class must be a class or a function that makes a channel, not {channel_class!r}")
-    maps: list[TransportMap] = []  # one, of the loop that uses the factory
+    maps: list[TransportMap] = []  # one at most: the map of the loop that has used the factory last
 
     def make_protocol() -> Link:
         loop = asyncio.get_running_loop()
@@ -36,11 +36,11 @@ def chat_protocol(channel_class: Callable[..., Any], *args: Any) -> Callable[[],
 async def start_server(
     channel_class: Callable[..., Any], host: str | None, port: int, *args: Any, tls: ssl.SSLContext | None = None
 ) -> asyncio.Server:
-    """Listen at *host* and *port*, and make a *channel_class* of each connection, on asyncio's transports.
+    """Listen at *host* and *port*, and make a channel of each connection, on asyncio's transports.
 
-    *channel_class* is called with a socket-like object and *args*, over TLS (*tls*, the server's
-    context) after the handshake.  *host* is None or "" for all addresses.  The asyncio.Server returned
-    is closed by ``close()``; connections stay.  OSError if the address cannot be had.
+    *channel_class* is called with a socket-like object and *args*; with *tls* (the server's ``ssl.SSLContext``), after
+    the handshake.  *host* is None or "" for all addresses.  Return an asyncio.Server, whose ``close()`` ends the
+    listening, not the connections.  OSError if the address cannot be listened at.
     """
     make = channel_class if tls is None else serving(channel_class, args, tls)
     factory = chat_protocol(make, *(args if tls is None else ()))
@@ -55,11 +55,12 @@ async def connect(
     tls: ssl.SSLContext | None = None,
     server_hostname: str | None = None,
 ) -> Any:
-    """Connect to *host* and *port*, and return the *channel_class* made of the connection, on an asyncio transport.
+    """Connect to *host* and *port*, and return a channel of the connection, on an asyncio transport.
 
-    *channel_class* is called with a socket-like object; over TLS (*tls*, the client's context) after the
-    handshake, in which the certificate must be that of *server_hostname* (str), None for *host*.
-    OSError, such as ssl.SSLError, if that fails; exceptions of *channel_class* are raised.
+    *channel_class* is called with a socket-like object, and makes the channel; with *tls* (the client's
+    ``ssl.SSLContext``), after the handshake, in which the certificate must be that of *server_hostname* (str),
+    None for *host*.  OSError, such as ssl.SSLError, if connecting or the handshake fails; exceptions of
+    *channel_class* are raised.
     """
     loop = asyncio.get_running_loop()
     map, made = TransportMap(loop), loop.create_future()

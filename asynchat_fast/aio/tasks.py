@@ -1,4 +1,4 @@
-"""The tasks of channels in asyncio's loop: kept while they run, and what they raise goes where a callback's goes."""
+"""The asyncio tasks of channels: they are kept while they run, and ExitNow in one acts as it does in a callback."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -10,12 +10,12 @@ __all__ = ["Tasks"]
 
 
 class Tasks:
-    """Tasks of *loop*; ExitNow from one is handed to *failed*."""
+    """Tasks of *loop*; an ExitNow that one raises is passed to *failed*."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, failed: Callable[[BaseException], object]) -> None:
         self._loop = loop
         self._failed = failed
-        self._running: set[asyncio.Task[Any]] = set()  # asyncio itself holds tasks weakly
+        self._running: set[asyncio.Task[Any]] = set()  # asyncio refers to tasks weakly: they would be collected
 
     def create(self, coroutine: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         """Return a task that runs *coroutine*."""

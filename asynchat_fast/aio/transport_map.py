@@ -1,4 +1,4 @@
-"""The map of the channels on asyncio's transports: it serves their timers, and passes on what they report."""
+"""The map of the channels on asyncio's transports: it runs their timers, and passes on changes of their interest."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -13,7 +13,7 @@ from .tasks import Tasks
 
 __all__ = ["TransportMap"]
 
-_ASKED_AFTER = 1.0  # seconds within which those are asked that do not report what they wait for
+_ASKED_AFTER = 1.0  # seconds between two looks at the interest of channels that do not report its changes
 
 
 class _Link(Protocol):
@@ -23,10 +23,10 @@ class _Link(Protocol):
         """Carry *channel* from now on."""
 
     def touch(self) -> None:
-        """Have the channel asked what it waits for; any thread may."""
+        """Schedule a ``settle()``; any thread may call this."""
 
     def settle(self) -> None:
-        """Ask the channel what it waits for."""
+        """Look at the channel's interest, and act upon it."""
 
 
 class TransportMap(SocketMap):
@@ -52,19 +52,19 @@ class TransportMap(SocketMap):
         self.watched.discard(fd)
 
     def touch(self, fd: int) -> None:
-        """Have the channel at *fd* asked again what it waits for; any thread may."""
+        """Note that the interest of the channel at *fd* may have changed; any thread may call this."""
         link = self.links.get(fd)
         if link is not None:
             link.touch()
 
     def watch(self, fd: int) -> None:
-        """Have the channel at *fd* asked after each of its events and each second, as it may change and not report."""
+        """Look at the interest of the channel at *fd*, which does not report it, after its events and each second."""
         super().watch(fd)
         self.wake()
 
 
 class _Host:
-    """What serves a TransportMap; asyncio's loop does most of it."""
+    """Serves a TransportMap in the place of a Reactor: asyncio waits and reports events, this runs the timers."""
 
     is_running = True
 
@@ -75,26 +75,26 @@ class _Host:
         self._loop = loop
         self._alarm = Alarm(loop, self._run)
         self._tasks = Tasks(loop, self.report)
-        self._asked_next = 0.0  # the loop.time() at which those that do not report are asked
+        self._asked_next = 0.0  # the loop.time() of the next look at channels that do not report
 
     def wake(self) -> None:
-        """Look soon what is due; any thread may call this."""
+        """Schedule a look at what is due; any thread may call this."""
         self._alarm.soon()
 
     def forget(self, fd: int) -> None:
-        """Do nothing: the transport waits, and not the map."""
+        """Do nothing: the transport waits for its descriptor itself."""
 
     def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         """Return a task that runs *coroutine*; ExitNow from it is reported to asyncio's loop."""
         return self._tasks.create(coroutine)
 
     def report(self, error: BaseException) -> None:
-        """Hand *error*, which would end ``loop()``, to asyncio's handler of exceptions."""
-        message = "a channel on a transport raised what does not end asyncio's loop"
+        """Pass *error*, which would end ``loop()``, to asyncio's exception handler."""
+        message = "a channel on a transport raised an exception that would end loop(), but does not end asyncio's"
         self._loop.call_exception_handler({"message": message, "exception": error})
 
     def _run(self) -> None:
-        """Run the timers that are due, and ask those that do not report."""
+        """Run the timers that are due, and look at the channels that do not report their interest."""
         try:
             self._timers.run_due(log_failure)
         except asyncore.ExitNow as error:

@@ -17,11 +17,11 @@ def loop(
 ) -> None:
     """Serve the channels of *map* until there are none, or for *count* passes.
 
-    *timeout* is the seconds that a pass waits at most (float, None for any time), *map* the
+    *timeout* is the seconds that a pass waits at most (float, None for no limit), *map* the
     asyncore map (dict), None for ``asyncore.socket_map``.  The loop waits by epoll, kqueue, poll or select;
     channels are told what select() shows, or with *use_poll* (bool) what poll() shows.
-    ExitNow, KeyboardInterrupt and SystemExit raised by a channel end the loop; any other exception
-    goes to ``handle_error()`` of the channel.
+    ExitNow, KeyboardInterrupt and SystemExit raised by a channel end the loop; for any other exception,
+    ``handle_error()`` of the channel is called.
     Source: the asyncore documentation.
     """
     if map is None:
@@ -42,7 +42,7 @@ def loop(
 def call_later(seconds: float, callback: Callable[..., object], *args: Any, map: dict[int, Any] | None = None) -> Timer:
     """Call *callback* with *args* in *seconds* (number); return a Timer, which can be cancelled.
 
-    The loop that serves *map*, None for ``asyncore.socket_map``, makes the call, if it still runs by then.
+    The loop that serves *map* (dict, None for ``asyncore.socket_map``) makes the call, if it still runs by then.
     An exception of *callback* is logged, unless it is one that ends the loop.  ValueError for negative
     *seconds*, TypeError for a *callback* that cannot be called.  Any thread may call this.
     """

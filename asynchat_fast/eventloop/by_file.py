@@ -1,6 +1,6 @@
-"""Waiting for files, as which the kernel takes what is registered: epoll and kqueue.
+"""epoll and kqueue, which register open files, not descriptor numbers.
 
-A file that was closed is registered no more, nor is another that gets its descriptor.
+Closing a file ends its registration, and another file that gets its number later is not registered.
 """
 
 import contextlib
@@ -14,7 +14,9 @@ from .by_number import HANGUP, INVALID, READ, WRITE, Events, Lost, look
 
 __all__ = ["EpollPoller", "KqueuePoller"]
 
-_lost: list[Any] = []  # whose descriptors mean other files by now, which freeing the objects would close
+# Objects whose descriptors were closed, and may belong to other files by now.  They are kept for ever, because freeing
+# one would close such a file.
+_lost: list[Any] = []
 
 
 class EpollPoller:
@@ -26,10 +28,10 @@ class EpollPoller:
     def __init__(self) -> None:
         self.masks: dict[int, int] = {}
         self._epoll: Any = None  # opened by poll()
-        self._always: dict[int, int] = {}  # regular files, which epoll refuses because they are always ready
-        self._closed: list[int] = []  # found when everything was registered anew
-        # Closed before they were taken out.  A forked process or a duplicate may keep such a file open, and it is
-        # told under its old number, then, and cannot be taken out any more.
+        self._always: dict[int, int] = {}  # regular files: epoll refuses them, as they are always ready
+        self._closed: list[int] = []  # descriptors found closed by _open(), to be reported by the next poll()
+        # Descriptors that were closed before they were unregistered.  If a forked process or a duplicate keeps such a
+        # file open, epoll goes on to report it under its old number, and it cannot be unregistered any more.
         self._doubtful: set[int] = set()
         self.poll = self._poll_with_care
 
@@ -51,7 +53,7 @@ class EpollPoller:
             (self._epoll.modify if before else self._epoll.register)(fd, mask)
         except FileExistsError:
             self._epoll.modify(fd, mask)
-        except FileNotFoundError:  # closed, and opened again as another file
+        except FileNotFoundError:  # the number belongs to another file by now
             self._doubt(fd)
             self._register(fd, mask, 0)
         except PermissionError:
@@ -66,7 +68,7 @@ class EpollPoller:
 
     def _unregister(self, fd: int) -> None:
         epoll = self._epoll
-        if self._always.pop(fd, 0) or epoll is None:  # closed meanwhile by the thread of the loop
+        if self._always.pop(fd, 0) or epoll is None:  # None: the loop's thread has closed it meanwhile
             return
         try:
             epoll.unregister(fd)
@@ -78,7 +80,7 @@ class EpollPoller:
         self.poll = self._poll_with_care
 
     def source(self) -> Any:
-        """Return what has a descriptor of its own, which is readable when something has happened."""
+        """Return the epoll object, whose own descriptor is readable when there are events."""
         return self._epoll or self._open()
 
     @property
@@ -87,7 +89,7 @@ class EpollPoller:
         return bool(self._always or self._closed)
 
     def _poll_with_care(self, timeout: float | None, most: int = -1) -> Events:
-        epoll = self._epoll or self._open()  # kept here, as another thread may close it meanwhile
+        epoll = self._epoll or self._open()  # in a variable, because another thread may call close() meanwhile
         if self._always or self._closed:
             timeout = 0
         happened: Events = epoll.poll(-1 if timeout is None else timeout, most)
@@ -97,12 +99,12 @@ class EpollPoller:
             self._closed.clear()
         elif self._doubtful:
             return self._without_false(happened)
-        elif sys.implementation.name != "pypy":  # whose poll() takes no None
-            self.poll = epoll.poll
+        elif sys.implementation.name != "pypy":  # PyPy's epoll.poll() takes no None for the timeout
+            self.poll = epoll.poll  # straight, as long as there is nothing to take care of
         return happened
 
     def _without_false(self, happened: Events) -> Events:
-        """Return *happened* without what is told of files that are not open here any more."""
+        """Return *happened* without the events of files that are not open in this process any more."""
         told = self._doubtful.intersection(fd for fd, _ in happened)
         false = {fd for fd in told if not look(fd, self.masks.get(fd, 0)) or fd not in self.masks}
         if false:
@@ -115,7 +117,7 @@ class EpollPoller:
             try:
                 self._register(fd, mask, 0)
             except (OSError, ValueError, Lost):
-                if self.masks.pop(fd, None) is not None:  # not let go of by another thread meanwhile
+                if self.masks.pop(fd, None) is not None:  # None: another thread has unregistered it meanwhile
                     self._closed.append(fd)
         return epoll
 
@@ -134,7 +136,7 @@ class EpollPoller:
                 epoll.close()
 
 
-_kq: Any = select  # whose names for kqueue are not known to type checkers on other systems
+_kq: Any = select  # untyped, because type checkers do not know the names for kqueue on other systems
 
 
 class KqueuePoller:
@@ -145,7 +147,7 @@ class KqueuePoller:
     def __init__(self) -> None:
         self.masks: dict[int, int] = {}
         self._kqueue: Any = None  # opened by poll()
-        self._closed: list[int] = []  # found when everything was registered anew
+        self._closed: list[int] = []  # descriptors found closed by _open(), to be reported by the next poll()
 
     def set(self, fd: int, mask: int) -> None:
         """See ``Poller.set()``."""
@@ -160,12 +162,12 @@ class KqueuePoller:
         for flag, kind in ((READ, _kq.KQ_FILTER_READ), (WRITE, _kq.KQ_FILTER_WRITE)):
             if mask & flag:
                 kqueue.control([_kq.kevent(fd, kind, _kq.KQ_EV_ADD)], 0)
-            elif before & flag and kqueue is not None:  # which the thread of the loop may close meanwhile
-                with contextlib.suppress(OSError, ValueError):  # closing the descriptor, or that, has taken it out
+            elif before & flag and kqueue is not None:  # None: the loop's thread has closed it meanwhile
+                with contextlib.suppress(OSError, ValueError):  # the descriptor or the kqueue was closed before
                     kqueue.control([_kq.kevent(fd, kind, _kq.KQ_EV_DELETE)], 0)
 
     def source(self) -> Any:
-        """Return what has a descriptor of its own, which is readable when something has happened."""
+        """Return the kqueue object, whose own descriptor is readable when there are events."""
         if self._kqueue is None:
             self._open()
         return self._kqueue
@@ -197,7 +199,7 @@ class KqueuePoller:
             try:
                 self._register(fd, mask, 0)
             except OSError:
-                if self.masks.pop(fd, None) is not None:  # not let go of by another thread meanwhile
+                if self.masks.pop(fd, None) is not None:  # None: another thread has unregistered it meanwhile
                     self._closed.append(fd)
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""Waiting for descriptors as the numbers that they are: poll and select, and the face of all pollers.
+"""``Poller``, the interface of all pollers, and the two that wait for descriptor numbers: poll and select.
 
-A mask is an int of the flags below, which are ``poll(2)``'s on all systems.
+A mask is an int of the flags below, which have the values of ``poll(2)``, on all systems.
 """
 
 import contextlib
@@ -27,41 +27,45 @@ __all__ = [
 READ, URGENT, WRITE, ERROR, HANGUP, INVALID = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 
 Events = list[tuple[int, int]]
-"""Pairs of a descriptor and what has happened to it, a mask."""
+"""Pairs of a descriptor and its events, a mask."""
 
 
 class Lost(Exception):
-    """Raised by a poller whose own descriptor was closed, as a daemon does; ``close()`` makes it usable again."""
+    """Raised by a poller whose own descriptor the program has closed; ``close()`` makes it usable again.
+
+    Daemons close all descriptors when they start.
+    """
 
 
 class Poller(Protocol):
-    """What waits for descriptors."""
+    """An object that waits for events of descriptors."""
 
     masks: dict[int, int]
-    """What is waited for, by descriptor; to be changed by ``set()`` only."""
+    """The masks of what is waited for, by descriptor; only ``set()`` may change them."""
 
     @property
     def is_ready(self) -> bool:
-        """Whether ``poll()`` has something to return that no descriptor tells of."""
+        """Whether ``poll()`` has events to return that the system does not report (bool)."""
 
     def set(self, fd: int, mask: int) -> None:
-        """Wait for *mask* on *fd* from now on, 0 is for nothing; again, it finds out whether *fd* is another file now.
+        """Wait for the events *mask* of *fd* from now on; 0 unregisters it.
 
-        OSError or ValueError if *fd* is closed, or of a kind that cannot be waited for; it is not waited for then.
+        To set the same mask again registers *fd* anew if it has become another file.  OSError or ValueError if *fd* is
+        closed, or of a kind that cannot be waited for; it is not registered then.
         """
 
     def poll(self, timeout: float | None, most: int = -1) -> Events:
-        """Wait for *timeout* seconds at most, None for any time, and return what has happened.
+        """Wait for *timeout* seconds at most (None: no limit), and return the events.
 
-        Those that are of files return *most* events at once, and the others by the calls that follow.
+        epoll and kqueue return *most* events at once (-1: no limit), and the others by the calls that follow.
         """
 
     def close(self) -> None:
-        """Let go of the system's object, but keep the masks: a ``poll()`` that follows registers them anew."""
+        """Close the system's object, but keep the masks: the next ``poll()`` registers them anew."""
 
 
 def look(fd: int, mask: int) -> int:
-    """Return which of *mask*, and of ERROR, HANGUP and INVALID, hold of *fd* at this moment."""
+    """Return which events of *mask*, and of ERROR, HANGUP and INVALID, *fd* has at this moment, without waiting."""
     if hasattr(select, "poll"):
         by_poll = select.poll()
         by_poll.register(fd, mask)
@@ -81,7 +85,7 @@ class PollPoller:
         self._poll = select.poll()
 
     def set(self, fd: int, mask: int) -> None:
-        """See ``Poller.set()``; that a descriptor is closed is told by ``poll()``."""
+        """See ``Poller.set()``; a closed *fd* raises nothing here, and ``poll()`` reports it as INVALID."""
         if mask:
             self.masks[fd] = mask
             self._poll.register(fd, mask)
@@ -92,11 +96,11 @@ class PollPoller:
 
     def poll(self, timeout: float | None, most: int = -1) -> Events:
         """See ``Poller.poll()``."""
-        # Rounded up: a timer that is due in less than a millisecond would be polled for without a pause.
+        # Rounded up to milliseconds: with 0 for a timer that is due in less, the loop would be busy until then.
         return self._poll.poll(None if timeout is None else int(timeout * 1000 + 0.999))
 
     def close(self) -> None:
-        """See ``Poller.close()``: there is nothing to let go of, as poll() is told everything each time."""
+        """See ``Poller.close()``: there is nothing to close, as poll() gets the masks with each call."""
 
 
 _CLOSED = (errno.EBADF, getattr(errno, "ENOTSOCK", errno.EBADF))
@@ -111,7 +115,7 @@ def _is_closed(fd: int) -> bool:
 
 
 class SelectPoller:
-    """``select(2)``: what all systems have, for few descriptors and small ones."""
+    """``select(2)``, which all systems have; it is limited to few descriptors, or to small numbers."""
 
     is_ready = False
 
@@ -119,7 +123,7 @@ class SelectPoller:
         self.masks: dict[int, int] = {}
 
     def set(self, fd: int, mask: int) -> None:
-        """See ``Poller.set()``; that a descriptor is closed is told by ``poll()``."""
+        """See ``Poller.set()``; a closed *fd* raises nothing here, and ``poll()`` reports it as INVALID."""
         if mask:
             self.masks[fd] = mask
         else:
@@ -129,7 +133,7 @@ class SelectPoller:
         """See ``Poller.poll()``."""
         waiting = self.masks.copy()  # other threads may change it meanwhile
         if not waiting and timeout is not None:
-            time.sleep(timeout)  # Windows' select() does not wait for nothing
+            time.sleep(timeout)  # Windows' select() refuses empty lists
             return []
         reading = [fd for fd, mask in waiting.items() if mask & READ]
         writing = [fd for fd, mask in waiting.items() if mask & WRITE]
@@ -139,7 +143,7 @@ class SelectPoller:
             closed = [(fd, INVALID) for fd in waiting if _is_closed(fd)]
             if not closed and error.errno not in _CLOSED:
                 raise
-            return closed  # none, if another thread has opened the number again meanwhile
+            return closed  # empty, if another thread has opened a file of that number meanwhile
         masks = dict.fromkeys(readable, READ)
         for fds, flag in ((writable, WRITE), (exceptional, URGENT)):
             for fd in fds:
@@ -147,4 +151,4 @@ class SelectPoller:
         return list(masks.items())
 
     def close(self) -> None:
-        """See ``Poller.close()``: there is nothing to let go of, as select() is told everything each time."""
+        """See ``Poller.close()``: there is nothing to close, as select() gets the masks with each call."""

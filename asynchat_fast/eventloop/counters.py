@@ -4,7 +4,7 @@ __all__ = ["Counters"]
 
 
 class Counters:
-    """Counted once a pass; between two waits the loop is busy."""
+    """Numbers that the loop adds up once a pass; it is "busy" between two waits."""
 
     __slots__ = ("busy", "events", "longest", "passes", "since")
 
@@ -12,7 +12,7 @@ class Counters:
         self.passes = self.events = 0
         self.busy = 0.0  # seconds
         self.longest = 0.0  # seconds, between two waits
-        self.since = 0.0  # the time.monotonic() from which on the loop has been busy; 0 while it waits, or does not run
+        self.since = 0.0  # the time.monotonic() at which the last wait ended; 0 while the loop does not run
 
     def add(self, now: float) -> None:
         """Count the time up to *now*, in which the loop was busy."""

@@ -1,4 +1,4 @@
-"""What stands in a map without a connection, so that any thread can have the loop act."""
+"""``Doorbell``: a dispatcher without a connection, by which any thread can have the loop call it."""
 
 import threading
 from collections.abc import Callable
@@ -11,7 +11,7 @@ __all__ = ["Doorbell", "start_timer"]
 
 
 class Doorbell:
-    """The base of dispatchers that any thread may ring, upon which the loop that serves *map* calls their reader."""
+    """Base of dispatchers with a ``ring()`` that any thread may call; the loop of *map* then calls their reader."""
 
     accepting = connecting = False
     connected = True
@@ -21,39 +21,42 @@ class Doorbell:
         self._map = map
 
     def _ac_status(self) -> None:
-        """Say that this is no connection."""
+        """Return None: ``status()`` leaves this out, as it is no connection."""
 
     def enter_map(self) -> None:
-        """Stand in the map from now on."""
+        """Enter the map."""
         self._map[self._waker.fd] = self
 
     def leave_map(self) -> None:
-        """Stand there no more."""
+        """Leave the map; ``enter_map()`` may follow later."""
         if self._map.get(self._waker.fd) is self:
             del self._map[self._waker.fd]
 
     def drop(self) -> None:
-        """Leave the map for good."""
+        """Leave the map for good, and close the descriptors."""
         self.leave_map()
         self._waker.close()
 
     def ring(self) -> None:
-        """Have the loop call ``handle_read_event()``; any thread may."""
+        """Have the loop call ``handle_read_event()``; any thread may call this."""
         self._waker.wake()
 
     @reporting
     def writable(self) -> bool:
-        """Tell that there is nothing to send."""
+        """Return False: there is nothing to send."""
         return False
 
     def handle_write_event(self) -> None:
-        """Do nothing, as this does not wait for it."""
+        """Do nothing: this does not wait for the event."""
 
     handle_expt_event = handle_write_event
 
 
 def start_timer(seconds: float, callback: Callable[[], object]) -> threading.Timer | None:
-    """Return a thread that calls *callback* in *seconds*, as asyncore's loop has no timers; None if none can be had."""
+    """Start a thread that calls *callback* in *seconds*, for asyncore's loop, which has no timers.
+
+    Return it; None if the system allows no more threads.
+    """
     timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), callback)
     timer.daemon = True
     try:

@@ -1,4 +1,4 @@
-"""Exhaustion: when descriptors or memory have run out, an acceptor leaves connections waiting, and tries again."""
+"""Exhaustion: when descriptors or memory have run out, an acceptor pauses, and connections wait in the backlog."""
 
 import errno
 import time
@@ -8,14 +8,14 @@ from weakref import WeakKeyDictionary
 __all__ = ["EXHAUSTED", "PAUSE", "Pause", "pauses"]
 
 EXHAUSTED = frozenset(getattr(errno, name) for name in ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"))
-"""The numbers of the errors that mean it."""
+"""The errno values that mean it."""
 
 PAUSE = 1.0
-"""Seconds without accepting."""
+"""The seconds of a pause."""
 
 
 class Pause:
-    """A time during which a channel is not served."""
+    """A time in which the loop does not wait for a channel's events."""
 
     def __init__(self) -> None:
         self._until = 0.0  # seconds of time.monotonic()
@@ -34,13 +34,13 @@ class Pause:
             acceptor.log_info(f"{acceptor!r} leaves connections waiting for a while: {reason}", "error")
 
     def seconds_left(self) -> float:
-        """Return how long the pause goes on, 0 if it is over."""
+        """Return the seconds that the pause still lasts, 0.0 if it is over."""
         return max(self._until - time.monotonic(), 0.0)
 
     def end(self) -> None:
-        """Serve again, since accepting has succeeded; the next pause is logged again."""
+        """End the pause, because accepting has succeeded; the next pause is logged again."""
         self._until, self._is_logged = 0.0, False
 
 
 pauses: "WeakKeyDictionary[Any, Pause]" = WeakKeyDictionary()
-"""Of acceptors that know nothing of them, kept from one ``loop()`` to the next."""
+"""The pauses of acceptors that are not a chat_server, which has its own; kept from one ``loop()`` to the next."""

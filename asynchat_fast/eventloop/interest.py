@@ -1,8 +1,8 @@
 """Interest: what a channel waits for, and when the loop has to ask for it.
 
-A channel reports if its class marks both ``readable()`` and ``writable()`` by an attribute of the function,
-``_ac_reports``: it then tells its map by ``touch()`` what changes.  Others are asked in each pass.
-Only types are looked at: an object may delegate unknown names to a socket or to another process.
+A channel "reports" if its class marks both ``readable()`` and ``writable()`` by an attribute of the function,
+``_ac_reports``: it then calls ``touch()`` of its map when their results change.  Others are asked in each pass.
+Only types are looked at, because an object may delegate unknown names to a socket or to another process.
 """
 
 import select
@@ -14,7 +14,7 @@ from .pollers import HANGUP, READ, URGENT, look
 
 __all__ = ["Exceptions", "is_elsewhere", "methods_of", "reports"]
 
-_UNUSED_WAIT = 0.02  # seconds, as nothing tells of a connect() or listen() in another thread
+_UNUSED_WAIT = 0.02  # seconds between two looks at an unused socket: another thread's connect() is not reported
 
 
 def methods_of(cls: type) -> tuple[Any, Any]:
@@ -23,12 +23,12 @@ def methods_of(cls: type) -> tuple[Any, Any]:
 
 
 def reports(cls: type) -> bool:
-    """Tell whether channels of *cls* report what they wait for."""
+    """Return whether channels of *cls* report changes of their interest."""
     return all(getattr(method, "_ac_reports", None) is True for method in methods_of(cls))
 
 
 def is_elsewhere(channel: Any, fd: int) -> bool:
-    """Tell whether the socket of *channel*, which reports, is not at *fd* any more: closed without the channel."""
+    """Return whether *channel* has its socket not at *fd* any more, as the socket alone was closed or replaced."""
     try:
         return bool(channel.socket.fileno() != fd)
     except (AttributeError, OSError, ValueError):
@@ -36,33 +36,33 @@ def is_elsewhere(channel: Any, fd: int) -> bool:
 
 
 def _is_unused(fd: int, channel: Any) -> bool:
-    """Tell whether at *fd* is a stream socket by ``create_socket()`` that was neither connected nor made to listen.
+    """Return whether *fd* is a stream socket, made by ``create_socket()``, that neither connects nor listens yet.
 
-    Linux shows a hangup of such a socket, for which the loop of another thread would close it before the
+    Linux reports a hangup for such a socket, for which a loop in another thread would close the channel before the
     thread that has made it can connect it.
     """
     try:
         _, kind = object.__getattribute__(channel, "family_and_type")
     except (AttributeError, TypeError, ValueError):
-        return False  # handed in
+        return False  # not by create_socket()
     if kind != socket.SOCK_STREAM:
         return False
     if hasattr(select, "poll"):
-        return look(fd, READ) == HANGUP  # a socket that was refused or reset shows more
+        return look(fd, READ) == HANGUP  # a socket that was refused or reset has further events
     return not (channel.connected or channel.connecting or channel.accepting)
 
 
 class Exceptions:
-    """Descriptors that are not waited for, or not for all that their channels want."""
+    """The descriptors for which the loop does not wait, or not for all events that their channels want."""
 
     def __init__(self) -> None:
-        self.fds: set[int] = set()  # all of them
-        self._unused: set[int] = set()  # of sockets that nothing was done with yet
-        self._urgent: set[int] = set()  # with urgent data that was told, and is shown until it is received
+        self.fds: set[int] = set()  # all of the following
+        self._unused: set[int] = set()  # sockets that neither connect nor listen yet
+        self._urgent: set[int] = set()  # urgent data was reported; the system goes on to report it until it is read
         self._pauses: dict[int, Pause] = {}
 
     def begin(self, fd: int, channel: Any) -> None:
-        """Take up *channel* at *fd*, a dispatcher that is not connected."""
+        """Look whether *channel* at *fd*, a dispatcher that has come and is not connected, is an exception."""
         if _is_unused(fd, channel):
             self.fds.add(fd)
             self._unused.add(fd)
@@ -71,7 +71,7 @@ class Exceptions:
             self._pauses[fd] = pauses[channel]
 
     def discard(self, fd: int) -> None:
-        """Treat *fd* as any other."""
+        """End all exceptions for *fd*."""
         self.fds.discard(fd)
         self._unused.discard(fd)
         self._urgent.discard(fd)
@@ -83,13 +83,13 @@ class Exceptions:
         self._pauses.setdefault(fd, Pause()).begin()
 
     def pause_acceptor(self, fd: int, acceptor: Any, error: OSError) -> None:
-        """Leave connections to *acceptor* waiting for a while, as its ``accept()`` has raised *error*."""
+        """Do not wait for connections to *acceptor* for a while, as its ``accept()`` has raised *error*."""
         self.fds.add(fd)
         pause = self._pauses[fd] = pauses.setdefault(acceptor, Pause())
         pause.begin_for(acceptor, error)
 
     def hide_urgent(self, fd: int) -> None:
-        """Ignore the urgent data at *fd* until something is received."""
+        """Do not wait for urgent data at *fd* until something is received there."""
         self.fds.add(fd)
         self._urgent.add(fd)
 
@@ -102,7 +102,7 @@ class Exceptions:
             self.discard(fd)
 
     def restrict(self, fd: int, channel: Any, mask: int) -> int:
-        """Return what to wait for of *mask*, which *channel* at *fd* wants."""
+        """Return the part of *mask*, the interest of *channel* at *fd*, for which to wait now."""
         if fd not in self.fds:
             return mask
         if fd in self._unused:
@@ -114,11 +114,11 @@ class Exceptions:
         return mask & ~URGENT if fd in self._urgent else mask
 
     def to_ask(self) -> set[int]:
-        """Return the descriptors whose channels are to be asked in each pass, for what time or a thread changes."""
+        """Return the descriptors whose exception may end by time or by another thread: they are asked in each pass."""
         return self._unused.union(self._pauses)
 
     def longest_wait(self) -> float | None:
-        """Return how many seconds may pass until the channels have to be asked again, None for any number."""
+        """Return the seconds after which an exception may end, and its channel must be asked; None for no limit."""
         waits = [left for pause in self._pauses.values() if (left := pause.seconds_left())]
         if self._unused:
             waits.append(_UNUSED_WAIT)

@@ -1,4 +1,4 @@
-"""``SocketMap``, an asyncore map that tells the loop what changes in it; and what the loop keeps for each map."""
+"""``SocketMap``, an asyncore map that reports its changes to the loop; and ``Kept``, the loop's data for each map."""
 
 import sys
 import time
@@ -30,43 +30,43 @@ Map = dict[int, Any]
 
 
 class Embedder(Protocol):
-    """What has a map served within an asyncio program."""
+    """The object that serves a map within an asyncio program."""
 
     def wake(self) -> None:
-        """Have the next pass come soon; any thread may."""
+        """Schedule the next pass; any thread may call this."""
 
     def create_task(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Return an asyncio.Task that runs *coroutine*."""
 
 
 class Serving(Protocol):
-    """What serves a map: a Reactor, or asyncio's transports."""
+    """The object that serves a map: a Reactor, or for asyncio's transports the host of a TransportMap."""
 
     embedder: Embedder | None
 
     @property
     def is_running(self) -> bool:
-        """Whether it is serving at this moment, waiting included."""
+        """Whether it is serving at this moment, waiting included (bool)."""
 
     def wake(self) -> None:
-        """Have a pass come soon; any thread may, and a signal handler."""
+        """End the present wait, or schedule a pass; any thread, and a signal handler, may call this."""
 
     def forget(self, fd: int) -> None:
-        """Stop waiting for *fd*; any thread may."""
+        """Stop waiting for *fd*; any thread may call this."""
 
 
 class Kept:
-    """What the loop keeps for one map: its timers, and what serves it while something is registered."""
+    """The loop's data for one map: timers, counters, and the object that serves it."""
 
     __slots__ = ("__weakref__", "counters", "reactor", "timers")
 
     def __init__(self, emptied: Callable[[], object] | None = None) -> None:
         self.timers = Timers(emptied)
         self.counters = Counters()
-        self.reactor: Any = None  # a Serving; of a map that loop() serves, its Reactor
+        self.reactor: Any = None  # a Serving, while there is one
 
     def wake(self) -> None:
-        """Have a loop that waits begin its next pass; any thread may, and a signal handler."""
+        """Have a loop that waits begin its next pass; any thread, and a signal handler, may call this."""
         if self.reactor is not None:
             self.reactor.wake()
 
@@ -81,17 +81,17 @@ class SocketMap(dict[int, Any]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.changed = set(self)  # descriptors whose channels are to be asked before the next wait
-        self.watched: set[int] = set()  # and before each, though their classes report
+        self.changed = set(self)  # descriptors whose channels must be asked for their interest before the next wait
+        self.watched: set[int] = set()  # descriptors whose channels must be asked before each wait
         self._kept = Kept()
 
     def touch(self, fd: int) -> None:
-        """Have the channel at descriptor *fd* asked again what it waits for; any thread may call this."""
+        """Have the channel at *fd* asked for its interest before the next wait; any thread may call this."""
         self.changed.add(fd)
         self._kept.wake()
 
     def watch(self, fd: int) -> None:
-        """Have the channel at *fd* asked in each pass, because changes of what it waits for are not reported."""
+        """Have the channel at *fd* asked for its interest in each pass, because not all changes are reported."""
         self.watched.add(fd)
         self.touch(fd)
 
@@ -102,12 +102,13 @@ class SocketMap(dict[int, Any]):
     def _forget(self, fd: int) -> None:
         self.watched.discard(fd)
         if self._kept.reactor is not None:
-            # At once, while the descriptor is open: a copy in another process would keep it registered.
+            # Unregister now, while the descriptor is open: once closed, it would stay registered in epoll if a forked
+            # process has a copy of it.
             self._kept.reactor.forget(fd)
 
     def __setitem__(self, fd: int, channel: Any) -> None:
         super().__setitem__(fd, channel)
-        self._forget(fd)  # the same channel may come back with another socket of the same number
+        self._forget(fd)  # even for the same channel, which may have another socket of the same number
         self.touch(fd)
 
     def __delitem__(self, fd: int) -> None:
@@ -145,21 +146,24 @@ class SocketMap(dict[int, Any]):
         return self
 
 
-_of_plain_maps: dict[int, tuple[Map, Kept]] = {}  # by id(map); a plain dict has no room for it
+_of_plain_maps: dict[int, tuple[Map, Kept]] = {}  # by id(map): a plain dict has no attribute for it
 _keeping = RLock()
 
 
 def kept_for(map: Map) -> Kept:
-    """Return what is kept for *map*: by itself, or here for a plain dict, as long as there is something to keep."""
+    """Return the Kept of *map*.
+
+    A SocketMap holds its own; that of a plain dict stays in a table here until ``let_go_of()``, or its last timer.
+    """
     if isinstance(map, SocketMap):
         return map._kept
-    key = id(map)  # not the map, which the timers would keep alive in a cycle
+    key = id(map)  # for the lambda, which must not refer to the map: that would be a cycle
     with _keeping:
         return _of_plain_maps.setdefault(key, (map, Kept(lambda: _let_go(key))))[1]
 
 
 def let_go_of(map: Map) -> None:
-    """Keep nothing for *map*, a plain dict that is not served now, if it has no timers to come."""
+    """Remove the Kept of *map* from the table, if it is a plain dict that has no timers and is not served."""
     _let_go(id(map))
 
 
@@ -171,8 +175,8 @@ def _let_go(key: int) -> None:
 
 
 def set_timer(map: Map, seconds: float, callback: Callable[..., object], args: tuple[Any, ...]) -> Timer:
-    """Set a timer of *map*, and have a loop that waits take it into account."""
-    with _keeping:  # a timer cancelled in another thread must not let go of the Timers meanwhile
+    """Set a timer of *map*, and wake its loop, which may be waiting for longer."""
+    with _keeping:  # or a timer that another thread cancels meanwhile could remove the Timers from the table
         kept = kept_for(map)
         try:
             timer = kept.timers.call_later(seconds, callback, *args)
@@ -184,7 +188,7 @@ def set_timer(map: Map, seconds: float, callback: Callable[..., object], args: t
 
 
 def find_kept(map: Map) -> Kept | None:
-    """Return what is kept for *map*, None if nothing is."""
+    """Return the Kept of *map*, None if there is none."""
     return map._kept if isinstance(map, SocketMap) else _of_plain_maps.get(id(map), (None, None))[1]
 
 
@@ -194,7 +198,7 @@ def _serving(map: Map) -> Serving | None:
 
 
 def is_running(map: Map) -> bool:
-    """Tell whether ``loop()``, or an asyncio program, is about serving *map*, and does not only have it registered."""
+    """Return whether ``loop()``, or an asyncio program, is serving *map* at this moment."""
     serving = _serving(map)
     return serving is not None and serving.is_running
 
@@ -210,8 +214,8 @@ def task_for(map: Map, coroutine: Coroutine[Any, Any, Any]) -> Any:
     return serving.embedder.create_task(coroutine) if serving is not None and serving.embedder is not None else None
 
 
-# Not where others than asyncore hold its map, as they would not see another in its place; and not in a function, as
-# the number of references that a call adds depends on the version.
+# Replace asyncore's map, unless it is in use: code that holds a reference to it would go on with the old one.  This is
+# not in a function, because the number of references that a call adds depends on the version of Python.
 if type(asyncore.socket_map) is dict and not (
     asyncore.socket_map or (hasattr(sys, "getrefcount") and sys.getrefcount(asyncore.socket_map) > 2)
 ):

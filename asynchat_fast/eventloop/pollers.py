@@ -1,4 +1,4 @@
-"""Waiting for descriptors: epoll, kqueue, poll and select under one face, with registrations that persist."""
+"""The pollers of this system: epoll, kqueue, poll and select behind one interface, with registrations that persist."""
 
 import select
 

@@ -1,4 +1,4 @@
-"""The passes over one map: wait, and tell the channels what has happened."""
+"""``Reactor``: makes the passes over one map; each waits, and then calls the channels for their events."""
 
 import os
 import select
@@ -18,12 +18,12 @@ from .waker import Waker
 
 __all__ = ["Reactor", "log_failure"]
 
-_LONGEST_WAIT = 86400.0  # seconds, as pollers count milliseconds in an int
-_ASKED_AFTER = 1.0  # seconds within which those that do not report are asked between other code of an asyncio program
+_LONGEST_WAIT = 86400.0  # seconds: pollers count milliseconds in a C int, which longer times would overflow
+_ASKED_AFTER = 1.0  # seconds between two passes, embedded in asyncio, if there are channels that must be asked
 
 
 class Reactor:
-    """What serves one map."""
+    """Serves one map, for ``loop()`` or embedded in an asyncio program."""
 
     alive: ClassVar["weakref.WeakSet[Reactor]"] = weakref.WeakSet()
 
@@ -32,16 +32,16 @@ class Reactor:
         self._map = map
         self._timers = kept.timers
         self.counters = kept.counters
-        self.thread = 0  # that has entered last
-        self._waker: Waker | None = None  # made by the pass that needs it
-        self.embedder: Embedder | None = None  # has the passes run within another loop
+        self.thread = 0  # the thread that has entered last, by its identifier
+        self._waker: Waker | None = None  # made by the first pass that needs it
+        self.embedder: Embedder | None = None  # set while an asyncio loop runs the passes
         self._is_waiting = False
         self._depth = 0  # nested calls of loop()
         Reactor.alive.add(self)
 
     @classmethod
     def enter(cls, map: Map) -> "Reactor":
-        """Return the reactor of *map*, which is to be left."""
+        """Return the reactor of *map*; the caller must call ``leave()`` at the end."""
         kept = kept_for(map)
         reactor: Reactor | None = kept.reactor
         if reactor is None:
@@ -59,7 +59,7 @@ class Reactor:
         return self._depth > 0
 
     def leave(self) -> None:
-        """Let go of the descriptors, unless a loop goes on or what is registered serves the next."""
+        """Undo ``enter()``, and close, unless an outer loop goes on or a SocketMap's registrations may serve again."""
         self._depth -= 1
         if self._depth:
             return
@@ -72,21 +72,21 @@ class Reactor:
         self.close()
 
     def _rest(self) -> None:
-        """Count the time up to now, after which the loop does not run."""
+        """Count the time up to now, and note that the loop does not run."""
         self.counters.add(monotonic())
         self.counters.since = 0.0
 
     def close(self) -> None:
-        """Let go of the descriptors; the next pass opens others."""
+        """Close the descriptors of the poller and the waker; the next pass opens new ones."""
         self.registrations.poller.close()
         waker, self._waker = self._waker, None
         if waker is not None:
-            if waker.fd not in self.registrations.channels:  # or it means another file by now
+            if waker.fd not in self.registrations.channels:  # else the number belongs to a channel by now
                 self.registrations.poller.set(waker.fd, 0)
             waker.close()
 
     def wake(self) -> None:
-        """Have a pass that waits end; any thread may, and a signal handler."""
+        """End the wait of the present pass; any thread, and a signal handler, may call this."""
         embedder, waker = self.embedder, self._waker
         if embedder is not None:
             embedder.wake()
@@ -94,13 +94,13 @@ class Reactor:
             waker.wake()
 
     def forget(self, fd: int) -> None:
-        """Stop waiting for *fd*; any thread may."""
+        """Stop waiting for *fd*; any thread may call this."""
         self.registrations.forget(fd)
 
     def run_pass(self, timeout: float | None, use_poll: bool) -> None:
-        """Wait for *timeout* seconds at most, None for any time, and tell the channels what has happened.
+        """Wait for *timeout* seconds at most (None: no limit), and call the channels for their events.
 
-        They are told what poll() shows (*use_poll*), or what select() does.
+        They are told what poll() shows with *use_poll* (bool), else what select() shows.
         """
         registrations = self.registrations
         if use_poll is not registrations.use_poll:
@@ -116,9 +116,9 @@ class Reactor:
         self._act(happened, use_poll)
 
     def run_ready(self, most: int) -> float | None:
-        """Tell the channels what has happened by now, *most* events of it, without waiting.
+        """Call the channels for their present events, *most* of them, without waiting.
 
-        Return the seconds until the next pass is due; None if only an event, or ``wake()``, makes one necessary.
+        Return the seconds until the next pass is due; None if it is due only at an event, or after ``wake()``.
         """
         registrations = self.registrations
         self.counters.since = monotonic()
@@ -132,7 +132,7 @@ class Reactor:
             registrations.show(False)
         try:
             happened = registrations.poller.poll(0, most)
-        except OSError:  # a daemon has closed all descriptors
+        except OSError:  # the program has become a daemon, and closed all descriptors
             self.close()
             happened = []
         self._act(self._with_closed(happened), False)
@@ -149,7 +149,7 @@ class Reactor:
         return wait
 
     def _act(self, happened: Events, use_poll: bool) -> None:
-        """Tell the channels what has *happened*, and run the timers that are due."""
+        """Call the channels for the events in *happened*, and run the timers that are due."""
         counters = self.counters
         counters.passes += 1
         if happened:
@@ -159,23 +159,23 @@ class Reactor:
             self.registrations.code_has_run = True
 
     def _wait(self, timeout: float | None) -> Events:
-        """Ask the channels, wait once, and return what has happened."""
+        """Ask the channels for their interest, wait once, and return the events."""
         registrations, counters = self.registrations, self.counters
-        self._is_waiting = True  # from here on, what is noted elsewhere ends the waiting
+        self._is_waiting = True  # before asking: a change that another thread makes from here on must end the wait
         try:
             if self._waker is None and registrations.noting is not None:
                 self._waker = Waker()
                 registrations.poller.set(self._waker.fd, READ)
             is_ready = registrations.ask(counters.since)
             now = monotonic()
-            took = now - counters.since  # counters.add(), without a call
+            took = now - counters.since  # counters.add() inlined, for speed
             counters.busy += took
             if took > counters.longest:
                 counters.longest = took
             timeout = 0 if is_ready else self._limited(timeout, now)
             try:
                 happened = registrations.poller.poll(timeout)
-            except OSError:  # a daemon has closed all descriptors; another error is raised again
+            except OSError:  # the program has closed all descriptors; any other error is raised again by poll()
                 self.close()
                 happened = registrations.poller.poll(0)
         except Lost:
@@ -187,14 +187,14 @@ class Reactor:
         return self._with_closed(happened) if registrations.closed else happened
 
     def _with_closed(self, happened: Events) -> Events:
-        """Return *happened*, with what was found closed."""
+        """Return *happened*, with an INVALID event for each descriptor that was found closed."""
         closed = self.registrations.closed
         happened = happened + [(fd, INVALID) for fd in closed]
         closed.clear()
         return happened
 
     def _limited(self, timeout: float | None, now: float) -> float | None:
-        """Return *timeout*, or how long to wait at most if that is less."""
+        """Return *timeout*, shortened to the time until a timer, or a channel that must be asked, is due."""
         registrations = self.registrations
         limit = self._timers.seconds_to_next() if self._timers.heap else None
         if registrations.slow.owed and (limit is None or registrations.slow.next - now < limit):
@@ -207,7 +207,7 @@ class Reactor:
         return min(max(limit, 0.0), _LONGEST_WAIT)
 
     def _dispatch(self, happened: Events, use_poll: bool) -> None:
-        """Tell the channels what has *happened*."""
+        """Call the channels for the events in *happened*."""
         registrations, counters, this = self.registrations, self.counters, self.counters.passes
         channel_at: Callable[[int], Any] = self._map.get
         channels, classes, masks = registrations.channels, registrations.classes, registrations.poller.masks
@@ -216,7 +216,7 @@ class Reactor:
         try:
             for fd, events in happened:
                 if counters.passes != this:
-                    return  # a nested loop() has served all, and descriptors may mean other channels since
+                    return  # a nested loop() has served all events, and the descriptors may belong to others by now
                 channel = channels.get(fd)
                 if channel is not channel_at(fd) or channel is None:
                     self._drain(fd, events)
@@ -224,7 +224,7 @@ class Reactor:
                 sock = getattr(channel, "socket", None) if (reports := type(channel) in classes) else None
                 if events != READ or exceptional:
                     words.tell(registrations, fd, channel, events)
-                else:  # nearly always, and the same in all words
+                else:  # the usual case, which is the same for select and poll
                     try:
                         channel.handle_read_event()
                     except ENDING:
@@ -233,7 +233,7 @@ class Reactor:
                         words.fail(registrations, fd, channel, error)
                 if channel is not channel_at(fd):
                     continue
-                try:  # is_elsewhere(), without a call
+                try:  # is_elsewhere() inlined, for speed
                     stays = reports and channel.socket is sock and sock.fileno() == fd
                 except (AttributeError, OSError, ValueError):
                     stays = False
@@ -247,21 +247,21 @@ class Reactor:
             raise
 
     def _drain(self, fd: int, events: int) -> None:
-        """Act upon an event that is for no channel: it was closed since, or somebody has called ``wake()``."""
+        """Act upon an event at *fd*, where there is no channel: it has closed meanwhile, or it is that of the waker."""
         waker = self._waker
         if waker is None or fd != waker.fd:
-            if fd not in self._map:  # taken out by another thread while this one registered it
+            if fd not in self._map:  # another thread has removed the channel while this one registered it
                 self.registrations.forget(fd)
                 self.registrations.poller.set(fd, 0)
         elif events & INVALID or not waker.drain():
-            self.close()  # a daemon has closed all descriptors
+            self.close()  # the program has closed all descriptors
 
 
 def _best_poller(map: Map) -> type[Poller]:
-    """Return the class of the poller for *map*.
+    """Return the class of the poller for *map*: the best one for a SocketMap, poll or select for a plain dict.
 
-    A descriptor that leaves a plain dict unnoticed may be open elsewhere, or open again as another file: no poller
-    will do whose registrations are of files, and not of numbers.
+    epoll and kqueue register files, not numbers.  A plain dict does not report when a descriptor leaves it; then it may
+    still be open in another process, or be open again as another file, and its registration would be wrong.
     """
     usable = {name: poller for name, poller in pollers.items() if hasattr(select, name)}  # gevent removes some
     by_number = [usable[name] for name in ("poll", "select") if name in usable]
@@ -269,7 +269,7 @@ def _best_poller(map: Map) -> type[Poller]:
 
 
 def log_failure(callback: Any) -> None:
-    """Log what *callback* has raised, as an error of a channel is logged; what ends the loop goes on."""
+    """Log the exception that *callback* has raised, as asyncore does for channels; raise it again if it ends a loop."""
     kind, error, _ = sys.exc_info()
     if isinstance(error, ENDING):
         raise

@@ -1,7 +1,8 @@
-"""Which channels of a map the poller knows, and what it waits for on their behalf.
+"""``Registrations``: the channels of a map that are registered with the poller, and for which events.
 
-Registrations persist: a pass costs what happens in it, not what is connected.  A SocketMap notes what is put
-into it and taken out; of a plain dict, all channels are asked in each pass.
+Registrations persist, so that the cost of a pass depends on its events, not on the number of connections.  A
+SocketMap reports what is put into it and taken out; with a plain dict, all channels are asked in each pass.
+"Asking" a channel is calling its ``readable()`` and ``writable()``.
 """
 
 from collections.abc import Callable
@@ -17,29 +18,29 @@ __all__ = ["Registrations"]
 
 
 class Registrations:
-    """What is waited for in one map, and for whom."""
+    """The registrations of one map."""
 
     def __init__(self, map: Map, poller: Poller) -> None:
         self.map = map
         self.noting = map if isinstance(map, SocketMap) else None
         self.poller = poller
-        self.channels: dict[int, Any] = {}  # those that are registered, by descriptor
-        self.classes: dict[type, tuple[Any, Any]] = {}  # that report, with the methods that do
-        self.closed: list[int] = []  # descriptors found closed, whose channels are to be told
+        self.channels: dict[int, Any] = {}  # the known channels, by descriptor
+        self.classes: dict[type, tuple[Any, Any]] = {}  # the classes that report, with their readable() and writable()
+        self.closed: list[int] = []  # descriptors found closed, whose channels must be told
         self.exceptions = Exceptions()
         self.slow = SlowRound()
-        self.code_has_run = False  # of the program, since ask(): it may have changed any channel
-        self._others: set[type] = set()  # classes that do not
-        self._asked: set[int] = set()  # descriptors whose channels do not report
-        self._unsure: set[int] = set()  # descriptors that may mean other files than those registered
+        self.code_has_run = False  # the program's code has run since ask(), and may have changed any channel
+        self._others: set[type] = set()  # the classes that do not report
+        self._asked: set[int] = set()  # descriptors of channels that are asked in each pass
+        self._unsure: set[int] = set()  # descriptors that may belong to another file than the registered one
         self.show(False)
         if self.noting is not None:
             self.noting.changed.update(map)
 
     def show(self, use_poll: bool) -> None:
-        """Wait from now on for what poll() would be asked for (*use_poll*), or what select() would."""
+        """Register as asyncore's poll2() does with *use_poll* (bool), else as its poll() by select() does."""
         self.use_poll = use_poll
-        self.write_mask = WRITE if use_poll else WRITE | URGENT  # select() tells writers, too, of urgent data
+        self.write_mask = WRITE if use_poll else WRITE | URGENT  # with select(), writers are told of urgent data, too
         self._ask_all_again()
 
     def _ask_all_again(self) -> None:
@@ -48,26 +49,26 @@ class Registrations:
 
     @property
     def asks_in_each_pass(self) -> bool:
-        """Whether there are channels that do not tell when they change their mind (bool)."""
+        """Whether there are channels that do not report changes of their interest (bool)."""
         return self.noting is None or bool(self._asked or self.noting.watched)
 
     def note_failure(self, happened: list[tuple[int, int]]) -> None:
-        """Have the next loop ask those to whom something has *happened*, whatever their handlers have done."""
+        """Have the channels of the events in *happened* asked in the next pass, as not all were handled to the end."""
         if self.noting is not None:
             self.noting.changed.update(fd for fd, _ in happened if fd in self.channels)
 
     def note_change(self, fd: int, channel: Any, events: int) -> None:
-        """Have *channel* asked before the next wait, and *fd* registered anew, after *events* of its own."""
+        """Have *channel* asked before the next wait, and *fd* registered anew, after its *events* (a mask)."""
         if fd not in self._asked or not isinstance(channel, asyncore.dispatcher) or is_elsewhere(channel, fd):
             self._unsure.add(fd)
         if self.noting is not None:
             if fd not in self._asked:
                 self.noting.changed.add(fd)
             if events & INVALID and self.channels.get(fd) is channel:
-                self.exceptions.pause(fd)  # or it would be told in each pass
+                self.exceptions.pause(fd)  # the channel has not closed: else each pass would report it
 
     def ask(self, now: float) -> bool:
-        """Ask those channels what they wait for that may have changed their mind; tell whether not to wait."""
+        """Ask the channels whose interest may have changed; return whether the pass must not wait (bool)."""
         noting, slow = self.noting, self.slow
         if noting is None:
             self._ask_each(self.channels.keys() | self.map.keys())
@@ -85,17 +86,17 @@ class Registrations:
     def _ask_some(self, noting: SocketMap) -> None:
         changed = noting.changed
         fds = self._asked | noting.watched | self.exceptions.to_ask()
-        for _ in range(len(changed)):  # one by one, as other threads add to it
+        for _ in range(len(changed)):  # one by one, because other threads add to it meanwhile
             fds.add(changed.pop())
         try:
             self._ask_each(fds)
         except BaseException:
-            changed |= fds  # for the next loop()
+            changed |= fds  # so that the next loop() asks them all
             raise
-        changed -= self._asked  # those asked in each pass need not be noted
+        changed -= self._asked  # these are asked in each pass anyway; left here, they would prevent waiting
 
     def _ask_each(self, fds: set[int]) -> None:
-        """Ask the channels at *fds*; nearly all want what they wanted, and are asked here as quickly as may be."""
+        """Ask the channels at *fds*; the first loop is fast for the many whose interest has not changed."""
         channels, others, masks, write_mask = self.channels, self._others, self.poller.masks, self.write_mask
         channel_at: Callable[[int], Any] = self.map.get
         for fd in fds.difference(self._unsure, self.exceptions.fds):
@@ -111,7 +112,7 @@ class Registrations:
             self._ask_one(fd)
 
     def _look_at_classes(self) -> None:
-        """Have all channels asked if a class has got another ``readable()`` or ``writable()``."""
+        """Have all channels asked if ``readable()`` or ``writable()`` of a class has been replaced."""
         for cls, methods in self.classes.items():
             if methods_of(cls) != methods:
                 self.classes.clear()
@@ -119,7 +120,7 @@ class Registrations:
                 break
 
     def _ask_slowly(self, fds: list[int]) -> None:
-        """Have those at *fds* asked that have changed unnoticed, or may be other files by now."""
+        """Have those of *fds* asked whose interest has changed unreported, or that may be other files by now."""
         changed = self.noting.changed  # type: ignore[union-attr]  # a plain dict has no slow round
         for fd in fds:
             channel = self.channels.get(fd)
@@ -151,7 +152,7 @@ class Registrations:
         if self.map.get(fd) is channel:
             try:
                 self.poller.set(fd, mask)
-            except (OSError, ValueError):  # closed behind the channel's back
+            except (OSError, ValueError):  # the descriptor was closed, and the channel does not know
                 self.closed.append(fd)
 
     def _classify(self, fd: int, cls: type) -> None:
@@ -161,21 +162,21 @@ class Registrations:
             self._others.add(cls)
             self._asked.add(fd)
             return
-        if len(self.classes) > len(self.channels):  # classes made by the thousand are not to be kept
+        if len(self.classes) > len(self.channels):  # a program may make classes by the thousand: forget old ones
             self.classes.clear()
             self._ask_all_again()
         self.classes[cls] = methods_of(cls)
         self._asked.discard(fd)
 
     def _interest(self, fd: int, channel: Any) -> int:
-        """Return the mask of what *channel* waits for."""
+        """Ask *channel*, and return its interest as a mask."""
         mask = READ | URGENT if channel.readable() else 0
         if channel.writable() and not getattr(channel, "accepting", False):
             mask |= self.write_mask
         return self.exceptions.restrict(fd, channel, mask) if self.exceptions.fds else mask
 
     def forget(self, fd: int) -> None:
-        """Stop waiting for *fd*; any thread may."""
+        """Stop waiting for *fd*; any thread may call this."""
         self.channels.pop(fd, None)
         self._asked.discard(fd)
         if fd in self.exceptions.fds:

@@ -1,4 +1,4 @@
-"""The slow round: channels that are not asked in each pass are asked in turn, in case that they changed unnoticed."""
+"""The slow round: channels that report their interest are also asked in turn, in case a change was not reported."""
 
 from collections.abc import Collection
 
@@ -10,20 +10,21 @@ _FEWEST = 32  # channels asked in a step
 
 
 class SlowRound:
-    """Chooses the channels to ask now, and tells when the next are due."""
+    """Chooses the channels to ask in this pass, and the time of the next step."""
 
     def __init__(self) -> None:
-        self.owed = 0  # channels to be asked before the loop may wait its whole timeout: all, once code has run
+        # Channels that must still be asked before the loop may wait its whole timeout: all, after program code ran.
+        self.owed = 0
         self.next = 0.0  # the time.monotonic() of the next step
         self._turn: list[int] = []  # descriptors still to come in this round
 
     def take(self, channels: Collection[int], now: float) -> list[int]:
-        """Return those of *channels* whose turn it is, as a step is due *now*."""
+        """Return the descriptors among *channels* whose turn it is, in the step that is due *now* (seconds)."""
         self.next = now + _STEP
         size = min(max(_FEWEST, len(channels) // _STEPS + 1), self.owed)
         self.owed -= size
         if len(self._turn) < size:
-            # Those that are left stand at the end, which is where the next are taken from.
+            # At the beginning of the list: those that are left of the last round are at its end, and are taken first.
             self._turn[:0] = tuple(channels)
         taken = self._turn[-size:]
         del self._turn[-size:]

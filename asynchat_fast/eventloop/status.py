@@ -32,9 +32,9 @@ def status(map: Map | None = None) -> list[dict[str, Any]]:
 
 
 def _describe(fd: int, channel: Any) -> dict[str, Any] | None:
-    """Return the status of *channel* at *fd*, None of what is no connection.
+    """Return the status of *channel* at *fd*, None if it is neither a connection nor an acceptor.
 
-    What a class knows better is in the dict that its ``_ac_status()`` returns.
+    A class may have an ``_ac_status()``, which returns a dict of the entries to replace, or None to be left out.
     """
     known: dict[str, Any] | None = {}
     own = getattr(type(channel), "_ac_status", None)

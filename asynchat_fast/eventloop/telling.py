@@ -1,7 +1,7 @@
-"""Telling: the methods of a channel that an event calls, as ``asyncore.poll()`` or ``asyncore.poll2()`` calls them.
+"""Telling: calls the methods of a channel for its events, as ``asyncore.poll()`` or ``asyncore.poll2()`` does.
 
-Errors are treated as in asyncore, place by place: an exception of a handler goes to ``handle_error()``, but under
-poll an OSError that means that the peer has gone goes to ``handle_close()``.
+Errors are treated as in asyncore: for an exception of a handler ``handle_error()`` is called, but with poll, for an
+OSError that means that the peer has gone, ``handle_close()``.
 """
 
 import errno
@@ -34,7 +34,7 @@ def _tell_as_select(registrations: "Registrations", fd: int, channel: Any, event
         shown |= WRITE
     shown &= registrations.poller.masks.get(fd, 0) | INVALID
     if not shown:
-        registrations.exceptions.pause(fd)  # for a hangup that nobody asked for, which poll() would go on telling
+        registrations.exceptions.pause(fd)  # a hangup that the channel did not ask for: each poll() would report it
     for flag, handle in _SHOWN:
         if shown & flag and registrations.map.get(fd) is channel:
             try:
@@ -91,7 +91,7 @@ def _fail_as_select(registrations: "Registrations", fd: int, channel: Any, error
 
 
 def _fail_as_poll(registrations: "Registrations", fd: int, channel: Any, error: BaseException) -> None:
-    """Have *channel* handle *error*, as its end if that is what it says."""
+    """Have *channel* handle *error*: by ``handle_close()`` if it says that the peer has gone."""
     if isinstance(error, OSError) and error.errno in _GONE:
         channel.handle_close()
     else:
@@ -99,13 +99,13 @@ def _fail_as_poll(registrations: "Registrations", fd: int, channel: Any, error: 
 
 
 class Words(NamedTuple):
-    """How channels are told; both are called with the registrations, a descriptor and its channel."""
+    """The two functions that tell channels; both take the registrations, a descriptor and its channel first."""
 
     tell: Callable[["Registrations", int, Any, int], None]
-    """Tell what has happened, a mask."""
+    """Call the channel for its events, a mask."""
 
     fail: Callable[["Registrations", int, Any, BaseException], None]
-    """Treat what a handler has raised, while it is being handled."""
+    """Have the channel handle the exception that a handler has raised; called while that is being handled."""
 
 
 SELECT = Words(_tell_as_select, _fail_as_select)

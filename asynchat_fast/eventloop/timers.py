@@ -1,7 +1,7 @@
 """Timers: a heap of calls to make later.
 
-Cancelling marks a timer and leaves it in the heap; once most of the heap is cancelled timers,
-they are taken out, so that timers set and cancelled by the thousand cost a few operations each.
+Cancelling a timer only marks it.  Once cancelled timers make up most of the heap, they are all
+removed, so that timers set and cancelled by the thousand cost a few operations each.
 """
 
 import heapq
@@ -24,7 +24,7 @@ class Timer:
     __slots__ = ("_call", "_timers", "when")
 
     when: float
-    """The time at which the call is due, in seconds of the clock, which is ``time.monotonic()``."""
+    """The time at which the call is due, in seconds of the clock, usually ``time.monotonic()`` (float)."""
 
     def __init__(self, timers: "Timers", when: float, call: _Call) -> None:
         self.when = when
@@ -32,15 +32,15 @@ class Timer:
         self._call: _Call | None = call
 
     def cancel(self) -> None:
-        """Do not make the call; does nothing if it was made or cancelled before.  Any thread may call this."""
+        """Cancel the call; do nothing if it was made or cancelled before.  Any thread may call this."""
         self._timers._cancel(self)
 
     def cancelled(self) -> bool:
-        """Tell whether the call will not be made any more: it was cancelled or made."""
+        """Return whether the call was cancelled or made before."""
         return self._call is None
 
     def is_overdue(self) -> bool:
-        """Tell whether the call is due."""
+        """Return whether the time of the call has come."""
         return self._timers.clock() >= self.when
 
 
@@ -61,7 +61,8 @@ class Timers:
         self._emptied = emptied
 
     def __len__(self) -> int:
-        # Another thread takes a timer out and counts it in two steps, and a signal handler may come between.
+        # The lock, because another thread removes a timer and counts it in two steps; max(), because a signal handler
+        # of this thread may run between the two.
         with self._lock:
             return max(len(self.heap) - self._cancelled, 0)
 
@@ -81,7 +82,7 @@ class Timers:
         return timer
 
     def seconds_to_next(self) -> float | None:
-        """Return how long until the next call is due (0 if it is overdue), None if there is none."""
+        """Return the seconds until the next call is due, 0.0 if it is overdue, None if there is none."""
         if not self.heap:
             return None
         with self._lock:
@@ -89,7 +90,7 @@ class Timers:
             return max(self.heap[0][0] - self.clock(), 0.0) if self.heap else None
 
     def run_due(self, failed: Callable[[Callable[..., object]], object]) -> bool:
-        """Make the calls that are due now, and tell whether there were any; those that they set come the next time.
+        """Make the calls that are due now, not those that they set themselves; return whether there were any.
 
         *failed* is called with a callback that has raised, while the exception is being handled.
         """
@@ -107,7 +108,7 @@ class Timers:
         return made
 
     def _take_due(self, now: float, end: int) -> _Call | None:
-        """Return the next call that is due, None if none is; from then on it is too late to cancel it."""
+        """Remove and return the next call that is due, None if none is; it cannot be cancelled any more."""
         with self._lock:
             self._drop_cancelled_first()
             if self.heap and self.heap[0][0] <= now and self.heap[0][1] < end:
@@ -125,7 +126,7 @@ class Timers:
             self._cancelled -= 1
 
     def _cancel(self, timer: Timer) -> None:
-        call = None  # perhaps the last reference to an object, whose finalizer must not run under the lock
+        call = None  # holds the callback until the lock is free: its end may run a finalizer of the program
         with self._lock:
             if timer.cancelled():
                 return
@@ -138,7 +139,7 @@ class Timers:
 
     def _drop_cancelled(self) -> None:
         kept = []
-        for _ in range(len(self.heap)):  # one by one, as a finalizer that runs meanwhile may set a timer
+        for _ in range(len(self.heap)):  # one by one, because a finalizer that runs meanwhile may set a timer
             entry = heapq.heappop(self.heap)
             if entry[2].cancelled():
                 self._cancelled -= 1

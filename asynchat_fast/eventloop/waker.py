@@ -9,7 +9,7 @@ __all__ = ["Waker"]
 
 
 def _number_of(sock: socket.socket) -> int | None:
-    """Return the inode of *sock*, by which it differs from a file that has got its descriptor; None on Windows."""
+    """Return the inode of *sock* (int), which tells it from another file with the same descriptor; None on Windows."""
     try:
         return os.fstat(sock.fileno()).st_ino
     except OSError:
@@ -18,7 +18,7 @@ def _number_of(sock: socket.socket) -> int | None:
 
 def _close_all(sockets: list[tuple[socket.socket, int | None]]) -> None:
     for sock, number in sockets:
-        # A daemon closes all descriptors at its start, and opens files that get their numbers.
+        # A daemon closes all descriptors when it starts, and opens other files, which get their numbers: leave these.
         if number is None or _number_of(sock) == number:
             sock.close()
         else:
@@ -40,12 +40,12 @@ class Waker:
         return self._socket.fileno()
 
     def wake(self) -> None:
-        """End the waiting; any thread may."""
-        with contextlib.suppress(OSError):  # full: the loop will wake; closed: nobody waits
+        """End the wait of the loop; any thread, and a signal handler, may call this."""
+        with contextlib.suppress(OSError):  # full: the loop will wake anyway; closed: no loop waits
             self._other.send(b"\0")
 
     def drain(self) -> bool:
-        """Take what ``wake()`` has sent; tell whether the sockets are still there."""
+        """Discard the bytes that ``wake()`` has sent; return False if the program has closed the sockets."""
         try:
             return bool(self._socket.recv(4096))
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Watching: a thread, or a signal, shows where a loop hangs."""
+"""Watching a loop: a thread logs where it hangs, and a signal dumps stacks, counters and status."""
 
 import faulthandler
 import logging
@@ -24,7 +24,7 @@ _logger = logging.getLogger("asynchat_fast.watch")
 _STDERR = 2
 _SHORTEST = 0.005  # seconds between two looks
 
-# In which the loop waits, when nothing that they have called is a function of Python's.
+# A loop waits if the innermost Python function on its stack is one of these: they call the system to wait.
 _WAITING = {
     function.__code__
     for function in (
@@ -51,8 +51,8 @@ class Watch(threading.Thread):
         self._ended.set()
 
     def run(self) -> None:
-        """Look, until ``stop()``."""
-        said = 0.0  # since when the loop was busy when it was logged last: once is enough
+        """Look at intervals, until ``stop()``."""
+        said = 0.0  # the ``since`` of the hang that was logged last, so that each is logged once
         while not self._ended.wait(max(self._slow / 2, _SHORTEST)):
             kept = find_kept(self._map)
             since = 0.0 if kept is None else kept.counters.since
@@ -69,9 +69,9 @@ class Watch(threading.Thread):
 def watch(slow: float = 0.1, map: Map | None = None) -> Watch:
     """Log the stack of the loop that serves *map* when it has not waited for *slow* seconds (number, above 0).
 
-    A thread looks several times in that time, so that the stack shows the line in which the loop hangs, once each
-    time.  The logger is ``asynchat_fast.watch``, the level WARNING.  *map* is an asyncore map
-    (dict), None for ``asyncore.socket_map``.  Return an object with ``stop()``.
+    A thread looks twice in that time, and logs each hang once: the stack shows the line in which the loop hangs.  The
+    logger is ``asynchat_fast.watch``, the level WARNING.  *map* is an asyncore map (dict), None for
+    ``asyncore.socket_map``.  Return an object with ``stop()``.  ValueError for a *slow* that is not above 0.
     """
     if not slow > 0:
         raise ValueError(f"slow is a number of seconds above 0, not {slow}")
@@ -85,8 +85,8 @@ def dump_on(signum: int, map: Map | None = None) -> None:
 
     The stacks come at once, even from a loop that hangs within a library written in C; the rest comes when Python
     runs its handlers of signals, in the main thread.  *map* is an asyncore map (dict), None for
-    ``asyncore.socket_map``.  NotImplementedError on Windows; ValueError in another thread than the main one; and what
-    ``faulthandler.register()`` raises for signals that it does not take.
+    ``asyncore.socket_map``.  NotImplementedError on Windows; ValueError in another thread than the main one; and the
+    errors of ``faulthandler.register()`` for signals that it does not take.
     """
     if not hasattr(faulthandler, "register"):
         raise NotImplementedError("dump_on() needs signals as POSIX has them")
@@ -107,13 +107,13 @@ def _report(map: Map | None) -> str:
         counted = " ".join(f"{name}={value:.6g}" for name, value in loop_counters(map).items())
         lines = [f"Loop: {counted}"]
         lines += [" ".join(f"{name}={value!r}" for name, value in each.items()) for each in status(map)]
-    except Exception as error:  # another thread changes what is looked at, or a channel of a kind of its own raises
+    except Exception as error:  # another thread changes the map meanwhile, or a program's own channel raises
         lines = [f"Loop: no status: {type(error).__name__}: {error}"]
     return "\n".join([*lines, ""])
 
 
 def _write(text: str) -> None:
-    """Write *text* to stderr, past Python's own buffers: the signal may have come amid a write to them."""
+    """Write *text* to stderr's descriptor, not to Python's buffer: the signal may have interrupted a write to that."""
     data = text.encode(errors="backslashreplace")
     try:
         while data:

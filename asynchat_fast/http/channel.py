@@ -1,6 +1,6 @@
 """A channel that follows the state of a Connection: terminators, pauses, deadlines, and the end.
 
-Code that takes a step of the connection calls ``_ac_follow()`` after it, which sets up the channel for the new state.
+After each step that may change the state of the connection, ``_ac_follow()`` must be called to adapt the channel.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ from .response_writer import Progress
 
 __all__ = ["HTTPChannel"]
 
-_HELD = 1 << 40  # bytes that count as waiting to be sent while a task runs, so that no request is read
+_HELD = 1 << 40  # bytes that count as unsent while a task runs: more than any limit, so that no request is read
 _RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
-# Names of the module, because each access to a member of an Enum is a call on CPython before 3.12.
+# Module names, because each access to a member of an Enum is a function call on CPython before 3.12.
 _IDLE = State.IDLE
 _DONE, _STREAM = Progress.DONE, Progress.STREAM
 
@@ -44,9 +44,9 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
     """The life of a connection, from its first request to its end; ``Exchange`` handles requests and responses."""
 
     coalesce_pushes = True
-    """Whether responses to requests that arrive together leave together (bool)."""
+    """Whether the responses to requests that arrive together are sent together (bool)."""
 
-    # CPython is fast up to about thirty attributes in an object's dictionary, and a channel has many.
+    # Slots, because CPython slows down from about thirty attributes in an object's dictionary on.
     __slots__ = (
         "__deadlines",
         "__receives",
@@ -62,12 +62,12 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
 
     def __init__(self, sock: Any, map: Any) -> None:
         self.__timer: Any = None
-        self.__receives = False  # recv() is running
+        self.__receives = False  # recv() is running, so that handle_close() means the end of input
         self._ac_is_paused = False
-        self._ac_task: Any = None  # an asyncio.Task that handles the request at hand, or goes on after its response
+        self._ac_task: Any = None  # the asyncio.Task of the present request, which may outlast its response
         self._ac_unlogged = None
-        self._ac_followed = _IDLE  # the state of the connection that the channel is set for
-        self._ac_framed: bytes | int | None = HEAD_END  # the terminator that was set
+        self._ac_followed = _IDLE  # the state that _ac_follow() has adapted the channel to
+        self._ac_framed: bytes | int | None = HEAD_END  # the terminator that it has set
         self._ac_connection = Connection()
         self.ibuffer: list[bytes] = []  #: The received parts of a head, as in asynchat's example.
         self.max_payload = self.max_head
@@ -79,7 +79,7 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
     # The state of the connection
 
     def _ac_follow(self) -> None:
-        """Set up the channel for the state of the connection, after a step that may have changed it."""
+        """Adapt the channel to the state of the connection, which may have changed."""
         connection = self._ac_connection
         state = connection.state
         if state is not self._ac_followed:
@@ -122,12 +122,12 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
             self._ac_follow()
 
     def _ac_begin_task(self, task: Any) -> None:
-        """Have *task* handle the request at hand; the next one is read when the task is done."""
+        """Note that *task* handles the present request; the next one is not read before the task is done."""
         self._ac_task = task
         self._ac_connection.unsent = _HELD
 
     def _ac_end_task(self) -> None:
-        """Go on after the task, with the next request once the response has left."""
+        """Note that the task is done; the next request is read once the response has been sent."""
         self._ac_task = None
         if self.connected:
             self.push_with_producer(Then(self.__drained))
@@ -140,12 +140,12 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
     # The end
 
     def _ac_refuse_request(self, error: HTTPError) -> None:
-        """Respond to a request that must not be served, or has not come in time."""
+        """Respond with *error* to a request that must not be served, or has not come in time, and then close."""
         self._ac_forget_request(b"".join(self.ibuffer))
         self._ac_refuse(error.status, error.reason, error.headers)
 
     def _ac_refuse(self, status: int, explain: str | None = None, headers: Headers = ()) -> None:
-        """Respond with *status* unless the request has its response, and read no more requests."""
+        """Respond with *status*, unless there is a complete response already, and read no more requests."""
         connection = self._ac_connection
         if connection.is_ending:
             return
@@ -192,9 +192,9 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
         self._ac_follow()
 
     def handle_shut_down(self) -> None:
-        """Called when the server is to end: have the next response, or the one at hand, be the last.
+        """Make the present response, or else the next one, the last; called when the server is to end.
 
-        A connection that was taken for another protocol is closed once all is sent.
+        A connection that was taken for another protocol is closed once everything is sent.
         """
         if self._ac_connection.state is State.UPGRADED:
             self.close_when_done()
@@ -202,13 +202,13 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
             self._ac_connection.make_last()
 
     def _ac_end_if_idle(self) -> None:
-        """End the connection unless there is a request at hand."""
+        """End the connection unless a request is being received or handled."""
         if self._ac_connection.state in (State.IDLE, State.BLOCKED) and not self._ac_connection.ahead:
             self._ac_connection.end()
             self._ac_follow()
 
     def _ac_cut(self) -> None:
-        """End the connection amid a response, after what waits to be sent: the client sees what is missing."""
+        """End the connection within a response, after the data that waits: the client sees that the rest is missing."""
         connection = self._ac_connection
         writer = connection.writer
         is_whole = writer.progress is _STREAM and writer.source is None
@@ -220,12 +220,12 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
         self.__discard_output()
 
     def __discard_output(self) -> None:
-        # On the object, because a check in each push() would slow down every response.
+        # Replaced on the object, because a check in each push() would slow down every response.
         self.push = _discard  # type: ignore[method-assign]
         self.push_with_producer = close_source  # type: ignore[method-assign,assignment]
 
     def _ac_close_unconnected(self) -> None:
-        """Close if the socket was never connected: the client left before accept(), and nothing can be sent."""
+        """Close if the socket is not connected, as the client left before accept(): nothing can be sent."""
         if self.socket is not None and not self.connecting and self._ac_connection.state is not State.CLOSED:
             self.close()
 
@@ -237,8 +237,8 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
         connection = self._ac_connection
         writer = connection.writer
         is_cut = writer.progress in (Progress.BODY, _STREAM)
-        if is_cut and writer.ends_by_closing:  # the client would take this end for that of the body
-            with contextlib.suppress(OSError, AttributeError):  # AttributeError: it has been detached
+        if is_cut and writer.ends_by_closing:  # reset, or the client would take a normal close for the end of the body
+            with contextlib.suppress(OSError, AttributeError):  # AttributeError: the program has taken the socket
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)  # type: ignore[union-attr]
         connection.close()
         self.__discard_output()
@@ -256,11 +256,11 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
     def __close_source(self, close: Callable[[], object]) -> None:
         try:
             close()
-        except Exception:  # a program's method: the connection is closed nevertheless
+        except Exception:  # of a program's method, which must not keep the rest from being closed
             self._ac_log_exception()
 
     def _ac_status(self) -> dict[str, Any]:
-        """Return what ``status()`` tells of this."""
+        """Return this channel's part of ``status()``."""
         status = super()._ac_status()
         state = self._ac_connection.state
         if self._ac_connection.is_ending and state is not State.CLOSED:
@@ -272,7 +272,7 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
     # Deadlines
 
     def __watch(self, seconds: float) -> None:
-        """Look at the deadlines in so many *seconds*, and then now and again."""
+        """Look at the deadlines in *seconds*, and from then on at intervals."""
         if self.__timer is not None:
             self.__timer.cancel()
         self.__timer = self._ac_call_later(seconds, self.__look)

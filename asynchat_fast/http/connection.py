@@ -1,24 +1,24 @@
 """A connection of an HTTP/1.1 server without its socket: it holds a reader, a writer, and the state.
 
-``receive()`` takes the data that the terminator has cut off, and returns the Event that it completes; data to
-send is returned as a list of bytes and producers.  The state is changed in this file only:
+``receive()`` takes the data up to a terminator, and returns the Event that it completes; ``send()`` returns the
+data to send, as a list of bytes and producers.  The state is changed in this file only:
     IDLE (-> HEAD) (-> CONTINUE) -> BODY -> HANDLING -> IDLE, or without a body IDLE (-> HEAD) -> HANDLING -> IDLE
 
-    state       what comes from the client       what the handler may do             what ends it
-    IDLE        a head, or its beginning: HEAD   nothing                             a request, the end of input
-    HEAD        the rest of the head             nothing                             a request; 408
-    CONTINUE    nothing, or the body unasked     ask for the body, or respond        go_on(), or a response: CLOSING
+    state       input from the client            the handler may                     the state ends with
+    IDLE        a head, or its beginning: HEAD   do nothing                          a request, the end of input
+    HEAD        the rest of the head             do nothing                          a request; 408
+    CONTINUE    none, or the body unasked        ask for the body, or respond        go_on(), or a response: CLOSING
     BODY        the body; 408                    respond: DISCARDING, or CLOSING     the end of the body
     HANDLING    is kept in ``ahead``, unread     respond; 503 if it does not begin   the end of the response
-    DISCARDING  an unwanted body                 nothing                             the end of the body: IDLE
-    BLOCKED     is kept in ``ahead``, unread     nothing                             drained(): IDLE
-    UPGRADED    another protocol's               all                                 end(), close()
-    CLOSING     is discarded                     send what was begun                 all_sent(): LINGERING, or CLOSED
-    LINGERING   is discarded                     nothing                             the client's end, time: CLOSED
-    CLOSED      nothing                          nothing
+    DISCARDING  an unwanted body                 do nothing                          the end of the body: IDLE
+    BLOCKED     is kept in ``ahead``, unread     do nothing                          drained(): IDLE
+    UPGRADED    is another protocol's            do anything                         end(), close()
+    CLOSING     is discarded                     send the rest of the response       all_sent(): LINGERING, or CLOSED
+    LINGERING   is discarded                     do nothing                          the client's end, time: CLOSED
+    CLOSED      none                             do nothing
 
-From any state but the last three a refusal, ``Connection: close`` and end() lead to CLOSING, in which no
-request is read any more.  The progress of the response is ``writer.progress``.
+408 and 503 are the responses after a timeout.  From any state but the last three, a refusal, ``Connection: close``
+and end() lead to CLOSING, after which no request is read.  The progress of the response is ``writer.progress``.
 Sources: RFC 9112, section 9; h11 for the shape.
 """
 
@@ -40,43 +40,43 @@ _MOST_UNSENT = 1 << 18  # bytes of responses that may wait to be sent while more
 
 
 class State(enum.Enum):
-    """What a connection is doing; see the table above."""
+    """The state of a connection; see the table above."""
 
     IDLE = "awaits a request"
     HEAD = "receives a head"
-    CONTINUE = "is to ask for a body"
+    CONTINUE = "must ask for the body"
     BODY = "receives a body"
     HANDLING = "awaits the response"
     DISCARDING = "discards a body"
-    BLOCKED = "awaits that responses are sent"
-    UPGRADED = "is another protocol's"
+    BLOCKED = "waits until responses are sent"
+    UPGRADED = "belongs to another protocol"
     CLOSING = "sends the last response"
-    LINGERING = "awaits the client's end"
+    LINGERING = "waits until the client closes"
     CLOSED = "is closed"
 
 
 class Event(enum.Enum):
-    """What the handler is to act upon."""
+    """An event that the handler must act upon."""
 
     REQUEST = "a head has come: look at it, then call begin_body()"
     CONTINUE = "the client waits to be asked for the body: call go_on(), or respond"
     COMPLETE = "the request is complete: respond"
 
 
-# Names of the module and tuples: CPython up to 3.11 calls a function for State.IDLE, and for the hash of a member.
+# Module names and tuples: on CPython up to 3.11, State.IDLE is a function call, and so is the hash of a member.
 _IDLE, _HEAD, _CONTINUE, _BODY, _HANDLING, _DISCARDING, _BLOCKED, _UPGRADED, _CLOSING, _LINGERING, _CLOSED = State
 _REQUEST, _ASK, _COMPLETE = Event
 _, _BEGUN, _BODY_WRITTEN, _STREAM, _DONE = Progress
 
-_KEEPING = (_HANDLING, _BLOCKED)  # received data is kept until the response
+_KEEPING = (_HANDLING, _BLOCKED)  # received data is kept in ``ahead``
 _ENDING = (_CLOSING, _LINGERING, _CLOSED)
-_READING = (_CONTINUE, _BODY)  # a body of a request that gets a response
+_READING = (_CONTINUE, _BODY)  # the body of a request that has still to get its response
 
 _SPECIAL = frozenset(["content-length", "transfer-encoding", "expect", "connection"])
 
 
 class Connection:
-    """Hold a RequestReader, a ResponseWriter, and the state."""
+    """One HTTP/1.1 connection: a RequestReader, a ResponseWriter, and the state."""
 
     __slots__ = ("_left", "ahead", "index", "input_ended", "is_last", "reader", "requests", "state",
                  "unsent", "writer")  # fmt: skip
@@ -85,34 +85,34 @@ class Connection:
         self.reader = RequestReader()
         self.writer = ResponseWriter()
         self.state = _IDLE
-        self.requests = 0  # heads that have come
-        self.index: Index = {}  # of the fields of the request at hand
-        self.is_last = self.input_ended = False  # is_last: no request is to be read after the one at hand
-        self.ahead: list[bytes] = []  # data that has come while nothing is read
-        self.unsent = 0  # bytes that were to be sent since the queue was last seen empty
-        self._left = 0  # bytes that may yet be discarded while the last response is sent
+        self.requests = 0  # heads read so far
+        self.index: Index = {}  # of the fields of the present request
+        self.is_last = self.input_ended = False  # is_last: no request is read after the present one
+        self.ahead: list[bytes] = []  # data received in the states _KEEPING, to be read after them
+        self.unsent = 0  # bytes passed to the output queue since it was last seen empty
+        self._left = 0  # bytes that may still be discarded in CLOSING, before receiving is paused
 
     # Properties for the channel
 
     @property
     def terminator(self) -> bytes | int | None:
-        """The terminator of the next part, None for no end."""
+        """The terminator that the channel must set for the next part: bytes, a number of bytes, or None for none."""
         return None if self.state in _KEEPING else self.reader.terminator
 
     @property
     def is_paused(self) -> bool:
-        """Whether the channel receives nothing for now."""
+        """Whether the channel must pause receiving (bool)."""
         return self.state in _KEEPING or self.input_ended or (self.state is _CLOSING and self._left < 0)
 
     @property
     def is_ending(self) -> bool:
-        """Whether no further request is read."""
+        """Whether no further request is read (bool)."""
         return self.state in _ENDING
 
     # Requests
 
     def receive(self, data: bytes, settings: Settings) -> Event | None:
-        """Read *data*, a complete part of a request; return the Event that it completes; HTTPError refuses it."""
+        """Read *data*, a complete part of a request; return its Event, if any; HTTPError if it must be refused."""
         state = self.state
         if state is _IDLE or state is _HEAD:
             parsed = self.reader.read_head(data, settings)
@@ -158,7 +158,7 @@ class Connection:
         return None
 
     def go_on(self, settings: Settings) -> None:
-        """Read the body that the client was asked for, unless a response has ended the connection."""
+        """Read, or discard, the body, unless a response has ended the connection."""
         if self.state is _CONTINUE:
             self.state = _BODY
         if self.state is _BODY or self.state is _DISCARDING:
@@ -176,7 +176,7 @@ class Connection:
         return b""
 
     def check(self, data: bytes, settings: Settings) -> None:
-        """Raise HTTPError if *data*, the beginning of a part, is wrong whatever follows it."""
+        """Raise HTTPError if *data*, the beginning of a part, cannot become a valid one."""
         state = self.state
         if state is _IDLE or state is _HEAD:
             if self.reader.check_head(data, settings):
@@ -196,7 +196,7 @@ class Connection:
             self.end()
 
     def refuse(self, method: str) -> None:
-        """Prepare the last response, to a request by *method* that cannot be read."""
+        """Prepare for the last response, to a request by *method* whose head could not be read."""
         if self.state is _IDLE or self.state is _HEAD:
             self.writer.new_request(method, 1, True)
             self.index, self.state = {}, _HANDLING
@@ -204,7 +204,7 @@ class Connection:
     # Responses
 
     def send(self, step: Callable[..., list[Item]], *args: Any) -> list[Item]:
-        """Return the items to send: the result of *step*, a method of the writer, for *args*."""
+        """Call *step*, a method of the writer, with *args*; note its progress, and return the items to send."""
         if self.state is not _HANDLING:
             self._respond_early()
         items = step(*args)
@@ -216,11 +216,11 @@ class Connection:
 
     @property
     def ends_with_request(self) -> bool:
-        """Whether a response was begun by the methods of http.server, which the end of the request finishes."""
+        """Whether the end of the handler must finish the response, as http.server's methods have no call for that."""
         return self.writer.progress in (_BEGUN, _BODY_WRITTEN) and not self.writer.awaits_finish
 
     def stream_sent(self) -> bool:
-        """Note that the body of the response has been sent to its end; tell whether there was one."""
+        """Note that a body in STREAM has been sent to its end; return False if there was none."""
         if self.writer.progress is not _STREAM or self.state is _CLOSED:
             return False
         self.writer.stream_sent()
@@ -229,9 +229,9 @@ class Connection:
         return True
 
     def _respond_early(self) -> None:
-        """Close after the response if the body of the request is not worth reading, or may not come."""
+        """For a response before the end of the body: discard the body, or close if it is long or may not come."""
         writer = self.writer
-        is_interim = writer.progress is _BEGUN and writer.status < 200  # such as 100 by hand
+        is_interim = writer.progress is _BEGUN and writer.status < 200  # such as a 100 that the program sends itself
         if self.state in _READING and writer.progress in UNSENT and not is_interim:
             if self.state is _CONTINUE or not 0 <= self.reader.length <= _MOST_UNREAD:
                 writer.closes = True
@@ -246,7 +246,7 @@ class Connection:
             self.state = _DISCARDING
 
     def drained(self) -> None:
-        """Note that all responses have left."""
+        """Note that all responses have been sent."""
         self.unsent = 0
         if self.state is _BLOCKED:
             self.state = _IDLE
@@ -254,7 +254,7 @@ class Connection:
     # The end
 
     def offer_upgrade(self) -> bool:
-        """Leave the connection to another protocol if the client asks for one; tell whether it does."""
+        """Enter UPGRADED if the client asks for another protocol; return whether it does."""
         if not wants_upgrade(self.index, self.writer.minor):
             return False
         self.state = _UPGRADED
@@ -262,13 +262,13 @@ class Connection:
         return True
 
     def stay(self) -> None:
-        """Go on with HTTP: the program has not taken the connection for another protocol."""
+        """Go back to HTTP: the program has declined the other protocol."""
         if self.state is _UPGRADED:
             self.state = _HANDLING
             self.reader.terminator = HEAD_END
 
     def make_last(self) -> None:
-        """Read no request after the one at hand, or the next one if there is none."""
+        """Make the present request the last one, or the next one if there is none."""
         self.is_last = self.writer.closes = True
 
     def end(self) -> None:
@@ -280,10 +280,10 @@ class Connection:
             self._left = _MOST_UNREAD
 
     def all_sent(self, can_linger: bool) -> None:
-        """Note that the last byte was sent, and whether the peer could be told so while it may still send.
+        """Note that the last byte was sent; *can_linger* (bool) says that the output alone could be shut down.
 
         If a connection is closed while the peer sends, the system resets it, and the peer loses the part of the
-        response that it has not read (RFC 9112, section 9.6).  So what it sends is read, however much, for a time.
+        response that it has not read (RFC 9112, section 9.6).  LINGERING discards its data for a time instead.
         """
         if self.state is _CLOSING:
             self.state = _LINGERING if can_linger and not self.input_ended else _CLOSED

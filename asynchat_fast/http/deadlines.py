@@ -1,7 +1,7 @@
-"""Deadlines: state and progress become the status for a client, or a handler, that takes too long.
+"""Deadlines: from state and progress, decide whether a client or a handler takes too long, and the status for that.
 
-``look()`` is called now and then, and compares the connection with its last look, so that busy connections have
-nothing to note for each byte.  A deadline is never noticed early, and at most one interval between two looks late.
+``look()`` is called at intervals, and compares the connection with its last look: so busy connections need not note
+the time for each byte.  A deadline is never noticed early, and at most one interval late.
 """
 
 import sys
@@ -16,15 +16,15 @@ from .settings import Settings
 __all__ = ["CLOSE", "Deadlines", "unsent_bytes"]
 
 CLOSE = 0
-"""The result of ``look()`` for a connection that is closed without a response."""
+"""The result of ``look()`` for a connection that must be closed without a response."""
 
 _BODY = (State.CONTINUE, State.BODY, State.DISCARDING)
 _SHORTEST_PERIOD, _LONGEST_PERIOD = 0.01, 60.0  # seconds between two looks
-_SIOCOUTQ = 0x5411  # of Linux: bytes that the peer has not acknowledged
+_SIOCOUTQ = 0x5411  # an ioctl of Linux: how many bytes the peer has not acknowledged
 
 
 class Deadlines:
-    """The state and progress of a connection at the last look, and since when, by *clock*, they have been so."""
+    """The state and progress of a connection at the last look, and the times, by *clock*, since which they last."""
 
     __slots__ = ("_clock", "_credit", "_looked", "_outgoing", "_received", "_seen", "_since", "_stalled_since")
 
@@ -33,12 +33,12 @@ class Deadlines:
         self._looked = self._since = self._stalled_since = clock()
         self._outgoing: Hashable = None
         self._seen: Hashable = None
-        self._credit = 0.0  # seconds that a body may still be late
-        self._received = 0  # bytes of it at the last look
+        self._credit = 0.0  # seconds that are left for the body, unless more of it comes
+        self._received = 0  # bytes of the body at the last look
 
     @staticmethod
     def period(state: State, settings: Settings) -> float:
-        """Return the seconds between two looks, few enough for the deadlines."""
+        """Return the seconds between two looks: a quarter of the shortest limit, within bounds."""
         limits = (
             settings.head_timeout,
             settings.body_timeout,
@@ -51,15 +51,15 @@ class Deadlines:
         return min(max(shortest / 4, _SHORTEST_PERIOD), _LONGEST_PERIOD)
 
     def restart(self, connection: Connection) -> None:
-        """Count from now for the present state."""
+        """Count the time of the present state from now on."""
         self._seen = connection.state, connection.requests
         self._since = self._clock()
 
     def look(self, connection: Connection, outgoing: Hashable, is_read: bool, settings: Settings) -> int | None:
-        """Return the status for a client or handler that takes too long, CLOSE for no status; None if none does.
+        """Return the status (int) for a client or handler that takes too long, or CLOSE; None if neither does.
 
-        *outgoing* is a value that changes when bytes leave, None if none wait, and *is_read* whether anything
-        is received at all at the moment.
+        *outgoing* is any value that changes when bytes are sent, None if none wait; *is_read* is False while the
+        channel does not receive.
         """
         now = self._clock()
         elapsed, self._looked = now - self._looked, now
@@ -81,7 +81,7 @@ class Deadlines:
         if state is State.HANDLING or state is State.LINGERING:
             return self._wait(now, connection, settings)
         if not is_read or (state is State.IDLE and outgoing is not None):
-            self._since = now  # the response has not left, or what the client sends is not received
+            self._since = now  # the client cannot be late: we do not receive, or it has not got the response yet
             return None
         if state in _BODY:
             return self._look_at_body(connection.reader.received, elapsed, settings)
@@ -90,7 +90,7 @@ class Deadlines:
         return CLOSE if state is State.IDLE and self._is_over(now, settings.keep_alive_timeout) else None
 
     def _is_over(self, now: float, limit: float | None) -> bool:
-        """Tell whether the present state has lasted for *limit* seconds; never for a limit that is off."""
+        """Return whether the present state has lasted for *limit* seconds; False if there is no limit."""
         return bool(limit) and now - self._since >= (limit or 0)
 
     def _wait(self, now: float, connection: Connection, settings: Settings) -> int | None:
@@ -100,7 +100,10 @@ class Deadlines:
         return 503 if not is_begun and self._is_over(now, settings.response_timeout) else None
 
     def _look_at_body(self, received: int, elapsed: float, settings: Settings) -> int | None:
-        """Give a second for each ``min_body_rate`` bytes, but never more than ``body_timeout`` ahead."""
+        """Return 408 if the body comes too slowly.
+
+        Each ``min_body_rate`` bytes earn a second of credit, of which there may be ``body_timeout`` seconds at most.
+        """
         if not settings.body_timeout or not settings.min_body_rate:
             return None
         gained = (received - self._received) / settings.min_body_rate
@@ -110,9 +113,9 @@ class Deadlines:
 
 
 def unsent_bytes(sock: Any) -> int:
-    """Return how many bytes *sock* holds that have not left this machine, 0 where the system does not tell.
+    """Return how many bytes in the send buffer of *sock* the peer has not acknowledged; 0 if the system cannot say.
 
-    Bytes that send() took may wait in the kernel for minutes, and a client that reads them slowly makes progress.
+    Bytes that send() has taken may stay there for minutes; a client that reads them slowly makes progress.
     """
     if sys.platform != "linux":
         return 0

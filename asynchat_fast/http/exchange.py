@@ -1,4 +1,4 @@
-"""Requests and responses on a channel: received data goes to the Connection, and its results are pushed."""
+"""Requests and responses on a channel: the Connection gets the received data, and its responses are pushed."""
 
 from collections.abc import Coroutine
 from typing import Any
@@ -15,12 +15,12 @@ from .response_writer import UNSENT, Item, Progress
 
 __all__ = ["Exchange"]
 
-_MOST_LOGGED_AT_ONCE = 1 << 16  # bytes of a body, about what one send() takes: logged when they are pushed
-_MOST_COUNTED = 1 << 16  # bytes of responses for which the queue is not looked at
+_MOST_LOGGED_AT_ONCE = 1 << 16  # bytes of a body, about what one send() takes; longer ones are logged once sent
+_MOST_COUNTED = 1 << 16  # bytes of responses, up to which it is not worth looking whether the queue is empty
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-# Names of the module, because each access to a member of an Enum is a call on CPython before 3.12.
+# Module names, because each access to a member of an Enum is a function call on CPython before 3.12.
 _IDLE, _HEAD, _HANDLING = State.IDLE, State.HEAD, State.HANDLING
 _REQUEST, _ASK = Event.REQUEST, Event.CONTINUE
 _NOTHING, _BEGUN, _BODY, _, _DONE = Progress
@@ -69,7 +69,7 @@ class Exchange(HTTPChannel):
             self._ac_follow()
 
     def found_terminator(self) -> None:
-        """Act upon a complete part of a request: a head, a body, a line of a body in chunks."""
+        """Act upon a complete part of a request: a head, a body, a chunk, or a line of a chunked body."""
         connection = self._ac_connection
         data = b"".join(self.ibuffer)
         self.ibuffer.clear()
@@ -77,7 +77,7 @@ class Exchange(HTTPChannel):
             self._ac_close_unconnected()
             return
         if self._ac_unlogged is not None:
-            self._ac_log_unlogged()  # while the handler's attributes are those of that request
+            self._ac_log_unlogged()  # before the next request changes the handler's attributes, which the log shows
         try:
             event = connection.receive(data, self)
         except Exception as error:
@@ -113,7 +113,7 @@ class Exchange(HTTPChannel):
             self.__fail(error)
 
     def __tell_health(self) -> bool:
-        """Respond if the request is a health check, without a line in the log; tell whether it is one."""
+        """Respond if the request is a health check, without a line in the log; return whether it is one."""
         connection, health = self._ac_connection, self._ac_health
         if not health.is_asked(self.command, self.path):
             return False
@@ -131,9 +131,9 @@ class Exchange(HTTPChannel):
             connection.go_on(self)
 
     def handle_expect_100(self) -> bool:
-        """Tell whether a client that waits for 100 may send the body: by default send 100, and return True.
+        """Decide whether a client that sent ``Expect: 100-continue`` may send the body: by default send 100.
 
-        An override that returns False has responded, or lets the response be 417.
+        Return True if the body may come.  An override that returns False may have responded; else the response is 417.
         """
         self._ac_connection.unsent += len(_CONTINUE)
         self.push(_CONTINUE)
@@ -166,7 +166,7 @@ class Exchange(HTTPChannel):
             self.finish()
 
     def __finish_written(self, is_refused: bool = False) -> None:
-        """Finish a response that the methods of http.server have begun; one without a body only if *is_refused*."""
+        """Finish a response begun by the methods of http.server; one whose head is not ended only if *is_refused*."""
         connection = self._ac_connection
         writer = connection.writer
         is_begun = writer.progress is _BODY or (is_refused and writer.progress is _BEGUN and writer.status >= 200)
@@ -174,11 +174,12 @@ class Exchange(HTTPChannel):
             self.finish()
 
     def __is_taken(self) -> bool:
-        """Tell whether the program took the connection for another protocol, if the client offers one."""
+        """Offer a connection whose client asks for an upgrade to the program; return whether it has taken it."""
         connection = self._ac_connection
         if not connection.offer_upgrade():
             return False
-        self._ac_followed, self._ac_framed = State.UPGRADED, None  # the terminator that the program sets is left alone
+        # As if _ac_follow() had set them, so that it leaves the terminator alone that the program sets.
+        self._ac_followed, self._ac_framed = State.UPGRADED, None
         self.set_terminator(None)
         if self.handle_upgrade():
             return True
@@ -186,7 +187,7 @@ class Exchange(HTTPChannel):
         return False
 
     def __refuse_result(self, result: Any) -> None:
-        if isinstance(result, Coroutine):  # otherwise Python warns that it never ran
+        if isinstance(result, Coroutine):  # unless it is closed, Python warns that it was never awaited
             result.close()
         self._ac_log("handling %r returned %r without a response: call respond()", self.requestline, result)
         self._ac_refuse(500)
@@ -206,7 +207,7 @@ class Exchange(HTTPChannel):
     # Responses
 
     def _ac_send(self, items: list[Item]) -> None:
-        """Push *items*, which the connection returned."""
+        """Push *items*, as the connection has returned them."""
         for item in items:
             if isinstance(item, (bytes, memoryview)):
                 self.push(item)
@@ -228,7 +229,7 @@ class Exchange(HTTPChannel):
                 self._ac_log_sent()
 
     def _ac_end_response(self) -> None:
-        """Go on after the last part of a response was pushed."""
+        """Log the response, and follow the state, after the last part of the response was pushed."""
         writer = self._ac_connection.writer
         if writer.progress is not _DONE:
             self.push_with_producer(Then(self.__stream_sent))
@@ -252,14 +253,14 @@ class Exchange(HTTPChannel):
             self._ac_end_response()
 
     def __body_failed(self, body: Pieces) -> None:
-        """Respond with 500 if no byte of the response has left; else close once everything before it is sent."""
+        """Respond with 500 if no byte of the response has left; else cut it, after everything before it is sent."""
         self._ac_log_exception()
         items = queue_of(self).items
-        if len(items) < 2 or items[1] is not body:  # everything before it has left
+        if len(items) < 2 or items[1] is not body:  # everything before *body* has left
             self.__cut()
             return
         head, connection = body.head, self._ac_connection
-        is_unsent = not body.sent and len(items[0]) >= len(head)  # then the head is the last item in the queue
+        is_unsent = not body.sent and len(items[0]) >= len(head)  # the first item still has the whole head, at its end
         while len(items) > 1:
             items.pop()
         if not is_unsent or connection.is_ending:

@@ -1,8 +1,8 @@
 """The receiving half of a connection: it turns payloads into requests, and names the next terminator.
 
-Framing is asynchat's: each part of a message has its terminator, bytes or a number of them.  A head that comes
-at once is cut and parsed as one; the beginning of a head, or of a line of a body, is checked as soon as it
-comes, so that an error is refused at once.  The reader sends nothing, and does not know the connection's state.
+Framing is asynchat's: each part of a message has its terminator, bytes or a number of them.  A head that arrives
+in one piece is parsed as a whole.  The beginning of a head, or of a line of a chunked body, is checked when it
+arrives, so that an error is refused at once.  The reader sends nothing, and does not know the connection's state.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ HEAD_END, _LINE_END = b"\r\n\r\n", b"\r\n"
 _MOST_EMPTY_LINES = 8  # before a request
 _MOST_CHUNK = 1 << 62
 _MOST_EXTENSION = 1 << 12  # bytes of the extensions of one chunk
-_KEPT_AS_IT_IS = 512  # bytes of a piece of a body
+_KEPT_AS_IT_IS = 512  # bytes: smaller pieces of a body are joined
 
 _NO_PARTS: Any = ()  # shared by connections without a body, so that idle ones stay small; nothing can be added to it
 
@@ -38,10 +38,10 @@ class RequestReader:
         self.terminator: bytes | int | None = HEAD_END
         self.body = b""
         self.trailers = NO_FIELDS
-        self.received = 0  # bytes of the body
-        self.length = 0  # bytes of the body as the head announces them, or CHUNKED
-        self.left = 0  # bytes of the body, or of the chunk at hand, that are still to come
-        self.is_wanted = True  # the body, by the handler
+        self.received = 0  # bytes of the body so far
+        self.length = 0  # bytes of the body that the head announces, or CHUNKED
+        self.left = 0  # bytes of the body, or of the present chunk, that are still to come
+        self.is_wanted = True  # False: the body is discarded
         self._empty_lines = 0
         self._checked = 0  # bytes of an incomplete head that were checked already
         self._parts: list[bytes | bytearray] = _NO_PARTS
@@ -49,7 +49,7 @@ class RequestReader:
     # Heads (RFC 9112, sections 2 to 5)
 
     def read_head(self, data: bytes, settings: Settings) -> ParsedHead | None:
-        """Parse *data*, everything up to HEAD_END; None if it has only empty lines."""
+        """Parse *data*, everything up to HEAD_END; return None if there are only empty lines in it."""
         if not data or data[0] == 13:
             data = self._skip_empty_lines(data or HEAD_END)
             if not data:
@@ -59,7 +59,7 @@ class RequestReader:
         return settings._ac_parse_again(data) if parsed is None else parsed
 
     def check_head(self, data: bytes, settings: Settings) -> bool:
-        """Raise HTTPError if *data*, the beginning of a head, is wrong; tell whether more than empty lines has come."""
+        """Raise HTTPError if *data*, the beginning of a head, is wrong; return False if it has only empty lines."""
         at = 0
         while data.startswith(_LINE_END, at):
             at += len(_LINE_END)
@@ -83,14 +83,14 @@ class RequestReader:
     # Bodies (RFC 9112, sections 6 and 7)
 
     def expect_body(self, index: Index, minor: int) -> int:
-        """Return how many bytes the body has that a head with *index* announces, or CHUNKED."""
+        """Return the length of the body that a head with *index* announces, in bytes (int), or CHUNKED."""
         self.received = 0
         self.length = self.left = body_length(index, minor)
         return self.length
 
     @staticmethod
     def is_too_large(size: int, settings: Settings) -> bool:
-        """Tell whether a body of *size* bytes would be kept and is larger than what may be."""
+        """Return whether a body of *size* bytes exceeds ``max_body``, which limits bodies that are kept in memory."""
         return size > settings.max_body and settings.keep_body and not settings.stream_body
 
     def begin_body(self, settings: Settings) -> None:
@@ -106,7 +106,7 @@ class RequestReader:
         self._await_chunk()
 
     def read_body(self, data: bytes, settings: Settings) -> bool:
-        """Read *data*, a complete part of the framing; tell whether the body is complete."""
+        """Act upon a terminator, with *data* the line before it, if any; return whether the body is complete."""
         return self._step(self, data, settings)
 
     def take(self, data: bytes, settings: Settings) -> bytes:
@@ -128,7 +128,7 @@ class RequestReader:
         return b""
 
     def _keep(self, data: bytes) -> None:
-        # An object takes some 40 bytes beside its data: small pieces are put together.
+        # A bytes object takes about 40 bytes besides its data, so that many small pieces would take too much memory.
         parts = self._parts
         if len(data) >= _KEPT_AS_IT_IS:
             parts.append(data)
@@ -155,7 +155,7 @@ class RequestReader:
         self._step = RequestReader._read_chunk_line
 
     def check_line(self, data: bytes, settings: Settings) -> None:
-        """Raise HTTPError if *data*, the beginning of a line of a body in chunks, is wrong."""
+        """Raise HTTPError if *data*, the beginning of a line of a chunked body, is wrong."""
         if self._step is RequestReader._read_chunk_line:
             check_chunk_line(data)
             if len(data) > _MOST_EXTENSION:
@@ -194,6 +194,6 @@ class RequestReader:
         self._trailers_left -= len(data) + len(_LINE_END)
         if self._trailers_left < 0 or len(self._trailer_lines) == settings.max_fields:
             raise HTTPError(431, "the trailers are too long")
-        parse_fields(data, 1)  # each part is checked as it comes
+        parse_fields(data, 1)  # refuses a wrong line now; all are parsed together at the end
         self._trailer_lines.append(data)
         return False

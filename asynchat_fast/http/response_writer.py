@@ -1,7 +1,7 @@
 """The sending half of a connection: it turns a status and a body into a message, framed for its request.
 
-It returns bytes and producers, which are to be sent in this order.  The writer reads nothing, and knows only the
-parts of the request that the framing depends on: ``method``, ``minor`` and ``closes``.
+Its methods return bytes and producers, to be sent in this order.  The writer reads nothing, and of the request it
+knows only what the framing depends on: ``method``, ``minor`` and ``closes``.
 Source: RFC 9110, sections 6.4, 8.6 and 15; RFC 9112, sections 6 and 7.
 """
 
@@ -20,22 +20,25 @@ __all__ = ["UNSENT", "Item", "Progress", "ResponseWriter"]
 Item: TypeAlias = bytes | memoryview | file_producer | Pieces
 """An item to send: bytes, or a producer of them."""
 
-_JOINED_MOST = 1 << 14  # bytes of a body that leave in one piece with the head
-_QUEUED_MOST = 1 << 18  # bytes of a body after which the next request waits until they have been sent
+_JOINED_MOST = 1 << 14  # bytes of a body that is joined to the head, and sent with it
+_QUEUED_MOST = 1 << 18  # bytes: after a longer body, the next request is not read before it has been sent
 _UNUSUAL_METHODS = frozenset(["HEAD", "CONNECT"])
 _UNUSUAL_STATUSES = frozenset([204, 205, 304])  # without content
-_NO_LINES: Any = ()  # shared by all without a response, so that idle connections stay small
+_NO_LINES: Any = ()  # shared by the writers that have no response, so that idle connections stay small
 _NO_NAMES: Any = frozenset()
 _is_length = re.compile("[0-9]+").fullmatch
 
 
 class Progress(enum.Enum):
-    """How far the response to the request at hand has come; it goes down this list and never back."""
+    """The progress of the response to the present request; it goes down this list, and back only in UNSENT.
 
-    NOTHING = "nothing was said"
+    ``start_over()`` is the exception: it goes back from STREAM if no byte has left.
+    """
+
+    NOTHING = "there is no response"
     BEGUN = "there is a status, but no byte was sent"
     BODY = "the head was sent, and the handler writes the body"
-    STREAM = "the rest of the body leaves, from its source or the queue, as the client takes it"
+    STREAM = "the rest of the body is being sent, from a producer or the queue, as the client takes it"
     DONE = "the response is complete"
 
 
@@ -46,14 +49,14 @@ UNSENT = (_NOTHING, _BEGUN)
 
 
 class ResponseWriter:
-    """Write one response after the other; ``new_request()`` begins."""
+    """Write one response after the other; ``new_request()`` begins each."""
 
     __slots__ = ("_body", "_bodyless", "_chunked", "_length", "_lines", "_names", "_reason", "awaits_finish", "closes",
                  "is_plain", "method", "minor", "progress", "source", "status", "written")  # fmt: skip
 
     def __init__(self) -> None:
-        self._body: object = None  # the producer that is being sent, to be closed
-        self.source: file_producer | Pieces | None = None  # the file or iterator that it reads
+        self._body: object = None  # the program's body that is being sent, to be closed at the end
+        self.source: file_producer | Pieces | None = None  # the producer that sends it
         self.status = 0
         self._lines: list[bytes] = _NO_LINES
         self._names: set[str] = _NO_NAMES
@@ -63,10 +66,10 @@ class ResponseWriter:
         self.new_request("", 1, False)
 
     def new_request(self, method: str, minor: int, closes: bool) -> None:
-        """Prepare for a request by *method* in HTTP/1.*minor*; the connection *closes* after its response, or stays."""
+        """Prepare for a request by *method* in HTTP/1.*minor*; *closes*: the connection closes after the response."""
         self.method = method
         self.minor = minor
-        self.is_plain = minor and method not in _UNUSUAL_METHODS  # so that its framing is that of nearly all
+        self.is_plain = minor and method not in _UNUSUAL_METHODS  # respond() may take its short way
         self.closes = closes
         self.progress = _NOTHING
         self.written = 0  # bytes of the body
@@ -74,7 +77,7 @@ class ResponseWriter:
 
     @property
     def sent(self) -> int:
-        """How many bytes of the body have been handed out to be sent."""
+        """The bytes of the body that were passed on to be sent (int)."""
         source = self.source
         if isinstance(source, Pieces):
             return source.sent
@@ -84,7 +87,7 @@ class ResponseWriter:
 
     @property
     def ends_by_closing(self) -> bool:
-        """Whether the end of the connection is what ends the body for the client."""
+        """Whether the client knows the end of the body only by the end of the connection (bool)."""
         has_head = self.progress in (_BODY, _STREAM)
         return has_head and self._length is None and not (self._chunked or self._bodyless)
 
@@ -118,7 +121,7 @@ class ResponseWriter:
             return [head + body]
         self._length, self._chunked, self._bodyless = size, False, False
         self.progress = _DONE if size <= _QUEUED_MOST else _STREAM
-        return [head, memoryview(body)]  # a memoryview is cut without copying
+        return [head, memoryview(body)]  # the queue can cut a memoryview without copying
 
     def _respond_stream(
         self, status: int, body: Body, headers: Headers, content_type: str | None, settings: Settings
@@ -159,7 +162,7 @@ class ResponseWriter:
     def _begin(self, status: int, headers: Headers = (), reason: str | None = None) -> None:
         if self.progress is not _NOTHING:
             raise RuntimeError("this request has its response already")
-        beginning(status, reason, "", "")  # raises if it is no status
+        beginning(status, reason, "", "")  # raises if *status* is not valid
         self.status = status
         self._length = None
         self._lines, self._names = [], set()
@@ -170,14 +173,14 @@ class ResponseWriter:
     # In steps, for the methods of http.server
 
     def start(self, status: int, reason: str | None) -> None:
-        """Begin a response of *status*, which may be below 200."""
+        """Begin a response of *status* (int), which may be an interim one, below 200."""
         status_line(status, reason)
         self._begin(status if status >= 200 else status + 200, (), reason)
         self.status = status
         self.progress = _BEGUN
 
     def take_back(self) -> bool:
-        """Forget a response of which no byte was sent; tell whether there can be another."""
+        """Forget a response of which no byte was sent; return whether another may be sent (bool)."""
         if self.progress is _BEGUN:
             self.progress = _NOTHING
         return self.progress is _NOTHING
@@ -198,25 +201,25 @@ class ResponseWriter:
             self._length = int(text)
         elif key == "transfer-encoding":
             raise ValueError("how the body is framed is not for the handler to say: write it as it is")
-        elif key == "connection" and self.status >= 200:  # a 101 names the next protocol in it
+        elif key == "connection" and self.status >= 200:  # in a 101, Connection belongs to the upgrade
             self.closes |= "close" in members(value.decode("latin-1") if isinstance(value, bytes) else str(value))
         else:
             self._names.add(key)
             self._lines.append(line)
 
     def end_headers(self, settings: Settings) -> list[Item]:
-        """Return the head, after which the body is to be written, or after a status below 200 another response."""
+        """Return the head; the body follows, or after an interim status another response."""
         if self.progress is not _BEGUN:
             raise RuntimeError("end_headers() comes once, after send_response()")
         if self.status >= 200:
             return [self._end_head(None, "", settings)]
         self.progress = _NOTHING
         if not self.minor:
-            return []  # HTTP/1.0 knows none of these (RFC 9110, section 15.2)
+            return []  # HTTP/1.0 has no interim responses (RFC 9110, section 15.2)
         return [status_line(self.status, self._reason) + b"".join(self._lines) + b"\r\n"]
 
     def write(self, data: Data, settings: Settings) -> list[Item]:
-        """Return *data* as a part of a body that finish() ends, after the head if that was not sent."""
+        """Return *data* framed as a part of a body that finish() ends; before it the head, if it was not sent yet."""
         self.awaits_finish = True
         items: list[Item] = []
         if self.progress is _NOTHING:
@@ -227,7 +230,7 @@ class ResponseWriter:
         return items + self.write_body(data)
 
     def write_body(self, data: Data) -> list[Item]:
-        """Return *data* as a part of the body, after the head was sent."""
+        """Return *data* framed as a part of the body; the head was sent before."""
         if self.progress is not _BODY:
             raise RuntimeError("there is no response that this could be a part of")
         data = as_bytes(data)
@@ -240,7 +243,7 @@ class ResponseWriter:
         return [b"%x\r\n%b\r\n" % (size, data) if self._chunked else data]
 
     def finish(self, settings: Settings) -> list[Item]:
-        """Return the end of a response that was begun; an empty response if none was."""
+        """Return the rest of a response that was begun, or a whole empty one."""
         if self.progress is _NOTHING:
             return self.respond(200, b"", (), None, settings)
         items: list[Item] = []
@@ -253,14 +256,14 @@ class ResponseWriter:
         if self._chunked and not self._bodyless:
             items.append(b"0\r\n\r\n")
         elif not self._bodyless and self._length is not None and self.written < self._length:
-            self.closes = True  # the client must see that something is missing
+            self.closes = True  # the body is too short for its Content-Length, which only closing can show
         self.progress = _DONE if self.written <= _QUEUED_MOST else _STREAM
         return items
 
     # The head
 
     def _end_head(self, length: int | None, content_type: str, settings: Settings) -> bytes:
-        """Return the whole head, for a body of *length* bytes, None if that is not known."""
+        """Return the whole head, for a body of *length* bytes; None if the length is not known."""
         status, names = self.status, self._names
         tunnels = self.method == "CONNECT" and status < 300
         self._bodyless = self.method == "HEAD" or tunnels or status in _UNUSUAL_STATUSES
@@ -269,7 +272,7 @@ class ResponseWriter:
                 raise ValueError(f"Content-Length says {self._length}, and the body has {length} bytes")
             length = self._length
         if status == 205:
-            length = 0  # a client would wait for content (RFC 9110, section 15.3.6)
+            length = 0  # without a length, a client would wait for content (RFC 9110, section 15.3.6)
         self._length = length
         self._chunked = length is None and self.minor > 0 and not tunnels and status not in (204, 304)
         if tunnels or (length is None and not self._chunked and not self._bodyless):
@@ -282,7 +285,7 @@ class ResponseWriter:
         return b"%b%b%b%b\r\n" % (begun, b"".join(self._lines), date, self._framing(status, length, tunnels))
 
     def _framing(self, status: int, length: int | None, tunnels: bool) -> bytes:
-        """Return the fields that tell where the body ends, and whether the connection is closed."""
+        """Return the fields that say where the body ends, and whether the connection closes."""
         lines = b""
         if self._chunked:
             lines = b"Transfer-Encoding: chunked\r\n"

@@ -1,4 +1,4 @@
-"""Several worker processes at the same addresses, and a parent that restarts, reloads and ends them."""
+"""Several worker processes that serve the same addresses, and a parent that restarts, reloads and ends them."""
 
 import os
 import socket
@@ -22,23 +22,25 @@ def run(
 ) -> int:
     """Serve *addresses* by *workers* processes (None: one a processor) until told to end; return an exit status (int).
 
-    *start* is called in each with its listening sockets, one for each of *addresses*, and returns what has
-    ``shut_down(timeout, *, drain)``, or a list of such; "module:name" is imported there, and anew at a reload.
-    *addresses* are those of ``chat_server``; "{worker}" in a path stands for the number of a worker, from 0.  Sockets
-    that the service manager has opened take their place.  With *balance* each worker has a socket of its own at a port,
-    where the system spreads connections over such.  *mode* is that of the files of unix sockets.
+    *start* is called in each worker with a list of its listening sockets, one for each of *addresses*; it returns a
+    server, an object with ``shut_down(timeout, *, drain)``, or a list of servers.  If *start* is "module:name", the
+    worker imports it, so that a reload takes new code.  *addresses* are as for ``chat_server``; "{worker}" in a path
+    stands for the number of a worker, from 0.  If the service manager has opened sockets for this process, these are
+    served instead.  With *balance* each worker has a socket of its own for the same port, where the system spreads
+    connections over such sockets.  *mode* is that of the files of unix sockets (int, None for what the umask leaves).
 
-    SIGTERM and SIGINT end it: workers are healthy no more for *drain* seconds, and then have *grace* seconds to finish.
-    SIGHUP replaces each worker by a new one.  A worker that is silent for *worker_timeout* seconds (None for no limit)
-    is killed and replaced.  *pid_file* names a file for the number of this process.
+    SIGTERM and SIGINT end it: health checks fail for *drain* seconds, then workers have *grace* seconds to finish.
+    SIGHUP replaces each worker by a new one.  A worker whose loop makes no pass for *worker_timeout* seconds (None for
+    no limit) is killed and replaced.  *pid_file* is the path of a file for the process number of the parent.
 
-    The status is 0; 1 if a worker had to be killed in the end; 3 if none has come up in three attempts.  OSError for
-    an address or a *pid_file* that cannot be had, ValueError for what makes no sense.  To be called in the main thread.
+    The status is 0; 1 if a worker had to be killed at the end; 3 if no worker has started in three attempts.  OSError
+    for an address or a *pid_file* that cannot be used, ValueError for arguments that cannot work.  Call it in the main
+    thread.
     """
     if os.name != "posix":
         raise OSError("workers take fork(), which this system has not")
     from .limits import Limits
-    from .pid_file import pid_file_at  # takes what only POSIX has
+    from .pid_file import pid_file_at  # imports modules that only POSIX has
     from .slots import Slots
     from .supervisor import supervise
 

@@ -1,4 +1,4 @@
-"""Signals that arrive through a socket, for a loop to wait for."""
+"""Signals that arrive through a socket, so that a loop can wait for them."""
 
 import signal
 import socket
@@ -9,11 +9,11 @@ _NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal
 
 
 def pass_over(number: int, frame: object) -> None:
-    """Handle a signal by nothing; unlike SIG_IGN, processes that are started do not inherit it."""
+    """Ignore a signal; unlike SIG_IGN, a handler is not inherited by programs that this process starts."""
 
 
 class CaughtSignals:
-    """Within the context, those that a parent acts upon can be waited for by ``fileno()``, and have no other effect."""
+    """Within the context, the parent's signals only make ``fileno()`` readable, and ``take()`` returns them."""
 
     def __enter__(self) -> "CaughtSignals":
         self._ours, self._theirs = socket.socketpair()
@@ -35,12 +35,12 @@ class CaughtSignals:
         self._theirs.close()
 
     def fileno(self) -> int:
-        """Return the descriptor that can be read when a signal has come."""
+        """Return the descriptor that is readable when a signal has come."""
         return self._ours.fileno()
 
     def take(self) -> list[int]:
-        """Return the numbers of the signals that have come, at least one.
+        """Return the numbers of the signals that have come, at least one; call it when ``fileno()`` is readable.
 
-        What has come several times meanwhile counts once, as timeout(1) sends a signal to a process and then its group.
+        A signal that has come several times is returned once: timeout(1) sends it to a process, and again to its group.
         """
         return list(dict.fromkeys(self._ours.recv(64)))

@@ -1,4 +1,4 @@
-"""The side of a worker: the forked process, its beat, and its end."""
+"""The worker's side: the forked process, the beats that show the parent that it is alive, and its end."""
 
 import contextlib
 import faulthandler
@@ -33,14 +33,14 @@ def check_start(start: object) -> None:
 
 
 def spawn(start: Start, sockets: list[socket.socket], limits: Limits, let_go: Callable[[], None]) -> tuple[int, int]:
-    """Fork a worker that serves *sockets*; return its process number, and the pipe (descriptor) through which it beats.
+    """Fork a worker that serves *sockets*; return its process number (int), and the pipe (descriptor) of its beats.
 
     *let_go* is called in the worker, to close what only the parent needs.  OSError if the system has no more processes
     or descriptors.
     """
     heard, said = os.pipe()
     try:
-        _flush()  # or both processes write what is buffered
+        _flush()  # else both processes would write the buffered output
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:  # a signal that comes now must not reach the handlers of the parent in the child
             pid = os.fork()
@@ -60,7 +60,7 @@ def spawn(start: Start, sockets: list[socket.socket], limits: Limits, let_go: Ca
 def _become_worker(
     start: Start, sockets: list[socket.socket], worker: "_Worker", let_go: Callable[[], None], mask: Any
 ) -> NoReturn:
-    """Serve, and end the process: what the parent has to do at its own end is not the child's."""
+    """Serve, and end the process here: the child must not return into the parent's code, nor run its exit handlers."""
     status = 1
     try:
         let_go()
@@ -77,25 +77,25 @@ def _become_worker(
 
 
 def _set_up(worker: "_Worker", mask: Any) -> None:
-    """Make the process one that can be told to end, and that reads no terminal."""
+    """Set up the worker's signals, and disconnect its standard input from the terminal."""
     signal.set_wakeup_fd(-1)
-    # A terminal sends SIGINT to all, and the parent says what it means; SIGUSR1 is for programs that handle it.
+    # A terminal sends SIGINT to all processes, and only the parent acts upon it; SIGUSR1 is for programs to handle.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, pass_over)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # Acted upon by the loop, so not before the worker has started: connections may wait for it.  If the signal comes
-    # just as the loop begins to wait, it is seen at the next beat.
+    # The loop acts upon SIGTERM, and so not before the worker has started: connections may already wait for it.  If the
+    # signal comes just as the loop begins to wait, the next beat wakes the loop.
     signal.signal(signal.SIGTERM, lambda number, frame: call_later(0, worker.end))
     with contextlib.suppress(Exception):  # there is no stderr, or it has no descriptor
-        faulthandler.enable()  # SIGABRT has a hung worker write where it hangs
+        faulthandler.enable()  # the parent sends SIGABRT to a hung worker, which then writes its stack
     null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)  # several readers of one terminal would each get some of the input
+    os.dup2(null, 0)  # several processes that read one terminal would each get some of the input
     os.close(null)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class _Worker:
-    """What a worker knows of itself; it says its words to *pipe* (a descriptor)."""
+    """The worker process itself; it writes its beats to *pipe* (a descriptor)."""
 
     def __init__(self, pipe: int, limits: Limits) -> None:
         os.set_blocking(pipe, False)
@@ -105,7 +105,7 @@ class _Worker:
         self._is_ending = False
 
     def serve(self, start: Start, sockets: list[socket.socket]) -> None:
-        """Call *start*, and run the loop until all is done."""
+        """Call *start*, and run the loop until its map is empty."""
         made = (_imported(start) if isinstance(start, str) else start)(sockets)
         self._servers = list(made) if isinstance(made, (list, tuple)) else [made]
         for server in self._servers:
@@ -117,7 +117,7 @@ class _Worker:
             _log.warning("worker %d has nothing to serve in asyncore.socket_map, and ends", os.getpid())
 
     def _say(self, word: bytes) -> bool:
-        """Tell the parent; tell whether it listens: it does not if it is gone, or has another in this one's place."""
+        """Write *word* to the parent; return False if it has closed the pipe: it has ended, or replaced this worker."""
         try:
             os.write(self._pipe, word)
         except BlockingIOError:
@@ -135,13 +135,13 @@ class _Worker:
             self.end()
 
     def end(self) -> None:
-        """Finish what is at hand."""
+        """Shut the servers down, which ends the loop once their connections have ended."""
         if self._is_ending:
             return
         self._is_ending = True
-        # Only if the whole service ends need proxies have time to notice.
+        # Drain only if the whole service ends, for proxies to notice; a worker that was replaced has its pipe closed.
         drain = self._limits.drain if self._say(LEAVING) else 0.0
-        call_later(drain + self._limits.grace + 1, _close_all)  # also what is no server's, and would go on
+        call_later(drain + self._limits.grace + 1, _close_all)  # also channels of no server, which do not end otherwise
         for server in self._servers:
             server.shut_down(self._limits.grace, drain=drain)
 
@@ -151,8 +151,8 @@ def _close_all() -> None:
 
 
 def _imported(start: str) -> Any:
-    """Return what *start* ("module:name") names."""
-    importlib.invalidate_caches()  # those of the parent, which may have been made before a new version was installed
+    """Import and return the object that *start* ("module:name") names."""
+    importlib.invalidate_caches()  # the parent may have filled them before a new version was installed
     module, _, name = start.partition(":")
     found: Any = importlib.import_module(module)
     for part in name.split("."):

@@ -1,18 +1,22 @@
-"""The seconds that workers have for what they do, and the words that they tell their parent."""
+"""Time limits for workers, and the messages that they write to their parent."""
 
 from dataclasses import dataclass
 
 __all__ = ["BEAT", "LEAVING", "Limits"]
 
-BEAT = b"."  # the loop of a worker has made a pass; the first tells that it serves
-LEAVING = b"-"  # it has begun to end
+BEAT = b"."  # the worker's loop has made a pass; the first one says that the worker serves
+LEAVING = b"-"  # the worker has begun to end
 
-_KILLED_AFTER = 2.0  # seconds that a worker may be late with its end
+_KILLED_AFTER = 2.0  # seconds that a worker may be late with its end before it is killed
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds: *grace* to finish, after *drain* of being unhealthy; *timeout* without a beat, None for any time."""
+    """The seconds that workers have.
+
+    When told to end, their health checks fail for *drain* seconds, and then they have *grace* seconds to finish.  A
+    worker without a beat for *timeout* seconds (None for no limit) is hung.
+    """
 
     grace: float
     drain: float = 0
@@ -26,10 +30,10 @@ class Limits:
 
     @property
     def between_beats(self) -> float:
-        """Return the seconds from one beat to the next, so that a worker that is not hung is heard in time."""
+        """The seconds from one beat to the next: several within *timeout*."""
         return 1.0 if self.timeout is None else min(1.0, self.timeout / 4)
 
     @property
     def to_end(self) -> float:
-        """Return the seconds after which a worker that was told to end is killed."""
+        """The seconds after which a worker that was told to end is killed."""
         return self.drain + self.grace + _KILLED_AFTER

@@ -1,4 +1,4 @@
-"""The file that has the number of the parent's process, and is locked as long as that runs."""
+"""The file with the process number of the parent, locked as long as the parent runs."""
 
 import contextlib
 import errno
@@ -9,10 +9,10 @@ __all__ = ["PidFile", "pid_file_at"]
 
 
 class PidFile:
-    """Write the number of this process to the file at *path*, which is removed when the context is left.
+    """Write the number of this process to the file at *path*; leaving the context removes the file.
 
-    A lock, and not the file, tells that a process runs, as a file outlives a crash.  OSError if the file cannot be
-    written, or another process has it locked.
+    The lock on the file, not its existence, shows that a process runs, because a file outlives a crash.  OSError if the
+    file cannot be written, or another process has it locked.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -26,7 +26,7 @@ class PidFile:
             raise
 
     def let_go(self) -> None:
-        """Close the copy of a forked process, which would keep the lock when the parent has gone."""
+        """Close the descriptor in a forked process, which would hold the lock after the parent has ended."""
         os.close(self._fd)
 
     def __enter__(self) -> "PidFile":
@@ -34,7 +34,7 @@ class PidFile:
 
     def __exit__(self, *exception: object) -> None:
         try:
-            os.unlink(self.path)  # while it is locked: later, it might be another process's
+            os.unlink(self.path)  # while it is locked: later, it might be the file of another process
         except OSError:
             pass
         finally:
@@ -42,7 +42,7 @@ class PidFile:
 
 
 def pid_file_at(path: str | os.PathLike[str] | None) -> contextlib.AbstractContextManager[PidFile | None]:
-    """Return the ``PidFile`` at *path*, or a context without one for None."""
+    """Return the PidFile at *path*; for None, a context that does nothing."""
     return contextlib.nullcontext() if path is None else PidFile(path)
 
 
@@ -61,11 +61,11 @@ def _locked(path: str) -> int:
         except BaseException:
             os.close(fd)
             raise
-        os.close(fd)  # removed by a process that has just ended
+        os.close(fd)  # a process that has just ended has removed this file: try again with a new one
 
 
 def _is_at(fd: int, path: str) -> bool:
-    """Tell whether *path* is still the file that *fd* is open at."""
+    """Return whether *path* is still the file that *fd* refers to."""
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path))
     except FileNotFoundError:

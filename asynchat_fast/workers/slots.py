@@ -1,4 +1,4 @@
-"""The listening sockets of all workers, which their parent opens and keeps, so that connections outlive a worker."""
+"""The listening sockets of all workers, kept open by the parent, so that waiting connections outlive a worker."""
 
 import os
 import socket
@@ -15,7 +15,7 @@ _NUMBER = "{worker}"
 
 
 class Slots:
-    """For each worker its listening sockets: ``slots[0]`` has those of the first, one for each address.
+    """The listening sockets by worker: ``slots[0]`` are those of the first worker, one for each address.
 
     See ``run()`` for the arguments.  Leaving the context closes all, and removes the files of unix sockets.
     """
@@ -24,7 +24,7 @@ class Slots:
         self.count = _processors() if count is None else count
         if self.count < 1:
             raise ValueError(f"{self.count} workers would serve nobody")
-        self._by_address: list[list[socket.socket]] = []  # of each address, a socket for each worker
+        self._by_address: list[list[socket.socket]] = []  # for each address a list of sockets, one for each worker
         self._files: list[str | bytes] = []
         inherited = inherited_sockets()
         if inherited:
@@ -61,7 +61,7 @@ class Slots:
                     sockets.append(self._open_unix(name.replace(_NUMBER, str(number)), mode))
             else:
                 sockets += [self._open_unix(address, mode)] * self.count
-        elif balance and self.count > 1 and sys.platform == "linux":  # elsewhere one socket might get all connections
+        elif balance and self.count > 1 and sys.platform == "linux":  # other systems may prefer one of the sockets
             self._open_balanced(address, sockets)
         else:
             sockets += [_listening(address)] * self.count
@@ -74,16 +74,19 @@ class Slots:
 
     def _open_balanced(self, address: Any, sockets: list[socket.socket]) -> None:
         host, port, *rest = address
-        if port:  # with SO_REUSEPORT, a second program would get half of the connections in place of an error
+        if port:  # check without SO_REUSEPORT, by which a second program could share the port instead of an error
             with naming(address):
                 bound_socket(address).close()
         for _ in range(self.count):
             sock = _listening((host, port, *rest), reuse_port=True)
             sockets.append(sock)
-            port = sock.getsockname()[1]  # 0 would give each another one
+            port = sock.getsockname()[1]  # for port 0, all workers use the port that the first socket has got
 
     def keep_only(self, number: int) -> None:
-        """Close those that are not of worker *number*: a copy would listen on when it has closed its own."""
+        """Close the sockets of all workers but *number*; called in that worker.
+
+        As copies, they would go on to listen when their own worker has closed them.
+        """
         kept = self[number]
         for sockets in self._by_address:
             for sock in sockets:
@@ -91,7 +94,7 @@ class Slots:
                     sock.close()
 
     def close(self) -> None:
-        """Listen no more; workers accept what waits."""
+        """Close all sockets in this process; the workers still have theirs."""
         for sockets in self._by_address:
             for sock in sockets:
                 sock.close()
@@ -102,7 +105,7 @@ class Slots:
     def __exit__(self, *exception: object) -> None:
         self.close()
         for path in self._files:
-            remove_dead(path)  # and not the file of a program that listens there by now
+            remove_dead(path)  # leaves the file of another program that listens there by now
 
 
 def _processors() -> int:

@@ -21,11 +21,11 @@ __all__ = ["supervise"]
 
 _log = logging.getLogger("asynchat_fast.workers")
 
-_LONGEST_WAIT = 1.0  # seconds; the service manager is to hear that all is well
-_LATE = 0.5  # seconds that a pass takes at most besides, or this process cannot have run
-_STABLE = 10.0  # seconds of life after which the end of a worker is no failure to start
-_FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0  # seconds before a worker that ends again and again is started anew
-_ATTEMPTS = 3  # until the first worker serves
+_LONGEST_WAIT = 1.0  # seconds of a wait: the service manager must be told in time that this process is alive
+_LATE = 0.5  # seconds of a pass besides its wait; if it took longer, this process was stopped
+_STABLE = 10.0  # seconds after which the end of a worker counts as a new failure, not as one more in a row
+_FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0  # seconds before the next attempt, after several failures in a row
+_ATTEMPTS = 3  # failures in a row, before any worker has served, after which the parent gives up
 
 _KILLED = 1  # exit statuses
 _NOT_STARTED = 3
@@ -39,7 +39,7 @@ def supervise(
 ) -> int:
     """Have workers serve the sockets of *open_slots* until told to end; return the exit status.  See ``run()``."""
     check_start(start)
-    # The signals come first: one that ended the process now would leave the files behind.
+    # The signals first: after one of the others, a signal that ends the process would leave its file behind.
     with (
         CaughtSignals() as signals,
         open_pid_file() as pid_file,
@@ -50,17 +50,17 @@ def supervise(
 
 
 class Phase(Enum):
-    """What the whole of the workers does."""
+    """The state of the supervisor."""
 
-    STARTING = "none has served yet"
-    SERVING = "at least one has served"
-    ENDING = "no more are started"
+    STARTING = "no worker has served yet"
+    SERVING = "at least one worker has served"
+    ENDING = "no more workers are started"
 
 
 class Supervisor:
-    """What ``supervise()`` makes of its arguments; *signals* are those that tell it to.
+    """The parent process: it starts a worker for each of *slots*, watches them, and obeys *signals*.
 
-    Leaving the context ends all processes.
+    Leaving the context kills the workers that are left.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class Supervisor:
         self._phase = Phase.STARTING
         self._status = 0
         self._workers: list[Worker] = []
-        self._generation = 0  # reloads so far
-        self._told = -1  # the generation that the service manager knows to be ready
-        self._failures = 0  # one after the other
-        self._not_before = 0.0  # when the next worker may be started
-        self._waits = 0.0  # seconds that this pass may have waited
-        self._looked = time.monotonic()  # when what is due was looked at last
+        self._generation = 0  # the number of reloads
+        self._told = -1  # the generation that was reported as ready to the service manager
+        self._failures = 0  # failures in a row
+        self._not_before = 0.0  # the time.monotonic() from which on the next worker may be started
+        self._waits = 0.0  # the longest time, in seconds, that this pass was to wait
+        self._looked = time.monotonic()  # the time of the last _look()
         self._selector = selectors.DefaultSelector()
         self._selector.register(signals, selectors.EVENT_READ)
 
@@ -87,7 +87,7 @@ class Supervisor:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for worker in self._workers:  # none, unless there is an exception
+        for worker in self._workers:  # empty, unless an exception ends the context
             worker.close_pipe()
             worker.kill()
             with contextlib.suppress(ChildProcessError):
@@ -106,7 +106,7 @@ class Supervisor:
     # Starting
 
     def _fill(self) -> None:
-        """Start a worker in each slot that has none, one after the other if they take the places of others."""
+        """Start a worker in each free slot; at a reload one at a time, the next when the one before serves."""
         while self._phase is not Phase.ENDING and time.monotonic() >= self._not_before:
             current = [each for each in self._workers if each.generation == self._generation and each.has_slot]
             if self._outdated() and not all(each.state is State.SERVING for each in current):
@@ -117,7 +117,7 @@ class Supervisor:
             self._start_worker(min(free))
 
     def _outdated(self) -> list[Worker]:
-        """Return the workers that serve until there is another in their place."""
+        """Return the workers of an earlier generation that serve until they are replaced."""
         return [each for each in self._workers if each.generation != self._generation and each.has_slot]
 
     def _start_worker(self, slot: int) -> None:
@@ -130,7 +130,7 @@ class Supervisor:
         self._selector.register(pipe, selectors.EVENT_READ, self._workers[-1])
 
     def _let_go(self, slot: int) -> None:
-        """Close, in the worker of *slot*, what is the parent's or another worker's."""
+        """Close, in the worker of *slot*, the descriptors of the parent and of other workers."""
         self._selector.close()
         for worker in self._workers:
             worker.close_pipe()
@@ -153,13 +153,13 @@ class Supervisor:
     # Watching
 
     def _wait(self) -> None:
-        """Wait for what happens, and act upon what signals and workers say."""
+        """Wait for signals, for messages from workers, or until something is due; act upon the first two."""
         now = time.monotonic()
         waits = [_LONGEST_WAIT, *(each.seconds_left(now) for each in self._workers)]
         if self._not_before > now:
             waits.append(self._not_before - now)
         self._waits = min(waits)
-        # If this process was stopped meanwhile, the first tells that the time is over, and not what has come.
+        # If this process was stopped during the wait, the first select() may report the timeout and miss the events.
         for key, _ in self._selector.select(self._waits) or self._selector.select(0):
             if key.data is None:
                 for number in self._signals.take():
@@ -169,7 +169,7 @@ class Supervisor:
 
     def _hear(self, worker: Worker) -> None:
         if not worker.hear():
-            self._close_pipe(worker)  # or each pass would hear that no more comes
+            self._close_pipe(worker)  # at its end, it would be readable in each pass
         elif worker.state is State.SERVING:
             if self._phase is Phase.STARTING:
                 self._phase = Phase.SERVING
@@ -185,7 +185,7 @@ class Supervisor:
             worker.close_pipe()
 
     def _tell_ready(self) -> None:
-        """Tell the service manager, once a whole generation serves."""
+        """Tell the service manager when all workers of a generation serve."""
         serving = [each for each in self._workers if each.generation == self._generation]
         serving = [each for each in serving if each.state is State.SERVING]
         if self._told != self._generation and len(serving) == len(self._slots):
@@ -209,10 +209,10 @@ class Supervisor:
                 self._note_failure(f"{worker!r} {how}")
 
     def _look(self) -> None:
-        """Do what time has brought about."""
+        """Do what is due by time: kill hung and late workers, and tell the service manager that all is well."""
         now = time.monotonic()
         passed, self._looked = now - self._looked, now
-        if passed > self._waits + _LATE:  # this process was stopped, perhaps with all others, as by `docker pause`
+        if passed > self._waits + _LATE:  # this process was stopped, and perhaps the workers, too, as by `docker pause`
             for worker in self._workers:
                 worker.excuse(passed)
         for worker in self._workers:
@@ -221,7 +221,7 @@ class Supervisor:
         if any(each.state in (State.SERVING, State.LEAVING) for each in self._workers):
             service_manager.tell_watchdog()
 
-    # What signals ask for
+    # Signals
 
     def _act_on(self, number: int) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
@@ -236,24 +236,24 @@ class Supervisor:
                 worker.send(number)
 
     def _reload(self) -> None:
-        """Have new workers take the places of all, each once it serves."""
+        """Replace all workers: each old one ends when the new one in its slot serves."""
         service_manager.tell_reloading()
         self._generation += 1
         self._failures, self._not_before = 0, 0.0
         for worker in self._workers:
-            if worker.state is State.STARTING:  # perhaps for ever
+            if worker.state is State.STARTING:  # it need not serve any more, and may hang
                 worker.end()
 
     def _end(self) -> None:
-        """Have all workers finish what they have begun."""
+        """Tell all workers to end gracefully, and start no more."""
         self._phase = Phase.ENDING
         service_manager.tell("STOPPING=1")
-        self._slots.close()  # or connections would wait here once the workers listen no more
+        self._slots.close()  # kept open, they would collect connections that no worker accepts
         for worker in self._workers:
             worker.end()
 
     def _kill(self) -> None:
-        """End all workers at once: being told twice means that."""
+        """Kill all workers, at the second signal to end."""
         self._status = self._status or _KILLED
         for worker in self._workers:
             worker.kill()

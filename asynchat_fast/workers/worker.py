@@ -1,4 +1,4 @@
-"""``Worker``: a worker process as its parent knows it, and the one place where its state changes."""
+"""``Worker``: the parent's side of a worker process, and the only place where its state changes."""
 
 import contextlib
 import logging
@@ -13,23 +13,23 @@ from .limits import LEAVING, Limits
 __all__ = ["State", "Worker"]
 
 _log = logging.getLogger("asynchat_fast.workers")
-_TO_TELL_WHERE = 1.0  # seconds that a hung worker has to write where it hangs
+_TO_TELL_WHERE = 1.0  # seconds for a hung worker to write its stack, before it is killed
 
 
 class State(Enum):
-    """What a worker does."""
+    """The state of a worker."""
 
-    STARTING = "it has not been heard of yet"
-    SERVING = "it has been heard of"
-    LEAVING = "it finishes what it has begun, and another may take its place"
-    HUNG = "it was not heard of for too long, and is killed once it has told where it hangs"
+    STARTING = "it has sent no beat yet"
+    SERVING = "it sends beats"
+    LEAVING = "it finishes its requests, and a new worker may have its slot"
+    HUNG = "its beats did not come in time: it writes its stack, and is killed"
     KILLED = "it was to end, and was killed"
 
 
 class Worker:
-    """The process *pid*, which is heard through *pipe* (a descriptor) and serves the sockets of *slot* (int).
+    """The worker process *pid* (int), which writes its beats to *pipe* (a descriptor), and serves *slot* (int).
 
-    *generation* counts the reloads before its start.
+    *generation* (int) is the number of reloads before its start.
     """
 
     def __init__(self, pid: int, pipe: int, slot: int, generation: int, limits: Limits) -> None:
@@ -40,7 +40,7 @@ class Worker:
         self.state = State.STARTING
         self.started = time.monotonic()
         self._limits = limits
-        self._due = math.inf  # when it is not left to itself any longer
+        self._due = math.inf  # the time.monotonic() at which look() must act, unless the worker is heard before
         self._expect(limits.timeout)
 
     def __repr__(self) -> str:
@@ -48,7 +48,7 @@ class Worker:
 
     @property
     def has_slot(self) -> bool:
-        """Tell whether the sockets of its slot are served by it, or soon will be."""
+        """Whether it serves the sockets of its slot, or soon will (bool)."""
         return self.state in (State.STARTING, State.SERVING)
 
     def _expect(self, seconds: float | None) -> None:
@@ -59,11 +59,11 @@ class Worker:
         return max(self._due - now, 0.0)
 
     def excuse(self, seconds: float) -> None:
-        """Leave it to itself for so many *seconds* more."""
+        """Put off ``look()`` by *seconds*, in which the worker may have been stopped."""
         self._due += seconds
 
     def hear(self) -> bool:
-        """Take in what it says; tell whether more may come."""
+        """Read its messages from the pipe, and act upon them; return False at the end of the pipe."""
         said = b"" if self.pipe is None else os.read(self.pipe, 4096)
         if said and self.has_slot:
             self.state = State.SERVING
@@ -73,7 +73,7 @@ class Worker:
         return bool(said)
 
     def close_pipe(self) -> None:
-        """Hear it no more; should it go on, it notices that it has a successor, or no parent."""
+        """Close the pipe, by which the worker notices, if it goes on, that it was replaced or has no parent."""
         if self.pipe is not None:
             os.close(self.pipe)
             self.pipe = None
@@ -83,19 +83,19 @@ class Worker:
         self._expect(self._limits.to_end)
 
     def end(self) -> None:
-        """Have it finish, if it does not already."""
+        """Tell it to end gracefully, unless it was told before."""
         if self.has_slot:
             self._leave()
             self.send(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         self.state = State.KILLED
         self._expect(None)
         self.send(signal.SIGKILL)
 
     def look(self, now: float) -> bool:
-        """Do what is due at *now*; tell whether it had to be killed though it was told to end."""
+        """Act if the time *now* is past a limit; return whether it was killed because it did not end when told to."""
         if now < self._due:
             return False
         if self.state is State.LEAVING:
@@ -113,12 +113,12 @@ class Worker:
         return False
 
     def send(self, number: int) -> None:
-        """Send it the signal *number*."""
+        """Send the signal *number* to it."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
     def ended(self) -> str | None:
-        """Return how it has ended, in words, "" if as it should; None if it runs.  It is to be forgotten then."""
+        """Return None while it runs; else how it has ended, for the log (str), "" if it has ended as it should."""
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:  # somebody else has waited for it
