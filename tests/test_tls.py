@@ -858,7 +858,7 @@ class TestReasonOfALoss:
         """A function that returns a client which was refused and reset, after it has said *first*."""
 
         def refused(first=b""):
-            with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+            with socket.create_server(("127.0.0.1", 0)) as listener:
                 if first:  # so much that a part of it waits
                     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 client = self.Waits(loop, listener.getsockname(), client_context)
