@@ -573,7 +573,7 @@ def test_the_certificates_of_the_documentation(our_loop, serve, connect, tmp_pat
     page = Path(__file__).parents[1] / "docs" / "tls.md"
     if shutil.which("openssl") is None or shutil.which("sh") is None or not page.exists():
         pytest.skip("there is no openssl, no shell, or no documentation")
-    block = page.read_text(encoding="utf-8").partition("## Certificates for trying")[2]
+    block = page.read_text(encoding="utf-8").partition("## Certificates for testing")[2]
     commands = block.partition("```sh\n")[2].partition("```")[0]
     assert "openssl x509 -req" in commands
     subprocess.run(["sh", "-euc", commands], cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE)
