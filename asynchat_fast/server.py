@@ -13,6 +13,7 @@ from .eventloop.exhaustion import EXHAUSTED, PAUSE, Pause
 from .eventloop.timers import Timer
 from .graceful_end import GracefulEnd
 from .logged import logged_dispatcher
+from .transport import reporting
 
 if TYPE_CHECKING:
     import ssl
@@ -50,6 +51,7 @@ class chat_server(logged_dispatcher):
     """The logger for messages and errors (logging.Logger); None prints them as asyncore does."""
 
     addr: Address
+    _fileno: int | None
     _map: dict[int, Any]
 
     def __init__(
@@ -107,13 +109,28 @@ class chat_server(logged_dispatcher):
                 raise
         return sock
 
+    @reporting
     def readable(self) -> bool:
         """Return whether to accept: not while ``max_connections`` are open, nor just after descriptors ran out."""
-        return not self.__pause.seconds_left() and not self.__is_full()
+        if self.__pause.seconds_left():
+            return False
+        if not self.__is_full():
+            return True
+        map: Any = self._map
+        if hasattr(type(map), "watch") and self._fileno not in map.watched:
+            map.watch(self._fileno)  # from now on: a connection that ends does not tell its server
+        return False
 
+    @reporting
     def writable(self) -> bool:
         """Return False: an acceptor sends nothing."""
         return False
+
+    def __report(self) -> None:
+        """Have the loop ask what ``readable()`` returns now."""
+        map: Any = self._map
+        if hasattr(type(map), "touch") and self._fileno is not None:
+            map.touch(self._fileno)
 
     def __is_full(self) -> bool:
         return self.max_connections is not None and self.__open.are_as_many_as(self.max_connections)
@@ -131,7 +148,7 @@ class chat_server(logged_dispatcher):
                 if error.errno in EXHAUSTED:
                     self.__pause.begin_for(self, error)
                     self.__stop_waking()
-                    self.__waking = call_later(PAUSE, self.readable, map=self._map)  # wakes the loop, which then asks
+                    self.__waking = call_later(PAUSE, self.__report, map=self._map)
                     return
                 continue  # the connection has ended while it waited
             self.__pause.end()

@@ -830,10 +830,13 @@ class TestCoalescing:
         assert channel.sends[0] == b"".join(head) + body[:4096]
         assert receive_exactly(theirs, len(b"".join(head) + body)) == b"".join(head) + body
 
-    def test_a_file_that_follows_is_sent_whole(self, pair, map, run_until, tmp_path):
+    @pytest.mark.parametrize(
+        "count", [1_000, 10_000]
+    )  # the second is not joined with its head, so that sendfile() serves it
+    def test_a_file_that_follows_is_sent_whole(self, pair, map, run_until, tmp_path, count):
         ours, theirs = pair
         path = tmp_path / "file"
-        path.write_bytes(b"0123456789" * 10_000)
+        path.write_bytes(b"0123456789" * count)
         channel = Replying(ours, map)
         channel.replies = [b"head\n", file_producer(path.open("rb")), b"tail\n"]
         expected = b"head\n" + path.read_bytes() + b"tail\n"
@@ -847,7 +850,7 @@ class TestCoalescing:
 
         run_until(is_done)
         assert got == expected
-        assert channel.sends[0].startswith(b"head\n0123456789")
+        assert channel.sends[0] == expected[: 5 + 10 * count if count == 1_000 else 5]
 
 
 # Errors

@@ -35,7 +35,7 @@ class Pause:
 
     def seconds_left(self) -> float:
         """Return the seconds that the pause still lasts, 0.0 if it is over."""
-        return max(self._until - time.monotonic(), 0.0)
+        return max(self._until - time.monotonic(), 0.0) if self._until else 0.0
 
     def end(self) -> None:
         """End the pause, because accepting has succeeded; the next pause is logged again."""

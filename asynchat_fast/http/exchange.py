@@ -141,7 +141,7 @@ class Exchange(HTTPChannel):
 
     def __handle(self) -> None:
         result: Any = self.handle_request()
-        if isinstance(result, Coroutine):
+        if result is not None and isinstance(result, Coroutine):
             steps = self.__run(result)
             task = self._ac_create_task(steps)
             if task is not None:
