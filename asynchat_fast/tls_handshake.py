@@ -1,4 +1,4 @@
-"""The dispatcher that stands in the map for a connection until its TLS handshake is complete."""
+"""The dispatcher that is in the map for a connection until its TLS handshake is complete."""
 
 import contextlib
 import errno

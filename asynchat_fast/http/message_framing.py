@@ -41,7 +41,7 @@ _match_absolute = re.compile(r"https?://(?P<authority>[^/?#]*)(?P<path>.*)", re.
 
 @lru_cache(maxsize=256)
 def _is_authority(text: str) -> bool:
-    """Tell whether *text* is a host, and maybe a port: RFC 3986, section 3.2.2, but not empty (RFC 9110, 4.2.1)."""
+    """Return whether *text* is a host with or without a port (RFC 3986, section 3.2.2); not empty (RFC 9110, 4.2.1)."""
     match = _match_authority(text)
     if match is None or int((match["port"] or "0")[:6]) > 65535 or len(match["port"] or "") > 20:
         return False
