@@ -6,7 +6,7 @@ from .output_queue import OutputQueue
 from .producers import FileChanged, Then, file_producer
 from .transport import BYTES_LIKE, wants_read, would_block
 
-__all__ = ["cut", "note_that_something_waits", "send_failed", "send_head"]
+__all__ = ["cut", "note_that_something_waits", "send_failed", "send_head", "sent_something"]
 
 _JOINED_MOST = 1024  # items that are joined, to be sent at once
 
