@@ -14,7 +14,7 @@ from .transport import reporting
 
 __all__ = ["Handshake", "Occasion"]
 
-_AT_ONCE = 16  # handshakes that may continue in one pass of the loop, which takes about 10 ms
+_AT_ONCE = 16  # handshakes that may continue in one pass of the loop; together they take about 10 ms
 
 
 class Occasion(Protocol):
