@@ -181,7 +181,7 @@ class Hooks(Settings):
             _report_log_failure(f"{type(error).__name__}: {error}")
 
     _ac_unlogged: tuple[int, int] | None
-    # The status and size of a response that was pushed, and not logged; a slot of the channel's.
+    # The status and size of a response that was pushed, and is not logged yet; HTTPChannel has the slot for it.
 
     def _ac_log_unlogged(self: Any, unsent: int = 0) -> None:
         """Log the response that was not logged yet, of which *unsent* bytes were not sent."""

@@ -38,7 +38,7 @@ def source_of(body: Any) -> tuple[Iterator[Data] | file_producer, int | None]:
     TypeError if *body* is none of the types of a body.
     """
     if hasattr(body, "read"):
-        if hasattr(body, "encoding"):  # a file of text, whatever wraps it
+        if hasattr(body, "encoding"):  # a text file, or a wrapper of one
             raise TypeError(f"a file is sent as bytes: open it in binary mode, not as {body!r} is")
         body = file_producer(body)
     if isinstance(body, file_producer):
