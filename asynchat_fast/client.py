@@ -12,7 +12,7 @@ from .addresses import checked, name_of
 from .channel import async_chat
 from .client_attempt import Lookup, Race
 from .client_bell import Bell
-from .client_channel import Keeper
+from .client_channel import Keeper, is_kept
 from .eventloop.telling import ENDING
 
 __all__ = ["chat_client"]
@@ -242,6 +242,8 @@ def _made(channel_class: Callable[..., Channel], args: tuple[Any, ...]) -> Chann
     channel = channel_class(*args)
     if not isinstance(channel, async_chat):
         raise TypeError(f"channel_class must make an async_chat, not {channel!r}")
+    if is_kept(channel):
+        raise ValueError(f"{channel!r} is the channel of another chat_client, which has not stopped")
     if channel.socket is not None:
         channel.close()
         raise ValueError(f"{channel_class!r} connects by itself, which is what chat_client is for")

@@ -11,7 +11,7 @@ from .channel import async_chat
 from .client_queue import WholeQueue, drop_begun, drop_lost
 from .eventloop.telling import ENDING
 
-__all__ = ["Keeper", "Owner"]
+__all__ = ["Keeper", "Owner", "is_kept"]
 
 _HOOKS = ("close", "close_when_done", "handle_close", "handle_error")
 
@@ -24,6 +24,11 @@ class Owner(Protocol):
 
     def _ended(self) -> None:
         """Act upon the end of the client, as the program has closed the channel."""
+
+
+def is_kept(channel: async_chat) -> bool:
+    """Tell whether there is a Keeper of *channel*."""
+    return isinstance(getattr(channel.close, "__self__", None), Keeper)
 
 
 class Keeper:

@@ -108,7 +108,7 @@ def _ask(channel: Any, queue: OutputQueue, producer: Any) -> bool:
     So it is if a part of a file was sent without ``send()``, or the channel was closed.
     """
     try:
-        if isinstance(producer, file_producer) and _send_file(channel, queue, producer):
+        if _is_for_sendfile(producer) and _send_file(channel, queue, producer):
             return True
         data = producer.more()
     except FileChanged as error:
@@ -122,10 +122,15 @@ def _ask(channel: Any, queue: OutputQueue, producer: Any) -> bool:
     return False
 
 
+def _is_for_sendfile(producer: Any) -> bool:
+    """Return whether *producer* has bytes of a file that the system may read, rather than ``more()``."""
+    if not isinstance(producer, file_producer) or type(producer).more is not file_producer.more:
+        return False
+    return producer.fileno is not None and bool(producer.remaining)
+
+
 def _send_file(channel: Any, queue: OutputQueue, producer: file_producer) -> bool:
     """Send a part of a file by ``os.sendfile()`` or the like; return False if it must be read and sent instead."""
-    if producer.fileno is None or not producer.remaining or type(producer).more is not file_producer.more:
-        return False
     if not hasattr(type(channel), "_ac_send_file"):
         return False
     producer.check()
@@ -173,6 +178,8 @@ def _with_first_piece(queue: OutputQueue, joined: bytes, room: int) -> bytes:
     """Add to *joined*, the head of *queue*, at most *room* bytes of the next piece of the producer behind it."""
     items = queue.items
     producer = items[1]
+    if _is_for_sendfile(producer) and producer.remaining > room:
+        return joined  # or each piece would be read and copied, as one that does not fit leaves bytes to join
     try:
         data = producer.more()
     except FileChanged:

@@ -560,45 +560,102 @@ class Wire:
         self.nothing_comes()
 
 
+class OnLoop:
+    """Serves HTTP in a map of its own, by asynchat_fast's loop."""
+
+    def __init__(self):
+        self.map = asynchat_fast.SocketMap()
+
+    def run_pass(self, seconds):
+        """Serve for some *seconds*, or until something has happened."""
+        asynchat_fast.loop(seconds, map=self.map, count=1)
+
+    def count(self):
+        """Return a number that grows and falls with the connections."""
+        return len(self.map)
+
+    def serve(self, server, tls):
+        """Serve *server*, which is in the map, and return its address."""
+        return server.addr
+
+    def close(self):
+        asynchat_fast.asyncore.close_all(self.map, ignore_all=True)
+
+
+class Embedded(OnLoop):
+    """The same, embedded in a loop of asyncio's or uvloop's."""
+
+    def __init__(self, new_loop):
+        super().__init__()
+        self.loop = new_loop()
+        self.embedded = asynchat_fast.aio.embedded(self.map)
+        self.served = self.loop.run_until_complete(self.embedded.__aenter__())
+
+    def run_pass(self, seconds):
+        self.loop.run_until_complete(asyncio.sleep(min(seconds, 0.002)))
+        if self.served.ended.done():
+            self.served.ended.result()
+
+    def close(self):
+        self.loop.run_until_complete(self.embedded.__aexit__(None, None, None))
+        self.loop.close()
+        super().close()
+
+
+class OnTransports(OnLoop):
+    """Serves HTTP on the transports of a loop of asyncio's or uvloop's."""
+
+    def __init__(self, new_loop):
+        super().__init__()
+        self.loop = new_loop()
+        self.handlers = []
+
+    def run_pass(self, seconds):
+        self.loop.run_until_complete(asyncio.sleep(min(seconds, 0.002)))
+
+    def count(self):
+        self.handlers = [handler for handler in self.handlers if handler.socket is not None and handler.connected]
+        return len(self.handlers)
+
+    def serve(self, server, tls):
+        def make_handler(sock):
+            self.handlers.append(server.make_channel(sock, sock.getpeername()))
+            return self.handlers[-1]
+
+        starting = asynchat_fast.aio.start_server(make_handler, "127.0.0.1", 0, tls=tls)
+        return self.loop.run_until_complete(starting).sockets[0].getsockname()
+
+    def close(self):
+        for handler in self.handlers:
+            handler.close()
+        self.run_pass(0)
+        self.loop.close()
+        super().close()
+
+
 @pytest.fixture
-def http_map():
+def http_carrier():
+    """What serves HTTP: our loop, or what TEST_HTTP_ON in the environment names, such as "transports uvloop"."""
+    kind, _, loop = os.environ.get("TEST_HTTP_ON", "loop").partition(" ")
+    new_loop = asyncio.SelectorEventLoop if loop != "uvloop" else importlib.import_module("uvloop").new_event_loop
+    carrier = OnLoop() if kind == "loop" else {"embedded": Embedded, "transports": OnTransports}[kind](new_loop)
+    yield carrier
+    carrier.close()
+
+
+@pytest.fixture
+def http_map(http_carrier):
     """The map that ``serve_http`` serves in."""
-    channels = asynchat_fast.SocketMap()
-    yield channels
-    asynchat_fast.asyncore.close_all(channels, ignore_all=True)
+    return http_carrier.map
 
 
 @pytest.fixture
-def run_http_pass(http_map):
-    """A function that serves ``http_map`` for some seconds, or until something has happened.
-
-    With TEST_HTTP_EMBEDDED=asyncio or =uvloop in the environment, by a loop of that kind in which it is embedded.
-    """
-    kind = os.environ.get("TEST_HTTP_EMBEDDED")
-    if not kind:
-        yield lambda seconds: asynchat_fast.loop(seconds, map=http_map, count=1)
-        return
-    loop = asyncio.SelectorEventLoop() if kind == "asyncio" else importlib.import_module(kind).new_event_loop()
-    embedded = asynchat_fast.aio.embedded(http_map)
-    served = loop.run_until_complete(embedded.__aenter__())
-
-    def run_pass(seconds):
-        loop.run_until_complete(asyncio.sleep(min(seconds, 0.002)))
-        if served.ended.done():
-            served.ended.result()
-
-    yield run_pass
-    loop.run_until_complete(embedded.__aexit__(None, None, None))
-    loop.close()
-
-
-@pytest.fixture
-def serve_http(http_map, run_http_pass, caplog, request):
+def serve_http(http_carrier, caplog, request):
     """A function that serves a handler class, and returns one that connects a Wire to its ``server``.
 
     With TEST_HTTP_OVER_TLS in the environment, all that goes over TCP goes over TLS.
     """
-    client_tls = None
+    server_tls = client_tls = None
     if os.environ.get("TEST_HTTP_OVER_TLS"):
         certificates = request.getfixturevalue("certificates")
         server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -609,18 +666,19 @@ def serve_http(http_map, run_http_pass, caplog, request):
     with contextlib.ExitStack() as clients:
 
         def serve(handler_class, **options):
-            if client_tls is not None:
-                options["tls"] = server_tls
-            server = http.http_server(("127.0.0.1", 0), handler_class, map=http_map, **options)
+            server = http.http_server(("127.0.0.1", 0), handler_class, map=http_carrier.map, tls=server_tls, **options)
+            address = http_carrier.serve(server, server_tls)
 
             def connect(**options):
-                wire = Wire(server.addr, run_http_pass, tls=client_tls, **options)
+                wire = Wire(address, http_carrier.run_pass, tls=client_tls, **options)
                 clients.callback(wire.sock.close)
                 return wire
 
             def shut_down(*args, **options):
+                if isinstance(http_carrier, OnTransports):
+                    pytest.skip("on transports it is an asyncio.Server that listens, and ends")
                 server.shut_down(*args, **options)
-                run_http_pass(0)  # it begins in the next pass where a loop is running, as it is when embedded
+                http_carrier.run_pass(0)  # it begins in the next pass where a loop is running, as it is when embedded
 
             connect.server, connect.shut_down = server, shut_down
             connect.in_memory = lambda: MemoryWire(server)

@@ -1283,6 +1283,16 @@ class TestArguments:
             chat_client(("localhost", 80), Connects)
         assert channels == {}
 
+    def test_the_channel_of_another_client(self):
+        channels = {}
+        channel = async_chat(map=channels)
+        first = chat_client(("127.0.0.1", 9), lambda: channel, map=channels)
+        with pytest.raises(ValueError, match="another chat_client"):
+            chat_client(("127.0.0.1", 9), lambda: channel, map=channels)
+        first.stop()
+        chat_client(("127.0.0.1", 9), lambda: channel, map=channels).stop()
+        assert channels == {}
+
     def test_pauses(self):
         pauses = _Pauses((1, 60))
         longest = [max(_Pauses((1, 60)).take() for _ in range(200))]

@@ -472,6 +472,21 @@ def test_sendfile_serves_the_connections_of_a_server(map, run_until, path, calls
     assert calls_of_sendfile
 
 
+def test_sendfile_serves_what_stands_behind_coalesced_bytes(new_chat, pair, receive, path, calls_of_sendfile):
+    class Coalesced(Chat):
+        coalesce_pushes = True
+
+        def found_terminator(self):
+            self.push(b"head")
+            self.push_with_producer(file_producer(path.open("rb")))
+            self.close_when_done()
+
+    new_chat(Coalesced)
+    pair[1].sendall(b"\n")
+    assert receive() == b"head" + CONTENT
+    assert min(offset for _, _, offset, _ in calls_of_sendfile) == 0
+
+
 class Sent:
     """Counts the bytes that go through send()."""
 

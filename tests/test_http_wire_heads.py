@@ -767,7 +767,7 @@ def test_an_error_page_for_head_has_no_body(connect, line, status):
     wire.ended()
 
 
-def test_no_request_gets_no_response(connect, http_map):
+def test_no_request_gets_no_response(connect):
     wire = connect()
     wire.shut()
     wire.ended()

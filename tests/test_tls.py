@@ -573,7 +573,7 @@ def test_the_certificates_of_the_documentation(our_loop, serve, connect, tmp_pat
     page = Path(__file__).parents[1] / "docs" / "tls.md"
     if shutil.which("openssl") is None or shutil.which("sh") is None or not page.exists():
         pytest.skip("there is no openssl, no shell, or no documentation")
-    block = page.read_text(encoding="utf-8").partition("## Certificates for trying")[2]
+    block = page.read_text(encoding="utf-8").partition("## Certificates for testing")[2]
     commands = block.partition("```sh\n")[2].partition("```")[0]
     assert "openssl x509 -req" in commands
     subprocess.run(["sh", "-euc", commands], cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE)
@@ -858,7 +858,7 @@ class TestReasonOfALoss:
         """A function that returns a client which was refused and reset, after it has said *first*."""
 
         def refused(first=b""):
-            with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+            with socket.create_server(("127.0.0.1", 0)) as listener:
                 if first:  # so much that a part of it waits
                     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 client = self.Waits(loop, listener.getsockname(), client_context)
