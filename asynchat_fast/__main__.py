@@ -65,7 +65,7 @@ def _obey(arguments: list[str]) -> None:
             print(f"{platform.python_implementation()} {platform.python_version()}")
             print(f"InputBuffer: {'compiled' if COMPILED else 'plain Python'}")
         case ["--benchmark", *rest]:
-            from . import benchmark  # not for the start of every program
+            from . import benchmark  # here, because it would delay the start of other programs
 
             benchmark.main(rest)
         case ["-v" | "--loop", "--benchmark", *_]:

@@ -104,7 +104,7 @@ cdef class OutputQueue:
 
     @cython.critical_section
     def extend(self, items):
-        """Queue *items* as they are, and return whether they may be sent now, or wait for ``uncork()``."""
+        """Queue *items* unchanged; return whether they may be sent now (bool), or else wait for ``uncork()``."""
         if self._deque is None:
             self._spill()
         for item in items:

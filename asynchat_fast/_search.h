@@ -1,9 +1,9 @@
-/* Find a needle in received bytes: as fast as memchr() on kind input, and linear on hostile input.
+/* Find a needle in received bytes: as fast as memchr() on usual input, and in linear time on hostile input.
  *
- * memchr() leads: nothing is faster where the needle's first byte is rare.  The first false hit shows that it is not
- * rare here.  From there on, blocks of 16 positions are compared at once, and only a position where both the first and
- * the last byte of the needle fit is compared in full.  Such comparisons are charged against what has been scanned;
- * when they have cost more, the caller must go on with a linear search, such as bytes.find().
+ * The search begins with memchr(), the fastest way if the needle's first byte is rare.  A false hit shows that it is
+ * not rare in this data.  From there on, 16 positions are compared at once, and only a position where both the first
+ * and the last byte of the needle match is compared in full.  The cost of such comparisons is counted; when it exceeds
+ * the number of bytes scanned, the caller must go on with a linear search, such as bytes.find().
  *
  * Nothing outside of data[at:size] is read.  Blocks need SSE2; other machines, and a build with SEARCH_NO_VECTORS,
  * go on with memchr().
@@ -22,7 +22,7 @@
 #define SEARCH_MEMCHR 16   /* bytes' worth of a call of memchr() that gains one position */
 #define SEARCH_COMPARE 8   /* bytes' worth of a call of memcmp(), besides what it compares */
 
-/* Compare what stands between the first and the last byte, which are known to fit. */
+/* Compare the bytes between the first and the last one, which are known to match. */
 static inline int search_fits(const char *at, const char *needle, ptrdiff_t length)
 {
     return length < 3 || memcmp(at + 1, needle + 1, (size_t)(length - 2)) == 0;
@@ -44,7 +44,7 @@ static inline ptrdiff_t search_lowest_bit(uint64_t bits)
 static inline ptrdiff_t search_lowest_bit(uint64_t bits) { return __builtin_ctzll(bits); }
 #endif
 
-/* Mark where a byte stands in a block. */
+/* Mark the positions of a byte in a block. */
 static inline __m128i search_byte(const char *at, __m128i byte)
 {
     return _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)at), byte);
@@ -52,16 +52,16 @@ static inline __m128i search_byte(const char *at, __m128i byte)
 
 static inline uint64_t search_bits(__m128i marks) { return (uint64_t)(unsigned)_mm_movemask_epi8(marks); }
 
-/* One bit for each position of a block where the first byte stands and, *last* further on, the last byte. */
+/* Return a bit for each position of a block that has the first byte of the needle and, *last* bytes on, the last. */
 static inline uint64_t search_pairs(const char *at, ptrdiff_t last, __m128i head, __m128i tail)
 {
     return search_bits(_mm_and_si128(search_byte(at + last, tail), search_byte(at, head)));
 }
 
-/* Pass over blocks without a candidate, four at a time; return where four with one begin, or fewer are left.
+/* Skip blocks without a candidate, four at a time; return the beginning of four with one, or where fewer are left.
  *
- * The last byte comes first, as the first one is known not to be rare.  A loop of its own, and so small that all
- * it needs stays in registers.
+ * The last byte is compared first, because the first one is known not to be rare.  This loop is a function of its own,
+ * so small that all its values stay in registers.
  */
 static inline ptrdiff_t search_skip(const char *data, ptrdiff_t stop, ptrdiff_t at, ptrdiff_t last, __m128i head,
                                     __m128i tail)
@@ -84,7 +84,7 @@ static inline ptrdiff_t search_skip(const char *data, ptrdiff_t stop, ptrdiff_t 
     return at;
 }
 
-/* At least one block of positions must lie before *stop*, the end of the positions to look at. */
+/* Search by blocks; there must be at least one block of positions before *stop*, the end of the positions to try. */
 static inline ptrdiff_t search_blocks(const char *data, ptrdiff_t stop, ptrdiff_t at, const char *needle,
                                       ptrdiff_t length, ptrdiff_t *resume)
 {
@@ -136,9 +136,9 @@ static inline ptrdiff_t search_hits(const char *data, ptrdiff_t stop, ptrdiff_t 
     return SEARCH_NONE;
 }
 
-/* Return where needle[:length] first stands in data[at:size], SEARCH_NONE, or SEARCH_LINEAR with *resume set.
+/* Return the index of needle[:length] in data[at:size], SEARCH_NONE, or SEARCH_LINEAR with *resume set.
  *
- * *length* is at least 1; *at* may lie behind the last place where the needle would fit.
+ * *length* is at least 1; *at* may lie behind the last position where the needle would fit.
  */
 static inline ptrdiff_t search_find(const char *data, ptrdiff_t size, ptrdiff_t at, const char *needle,
                                     ptrdiff_t length, ptrdiff_t *resume)

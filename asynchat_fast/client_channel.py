@@ -27,7 +27,7 @@ class Owner(Protocol):
 
 
 def is_kept(channel: async_chat) -> bool:
-    """Tell whether there is a Keeper of *channel*."""
+    """Return whether *channel* has the hooks of a Keeper: a chat_client has it, and has not stopped."""
     return isinstance(getattr(channel.close, "__self__", None), Keeper)
 
 

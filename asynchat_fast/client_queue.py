@@ -33,7 +33,7 @@ class WholeQueue(PlainOutputQueue):
         items = self._deque
         if items is None:
             with exchanging:
-                if self._deque is None:  # all has been sent
+                if self._deque is None:  # the items have all been sent
                     self._own.clear()
                     self._deque = self._own
                 items = self._deque

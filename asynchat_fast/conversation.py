@@ -150,7 +150,7 @@ class Conversation:
                 setattr(twin, name, getattr(self, name))
         return twin
 
-    # What is received
+    # Receiving
 
     @property
     def ac_in_buffer(self) -> bytes:
@@ -245,7 +245,7 @@ class Conversation:
     handle_read = delivering.handle_read
     _ac_receive = delivering.receive
 
-    # What is sent
+    # Sending
 
     push = pushing.push
     push_with_producer = pushing.push_with_producer
@@ -268,7 +268,7 @@ class Conversation:
             queue.items.clear()
         queue.corked = min(queue.corked, 1)
 
-    # What is waited for
+    # Interest
 
     pause_reading = interest.pause_reading
     readable = interest.readable

@@ -72,7 +72,7 @@ class _RebindableMethod:
 
 
 def _is_running(function: Any) -> bool:
-    """Tell whether this thread executes *function*, which is written in Python."""
+    """Return whether this thread is executing *function*, which is written in Python."""
     code: CodeType | None = getattr(getattr(function, "__func__", function), "__code__", None)
     frame = sys._getframe(1) if code is not None else None
     while frame is not None and frame.f_code is not code:

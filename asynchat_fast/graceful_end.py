@@ -34,7 +34,7 @@ class Life(enum.Enum):
     DRAINING = "accepts connections, and says that it will end"
     EMPTYING = "accepts the last connections, which wait in the backlog"
     LEAVING = "does not listen any more, and waits until its connections have ended"
-    CLOSED = "does not listen any more, and has no connections to wait for"
+    CLOSED = "does not listen any more, and waits for nothing"
 
 
 def _has_unread(channel: Any) -> bool:

@@ -11,7 +11,16 @@ from typing import Any
 from .borrowed import queue_of
 from .transport import BYTES_LIKE, reporting
 
-__all__ = ["pause_reading", "readable", "resume_reading", "writable"]
+__all__ = [
+    "block_receiving",
+    "block_sending",
+    "pause_reading",
+    "readable",
+    "resume_reading",
+    "unblock",
+    "wait_to_send",
+    "writable",
+]
 
 
 @reporting

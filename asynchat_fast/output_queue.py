@@ -73,9 +73,9 @@ class PlainOutputQueue:
         return True
 
     def extend(self, items: list[Any]) -> bool:
-        """Queue *items* as they are, and return whether they may be sent now, or wait for ``uncork()``."""
+        """Queue *items* unchanged; return whether they may be sent now (bool), or else wait for ``uncork()``."""
         with exchanging:
-            for item in items:  # a program's deque may count what is appended
+            for item in items:  # not extend(): a program's own deque may override append()
                 self.items.append(item)
         if self.corked:
             self.corked += len(items)

@@ -6,7 +6,7 @@ from .output_queue import OutputQueue
 from .producers import FileChanged, Then, file_producer
 from .transport import BYTES_LIKE, wants_read, would_block
 
-__all__ = ["cut", "note_that_something_waits", "send_failed", "send_head"]
+__all__ = ["cut", "note_that_something_waits", "send_failed", "send_head", "sent_something"]
 
 _JOINED_MOST = 1024  # items that are joined, to be sent at once
 
@@ -179,7 +179,9 @@ def _with_first_piece(queue: OutputQueue, joined: bytes, room: int) -> bytes:
     items = queue.items
     producer = items[1]
     if _is_for_sendfile(producer) and producer.remaining > room:
-        return joined  # or each piece would be read and copied, as one that does not fit leaves bytes to join
+        # Leave the file to os.sendfile().  The rest of a joined piece would stay at the head, the next piece would be
+        # joined to it, and so on: all of the file would be read and copied.
+        return joined
     try:
         data = producer.more()
     except FileChanged:

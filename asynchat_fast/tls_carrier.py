@@ -1,4 +1,4 @@
-"""The dispatcher that stands in the map for a channel on TLS, after its handshake."""
+"""The dispatcher that is in the map in place of a channel on TLS, after its handshake."""
 
 import errno
 from typing import TYPE_CHECKING, Any

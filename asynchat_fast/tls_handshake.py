@@ -1,4 +1,4 @@
-"""The dispatcher that stands in the map for a connection until its TLS handshake is complete."""
+"""The dispatcher that is in the map for a connection until its TLS handshake is complete."""
 
 import contextlib
 import errno
@@ -14,7 +14,7 @@ from .transport import reporting
 
 __all__ = ["Handshake", "Occasion"]
 
-_AT_ONCE = 16  # handshakes that may continue in one pass of the loop, which takes about 10 ms
+_AT_ONCE = 16  # handshakes that may continue in one pass of the loop; together they take about 10 ms
 
 
 class Occasion(Protocol):

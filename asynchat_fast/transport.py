@@ -60,7 +60,7 @@ def reporting(function: _F) -> _F:
 
 
 def passing(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark *function*, a channel's ``handle_read()`` or ``recv()``: it passes on received bytes as they are.
+    """Mark *function*, a channel's ``handle_read()`` or ``recv()``: it passes received bytes on, unchanged.
 
     A carrier of the channel, such as TLS, may then pass received bytes to ``_ac_receive()``; see ``reads_directly()``.
     """

@@ -5,7 +5,7 @@ from collections.abc import Collection
 __all__ = ["SlowRound"]
 
 _STEP = 1 / 64  # seconds from one step to the next
-_STEPS = 60  # that make a round: less than a second
+_STEPS = 60  # steps in a round, which takes less than a second
 _FEWEST = 32  # channels asked in a step
 
 

@@ -96,7 +96,7 @@ def dump_on(signum: int, map: Map | None = None) -> None:
 
     before = signal.signal(signum, dump)
     try:
-        faulthandler.register(signum, file=_STDERR, all_threads=True, chain=True)  # and then dump()
+        faulthandler.register(signum, file=_STDERR, all_threads=True, chain=True)  # chains to dump()
     except BaseException:
         signal.signal(signum, before)
         raise

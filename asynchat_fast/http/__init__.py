@@ -1,4 +1,4 @@
-"""HTTP/1.1 on asynchat: ``http_request_handler``, the example of asynchat's documentation made fit for use."""
+"""HTTP/1.1 on asynchat: ``http_request_handler``, named after the example in asynchat's documentation."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ __all__ = ["COMPILED", "Fields", "HTTPError", "http_request_handler", "http_serv
 
 
 def __getattr__(name: str) -> Any:
-    if name == "file_handler":  # what it takes is not for every server
+    if name == "file_handler":  # not every server needs the modules that it imports
         from .files import file_handler
 
         return file_handler

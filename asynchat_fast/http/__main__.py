@@ -26,7 +26,7 @@ _FIRST_FREE_PORT = 1024  # ports below it are for root, on most systems
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Do what *arguments* say (strs), None for those of the command line."""
+    """Run the command with *arguments* (list of str), None for those of the command line."""
     options = parser().parse_args(arguments)
     options.directory = _directory(options.directory)
     handler_class = _handler_class(options)
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return http_server(where, handler_class, log=log, tls=tls)
 
     def serve_as_worker(sockets: list[socket.socket]) -> http_server:
-        return serve(sockets[0], _tls_context(options) if options.tls_cert else tls)  # which may have been renewed
+        return serve(sockets[0], _tls_context(options) if options.tls_cert else tls)  # the files may have been renewed
 
     if options.workers > 1:
         sys.exit(_serve_by_workers(serve_as_worker, address, options))
@@ -75,7 +75,7 @@ def _serve_by_workers(
 
 
 def _pid_file(path: str | None) -> contextlib.AbstractContextManager[Any]:
-    """Return the context in which the number of this process is in the file at *path*, None for no such file."""
+    """Return the PidFile at *path*; for None, a context that does nothing."""
     if path is None:
         return contextlib.nullcontext()
     _need_posix("--pid-file")
@@ -93,7 +93,7 @@ def _need_posix(option: str) -> None:
 
 
 def _directory(given: str) -> str:
-    """Return the directory *given*, by a path that does not depend on the current one."""
+    """Return the absolute path of the directory *given*; exit if there is none."""
     if not os.path.isdir(given):
         _fail(f"{given!r} is not a directory")
     try:
@@ -103,7 +103,7 @@ def _directory(given: str) -> str:
 
 
 def _address(options: argparse.Namespace) -> Address:
-    """Return where to listen, as ``http_server`` has it."""
+    """Return the address to listen at, as ``http_server`` takes it."""
     given: Address | int | None = options.address
     if isinstance(given, Path):
         if options.bind is not None or options.port is not None:
@@ -118,7 +118,7 @@ def _tls_context(options: argparse.Namespace) -> Any:
     """Return the ``ssl.SSLContext`` that the options ask for, None for plain HTTP."""
     if not (options.tls_cert or options.tls_key or options.tls_self_signed):
         return None
-    from . import tls_context  # imports ssl, which plain HTTP need not wait for
+    from . import tls_context  # imports ssl, which would delay plain HTTP
 
     try:
         if options.tls_self_signed:
@@ -148,7 +148,7 @@ def _handler_class(options: argparse.Namespace) -> type[file_handler]:
 
 
 def _error_page(options: argparse.Namespace) -> str | None:
-    """Return the path of ``--error-page``, which may be relative to here or to the directory that is served."""
+    """Return the path of ``--error-page``, which may be relative to the current or to the served directory."""
     if options.error_page is None:
         return None
     given: str = options.error_page
@@ -162,10 +162,10 @@ def _error_page(options: argparse.Namespace) -> str | None:
 
 
 def _listening(listen: Callable[[], T], address: Address) -> T:
-    """Return what *listen* returns; if *address* cannot be had, say so and exit."""
+    """Call *listen*, and return its result; if *address* cannot be listened at, print why, and exit."""
     try:
         return listen()
-    except (OSError, UnicodeError, ValueError) as error:  # UnicodeError: what cannot be the name of a host
+    except (OSError, UnicodeError, ValueError) as error:  # UnicodeError: a text that cannot be the name of a host
         _fail(_in_words(error, address))
     except AttributeError:
         if hasattr(socket, "AF_UNIX"):
@@ -174,7 +174,7 @@ def _listening(listen: Callable[[], T], address: Address) -> T:
 
 
 def _in_words(error: Exception, address: Address) -> str:
-    """Return the reason why the server cannot listen at *address*, and what to do."""
+    """Return the message (str): why the server cannot listen at *address*, and what to do."""
     code = getattr(error, "errno", None)
     usual = str(getattr(error, "strerror", None) or error)
     if isinstance(address, Path):
@@ -195,7 +195,7 @@ def _in_words(error: Exception, address: Address) -> str:
 
 
 def _announce(options: argparse.Namespace, addresses: Iterable[Any]) -> None:
-    """Print what is served, and where."""
+    """Print which directory is served, and at which addresses."""
     directory = _printable(options.directory)
     scheme = "https" if options.tls_cert or options.tls_self_signed else "http"
     for address in dict.fromkeys(addresses):
@@ -206,7 +206,7 @@ def _announce(options: argparse.Namespace, addresses: Iterable[Any]) -> None:
 
 
 def _announce_port(directory: str, scheme: str, host: str, port: int) -> None:
-    """Print first an address that can be clicked."""
+    """Print the addresses: first one that can be clicked in a terminal."""
     everywhere = host in ("::", "0.0.0.0")  # noqa: S104 - compared, not listened at
     _show(f"Serving {directory} at {scheme}://{_netloc('localhost' if everywhere else host, port)}/ ...")
     if everywhere:
@@ -215,8 +215,9 @@ def _announce_port(directory: str, scheme: str, host: str, port: int) -> None:
 
 
 def _own_addresses(v6: bool) -> list[str]:
-    """Return the addresses by which this machine would speak to others, of IPv6, too, if *v6*."""
-    # Connecting a datagram socket sends nothing: the system only looks for the way, also to networks for documents.
+    """Return the addresses that this machine uses to reach other networks; with *v6* (bool) of IPv6, too."""
+    # Connecting a datagram socket sends nothing: the system only chooses a route, and so the socket's own address.  The
+    # other addresses here are reserved for documentation.
     found = []
     for family, other in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))[: 1 + v6]:
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -233,7 +234,10 @@ def _netloc(host: str, port: int) -> str:
 
 
 class _Wakening(asyncore.dispatcher):
-    """Shuts *server* down at a signal, from within the loop: a handler may be late if the loop begins to wait then."""
+    """Shuts *server* down at a signal, as an event of the loop.
+
+    A signal handler that does so might run just before the loop begins to wait, and would not end the wait.
+    """
 
     def __init__(self, server: http_server, grace: float) -> None:
         self.server = server
@@ -255,7 +259,7 @@ class _Wakening(asyncore.dispatcher):
                 signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
             self.close()
             self.server.shut_down(self.grace)
-            call_later(0, _say, said[0])  # when the server has stopped listening, unless connections wait
+            call_later(0, _say, said[0])  # after the pass in which the server stops listening, if no connection waits
 
     def close(self) -> None:
         signal.set_wakeup_fd(self.wakeup_before)
@@ -273,7 +277,7 @@ def _show(line: str) -> None:
     try:
         print(line, flush=True)
     except OSError:  # a full disk, or a pipe that is closed, must not prevent serving
-        sys.stdout = None  # or the end of the process would try once more
+        sys.stdout = None  # else the interpreter would try again at its end, and print a traceback
 
 
 def _say(message: str) -> None:

@@ -1,8 +1,8 @@
 # cython: language_level=3, auto_pickle=False, freethreading_compatible=True
-"""The head parser, compiled: PlainHeadParser of ``head.py``, function by function; that class says what is meant.
+"""The head parser, compiled: PlainHeadParser of ``head.py``, function by function; that class is the specification.
 
-Bytes are looked at through pointers into the immutable bytes object that the caller holds,
-never at or beyond its size.  The tables are filled at import and only read afterwards.
+Bytes are read through pointers into the immutable bytes object that the caller holds, never at or beyond its size.
+The tables are filled at import, and only read afterwards.
 """
 
 from cpython.bytes cimport PyBytes_GET_SIZE
@@ -19,32 +19,32 @@ ctypedef const unsigned char *Data
 
 cdef enum:
     MAX_METHOD = 64  # bytes
-    TOKEN = 1  # classes of bytes, to be joined
+    TOKEN = 1  # classes of bytes: flags, of which a byte may have several
     VISIBLE = 2
     VALUE = 4
 
-cdef enum Outcome:  # LAST: whole, if nothing comes after the bytes at hand
+cdef enum Outcome:  # the result for a line; LAST: it is whole if no bytes follow
     WHOLE, LAST, BEGUN, MALFORMED, LONG_METHOD
 
-cdef enum Part:  # of a field line, from which on it is looked at
+cdef enum Part:  # where a check of a field line begins: at its beginning, within its name, or within its value
     LINE, NAME, CONTENT
 
-cdef struct Line:  # two parts, and what is after or between them; how far the bytes are those of a line
+cdef struct Line:  # the ends of its two parts, such as name and value; and the index up to which its bytes are valid
     Py_ssize_t first_end, second_end, end
 
-cdef struct Known:  # a text that need not be made anew each time, nor hashed
+cdef struct Known:  # a well-known name, whose str objects need not be made, nor hashed, each time
     Py_ssize_t size  # 0: a free slot
     const char *data
     PyObject *text
     PyObject *lower
 
 cdef unsigned char classes[256]
-cdef Known known[512]  # with open addressing
-cdef list owners = []  # of what the pointers in it borrow
+cdef Known known[512]  # a hash table with open addressing
+cdef list owners = []  # keeps the objects alive to which the pointers in it refer
 
 
 cdef inline Known *slot_of(Data data, Py_ssize_t size) noexcept nogil:
-    """Return the slot of a name of at least one byte, a free one if it is not known."""
+    """Return the slot of a name of at least one byte; a free slot if the name is not known."""
     cdef size_t slot = size + 9 * data[0] + 37 * data[size - 1] + 5 * data[size >> 1]
     while known[slot & 511].size:
         if known[slot & 511].size == size and memcmp(known[slot & 511].data, data, size) == 0:
@@ -61,7 +61,7 @@ cdef int fill_tables(str names) except -1:
             classes[byte] = VALUE
         if 33 <= byte <= 126:
             classes[byte] |= VISIBLE if byte in b'"(),/:;<=>?@[\\]{}' else VISIBLE | TOKEN
-    classes[35] &= ~VISIBLE  # "#": a fragment is no part of a target (RFC 9112, section 3.2)
+    classes[35] &= ~VISIBLE  # "#": a target has no fragment (RFC 9112, section 3.2)
     for name in names.split():
         for text in (name, name.lower(), name.title()):
             data = text.encode()
@@ -87,19 +87,19 @@ fill_tables("""
 
 
 cdef inline Py_ssize_t pass_over(Data data, Py_ssize_t at, Py_ssize_t end, int wanted) noexcept nogil:
-    """Return where the first byte of another class than *wanted* is, *end* if there is none."""
+    """Return the index of the first byte that is not of the class *wanted*, *end* if there is none."""
     while at < end and classes[data[at]] & wanted:
         at += 1
     return at
 
 
 cdef inline Py_ssize_t pass_over_value(Data data, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
-    """Return the same for the class VALUE, looking at 8 bytes at a time."""
+    """Return the same for the class VALUE, but look at 8 bytes at a time."""
     cdef uint64_t ones = 0x0101010101010101, word, delete
     while end - at >= 8:
         memcpy(&word, data + at, 8)
         delete = word ^ (ones * 0x7F)
-        # Not 0 if a byte is less than 0x20, or 0x7F.
+        # The expression is not 0 if any byte is less than 0x20, or 0x7F.
         if (((word - ones * 0x20) & ~word) | ((delete - ones) & ~delete)) & (ones * 0x80):
             if pass_over(data, at, at + 8, VALUE) < at + 8:
                 break
@@ -118,7 +118,7 @@ cdef inline Outcome look_at_end(Data data, Py_ssize_t at, Py_ssize_t size) noexc
 
 
 cdef Outcome look_at_request_line(Data data, Py_ssize_t size, Line *line) noexcept nogil:
-    cdef const char *version = b" HTTP/0.0"  # each 0 stands for a digit
+    cdef const char *version = b" HTTP/0.0"  # a 0 here matches any digit
     cdef Py_ssize_t at = pass_over(data, 0, min(size, MAX_METHOD + 1), TOKEN)
     line.first_end = line.end = at
     if at > MAX_METHOD:
@@ -200,7 +200,7 @@ cdef tuple parse_lines(bytes whole, Py_ssize_t at, Py_ssize_t max_fields):
         value = value_of(data, &line)
         fields.append((name, value))
         earlier = index.setdefault(key, value)
-        if len(index) > distinct:  # equal values may be one object
+        if len(index) > distinct:  # a new name; by the length, as equal values of two fields may be the same object
             distinct += 1
         elif type(earlier) is list:
             (<list> earlier).append(value)

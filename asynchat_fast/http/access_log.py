@@ -14,11 +14,11 @@ __all__ = ["FORMATS", "log_writer"]
 
 _access = logging.getLogger("asynchat_fast.http.access")
 
-_MOST_LOGGED = 8192  # characters of a field, as of a request line
+_MOST_LOGGED = 8192  # characters of a field: as many as a request line may have
 
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), ord('"'), ord("\\"))}
 
-# The logs whose failure was reported.  They are kept alive, because another object could get the id of a dead one.
+# The logs whose failure was reported, so that each is reported once.
 _failed: deque[Any] = deque(maxlen=16)
 
 
@@ -67,12 +67,12 @@ def _say_once(log: Any, error: Exception) -> None:
 
 
 def _escaped(text: str) -> str:
-    """Return *text* with those characters escaped that begin a line, end a quotation, or move a terminal's cursor."""
+    """Return *text* with control characters, quotation marks and backslashes escaped: they could forge a log line."""
     return text.translate(_ESCAPES)
 
 
 def _field(handler: Any, name: str) -> str:
-    """Return the part of a field that is logged; the field may be as long as a head."""
+    """Return the value of the field *name*, cut to the length that is logged; it may be as long as a head."""
     value: str = handler.headers.get(name, "")
     return value[:_MOST_LOGGED]
 
@@ -119,4 +119,4 @@ def coloured(handler: Any, status: int | str, size: int | str) -> str:
 
 
 FORMATS = {"common": common, "combined": combined, "json": as_json, "coloured": coloured}
-"""The formats by name: functions of the handler, the status and the bytes of the body that return a line."""
+"""The formats by name: functions of the handler, the status and the size of the body, which return a line (str)."""

@@ -1,4 +1,4 @@
-"""The options of ``asynchat-fast-http``, and the checks of their values."""
+"""The options of ``asynchat-fast-http``, and the functions that check their values."""
 
 import argparse
 import os
@@ -19,7 +19,7 @@ DEFAULT_PORT = 8000
 
 Address = tuple[str, int] | Path
 
-# The server makes these for each response itself; two of them would be malformed.
+# The server itself adds these fields to responses; a response with two of one would be malformed.
 _OWN_FIELDS = ("connection", "content-encoding", "content-length", "content-range", "date", "transfer-encoding")
 
 _EPILOG = """\
@@ -37,7 +37,7 @@ examples:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the arguments; its actions are the options by name."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Serve the files of a directory over HTTP.",
@@ -149,7 +149,7 @@ def _seconds(text: str) -> float:
 
 
 def _where(text: str) -> Address | int:
-    """Return the address in *text*: a host and a port, a path, or the port alone."""
+    """Return the address in *text*: a pair of host and port, a Path, or the port only (int)."""
     if os.path.isdir(text):
         raise argparse.ArgumentTypeError(f"{text!r} is a directory; serve it by --directory {text}")
     if "/" in text or os.sep in text:
@@ -179,7 +179,7 @@ def _header(text: str) -> tuple[str, str]:
 
 
 def _credentials(text: str) -> tuple[str, str]:
-    """Return the user and the password of *text*, which names the user and the file of the password."""
+    """Return the user and the password for *text*, "USER:FILE"; the password is the first line of FILE."""
     user, colon, path = text.partition(":")
     if not (user and colon and path):
         raise argparse.ArgumentTypeError("this is not USER:FILE, with the password in the first line of FILE")

@@ -1,4 +1,4 @@
-"""Dates: every function that reads or writes one, for HTTP and for logs.
+"""Dates: all functions that parse or format one, for HTTP and for logs.
 
 Sources: RFC 9110, section 5.6.7; RFC 3339 for JSON.
 """
@@ -35,7 +35,7 @@ def format_date(seconds: int) -> str:
 def parse_date(text: str) -> int | None:
     """Return the seconds since the epoch of an HTTP-date in any of its three forms.
 
-    None for anything else, also for impossible dates: the year 0, or 30 February.
+    None for any other text, and for impossible dates, such as the year 0 or 30 February.
     """
     found = _match_date(text) or _match_rfc850(text) or _match_asctime(text)
     if found is None:
@@ -44,7 +44,7 @@ def parse_date(text: str) -> int | None:
     if len(found["year"]) == 2:
         year = _full_year(year)
     second = int(found["second"])
-    leap = second == 60  # the grammar has leap seconds, datetime has not
+    leap = second == 60  # the grammar allows leap seconds, datetime does not
     month = _MONTHS.index(found["month"]) + 1
     clock = (int(found["hour"]), int(found["minute"]), second - leap)
     try:
@@ -54,14 +54,14 @@ def parse_date(text: str) -> int | None:
 
 
 def _full_year(short: int) -> int:
-    """Return the year that ends in the two digits *short* and is at most 50 years ahead."""
+    """Return the latest year that ends in the two digits *short* and is at most 50 years ahead."""
     this_year = time.gmtime().tm_year
     year = this_year - this_year % 100 + short
     return year - 100 if year > this_year + 50 else year
 
 
 def clf_time() -> str:
-    """Return the time now in the format of the Common Log Format, in local time."""
+    """Return the present local time in the format of the Common Log Format (str)."""
     return _clf_time(int(time.time()))
 
 
@@ -72,7 +72,7 @@ def _clf_time(seconds: int) -> str:
 
 
 def iso_time() -> str:
-    """Return the time now in local time, to the millisecond, with its offset from UTC."""
+    """Return the present local time in ISO format (str), to the millisecond, with its offset from UTC."""
     return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 

@@ -1,6 +1,6 @@
-"""A directory whose files are served: it opens the file for a path of a client, and never one outside of it.
+"""``DocumentRoot``: opens the files of a directory by the paths in requests, and never one outside of it.
 
-A file is checked after it was opened: before, its name could be changed to lead elsewhere after the check.
+A file is checked after it was opened.  If it were checked before, its name could be made to lead elsewhere in between.
 """
 
 import errno
@@ -20,7 +20,7 @@ __all__ = ["POLICIES", "DocumentRoot", "Entry", "is_hidden", "segments_of"]
 POLICIES = ("within", "follow", "refuse")
 """How symbolic links are treated: follow those that stay within the directory, or all of them, or none."""
 
-# Without O_NONBLOCK, opening a FIFO would wait for its other end; regular files do not notice it.
+# O_NONBLOCK, because opening a FIFO would wait for its other end; it has no effect on regular files.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 _IN_USE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ, errno.ENXIO)
@@ -29,7 +29,7 @@ _NO_FILE = "There is no such file here."
 
 _has_bad_escape = re.compile("%(?![0-9A-Fa-f]{2})").search
 _has_slash = re.compile("%2f", re.IGNORECASE).search
-# On Windows such names are a drive, a stream, a device or a separator, or lose their last character.
+# Names with a special meaning on Windows: drives, streams, devices, separators, and those that lose the last character.
 _means_more = re.compile(
     r'[\0-\x1f<>:"|?*\\] | [. ]$ | ^(?: CON | PRN | AUX | NUL | CONIN\$ | CONOUT\$ | (?:COM|LPT)[0-9¹²³] )\ *(?:\.|$)',
     re.IGNORECASE | re.VERBOSE,
@@ -37,7 +37,7 @@ _means_more = re.compile(
 
 
 class Entry(NamedTuple):
-    """A file or a folder in a listing: its size in bytes, when it was modified in seconds since the epoch."""
+    """A file or a folder in a listing: its size in bytes, its time of modification in seconds since the epoch."""
 
     name: str
     is_folder: bool
@@ -46,10 +46,10 @@ class Entry(NamedTuple):
 
 
 def segments_of(path: str, windows: bool = _WINDOWS) -> tuple[list[str], bool]:
-    """Return the names in *path*, as it was sent, and whether it ends in a slash, as the path of a folder.
+    """Return the decoded names in *path* (str, as it was sent), and whether it is the path of a folder: it ends in "/".
 
     Dot segments are removed (RFC 3986, section 5.2.4).  HTTPError 400 for a malformed path, 404 for one
-    that can lead to no file.
+    that cannot be the path of a file.
     """
     if "%" in path:
         if _has_bad_escape(path):
@@ -78,7 +78,7 @@ def segments_of(path: str, windows: bool = _WINDOWS) -> tuple[list[str], bool]:
 
 
 def is_hidden(name: str) -> bool:
-    """Tell whether *name* begins with a dot; ``.well-known`` is public (RFC 8615)."""
+    """Return whether *name* begins with a dot; ``.well-known`` does not count, as it is public (RFC 8615)."""
     return name.startswith(".") and name != ".well-known"
 
 
@@ -128,13 +128,13 @@ class DocumentRoot:
         except BaseException:
             os.close(fd)
             raise
-        file.name = self._path(segments)  # otherwise messages about the file would show the number of its descriptor
+        file.name = self._path(segments)  # for messages, which would show the descriptor otherwise
         return file, status
 
     def entries(self, segments: Sequence[str], most: int, hidden: bool = False) -> list[Entry]:
-        """Return at most *most* of the files and folders in a folder that would be served, in no order.
+        """Return at most *most* entries of a folder, those that would be served, in no particular order.
 
-        Those for which ``is_hidden()`` holds are among them if *hidden*.
+        With *hidden* (bool), entries for which ``is_hidden()`` is true are among them.
         """
         if os.scandir not in os.supports_fd:
             return self._entries(self._path(segments), segments, most, hidden)
@@ -155,7 +155,7 @@ class DocumentRoot:
             self._refuse(error, segments)
 
     def _entry(self, found: "os.DirEntry[str]", segments: Sequence[str]) -> Entry | None:
-        """Return the Entry of what was *found*, None if it would not be served."""
+        """Return the Entry of *found*, None if that would not be served."""
         try:
             if found.is_symlink() and self._symlinks != "follow":
                 inner = [*segments, found.name]
@@ -170,7 +170,7 @@ class DocumentRoot:
         return Entry(found.name, is_folder, status.st_size, status.st_mtime)
 
     def _has_folder(self, segments: Sequence[str]) -> bool:
-        """Tell whether there is a folder that may be served."""
+        """Return whether *segments* lead to a folder that may be served."""
         path = self._path(segments)
         return os.path.isdir(path) and self._holds(os.path.realpath(path), segments)
 
@@ -191,11 +191,11 @@ class DocumentRoot:
         raise HTTPError(404, _NO_FILE) from error
 
     def _has_opened(self, fd: int, segments: Sequence[str]) -> bool:
-        """Tell whether *fd* is open for what may be served."""
+        """Return whether the open file *fd*, found at *segments*, may be served."""
         if self._symlinks == "follow":
             return True
         try:
-            real = os.readlink(f"/proc/self/fd/{fd}")  # on Linux: one call, where realpath() takes one a segment
+            real = os.readlink(f"/proc/self/fd/{fd}")  # on Linux: one system call, not one a segment
         except OSError:
             real = os.path.realpath(self._path(segments))
             try:
@@ -206,7 +206,7 @@ class DocumentRoot:
         return self._holds(real, segments)
 
     def _holds(self, real: str, segments: Sequence[str]) -> bool:
-        """Tell whether *real*, the path of what *segments* lead to without symbolic links, may be served."""
+        """Return whether *real*, the path without symbolic links to which *segments* lead, may be served."""
         if self._symlinks == "follow":
             return True
         real = os.path.normcase(os.path.join(real, ""))

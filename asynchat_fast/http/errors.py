@@ -4,7 +4,7 @@ __all__ = ["HTTPError"]
 
 
 class HTTPError(Exception):
-    """A request that is not served: the response has *status* (int), a page with *reason* (str), and *headers*.
+    """Raised to refuse a request: the response has *status* (int), a page with *reason* (str), and *headers*.
 
     *headers* are more fields, pairs of name and value (str).  The connection is closed after the response.
     """

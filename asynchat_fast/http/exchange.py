@@ -280,6 +280,6 @@ class Exchange(HTTPChannel):
             self.close()
             return
         self._ac_log_response(writer.status, writer.sent)
-        connection.end()  # not close(): while the client sends, the system would drop bytes that it has not read
+        connection.end()  # not close(): if the client is sending, it would lose the bytes that it has not read
         writer.stream_sent()
         self._ac_follow()

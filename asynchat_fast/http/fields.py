@@ -1,4 +1,4 @@
-"""The fields of a head, under names in which case does not matter, and its method."""
+"""The fields of a head, by names in which case does not matter, and the method of a request."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar, overload
@@ -87,7 +87,7 @@ NO_FIELDS = Fields([], {})
 
 
 class Method(str):
-    """The method of a request: a str that is also equal to its name as bytes, as programs compare with either."""
+    """The method of a request: a str that also equals its name as bytes, because programs compare it with either."""
 
     __slots__ = ()
 

@@ -27,10 +27,10 @@ from .ranges import wanted_part
 
 __all__ = ["file_handler"]
 
-_JOINED_MAX = 1 << 15  # a file of so many bytes is read, and leaves together with the head
+_JOINED_MAX = 1 << 15  # bytes: a file up to that size is read at once, and sent together with the head
 _NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
-_KEEPS = (403, 404, 412, 416)  # statuses after which the connection stays: the request was well-formed
-_CODINGS = {".zst": "zstd", ".br": "br", ".gz": "gzip"}  # by the suffix of the compressed file, the best first
+_KEEPS = (403, 404, 412, 416)  # statuses after which the connection stays open, as the request was well-formed
+_CODINGS = {".zst": "zstd", ".br": "br", ".gz": "gzip"}  # content codings by suffix of the compressed file, best first
 
 _Fields = list[tuple[str, str]]
 
@@ -38,28 +38,29 @@ _root_of = lru_cache(maxsize=64)(DocumentRoot)
 
 
 class _Sent(NamedTuple):
-    """A file that is open, its status, the suffix of its coding, and the fields that say so."""
+    """An open file that was chosen for a response, and the fields of the response that depend on it."""
 
     file: io.FileIO
     status: os.stat_result
-    suffix: str
-    fields: _Fields  # of each response for it
-    coding: _Fields  # of a response with its bytes
+    suffix: str  # of a compressed file, such as ".gz", else ""
+    fields: _Fields  # for each response about it
+    coding: _Fields  # for a response with its bytes
 
 
 class file_handler(http_request_handler):
     """A handler that serves the files of ``directory`` by GET and HEAD.
 
-    A folder is shown by its index page, or else listed.  A client that takes compressed data gets the
-    compressed file beside the requested one, of the same name with ``.zst``, ``.br`` or ``.gz`` after it.
+    For a folder, the response is its index page, or else a listing.  A client that accepts compressed data gets the
+    compressed version of a file, if there is one beside it: a file of the same name with ``.zst``, ``.br`` or ``.gz``
+    after it.
     Sources: ``http.server``; RFC 9110, sections 8, 12, 13 and 14; RFC 7617.
     """
 
     directory: str | os.PathLike[str] = os.curdir
-    """The directory that is served (str or os.PathLike); nothing outside of it is served."""
+    """The directory that is served (str or os.PathLike); files outside of it are not, but see ``symlinks``."""
 
     symlinks: str = "within"
-    """Which symbolic links are followed (str): "within" those that stay inside, "follow" all, "refuse" none."""
+    """Which symbolic links are followed (str): "within", those that stay inside; "follow", all; "refuse", none."""
 
     hidden_files: bool = False
     """Whether names that begin with a dot are served and listed (bool); ``.well-known`` always is."""
@@ -74,10 +75,10 @@ class file_handler(http_request_handler):
     """The most files and folders that a listing shows (int)."""
 
     content_types: Mapping[str, str] = MappingProxyType({})
-    """The Content-Type (str) by suffix in lower case, such as ".txt", where the built-in one does not fit."""
+    """Content-Types (str) by suffix in lower case, such as ".txt", that replace the built-in ones."""
 
     extra_headers: Sequence[tuple[str, str]] = ()
-    """Fields (pairs of name and value, str) for each response; except for Vary they replace others of that name."""
+    """Fields (pairs of name and value, str) for each response.  Except Vary, they replace other fields of that name."""
 
     single_page: bool = False
     """Whether browsers that ask for a page that does not exist get the index page of ``directory`` (bool)."""
@@ -86,7 +87,7 @@ class file_handler(http_request_handler):
     """The file (str or os.PathLike) that is sent with status 404; None sends a short page."""
 
     credentials: tuple[str, str] | None = None
-    """The user and the password (pair of str) without which the response is 401; None serves everybody."""
+    """The user and the password (pair of str) that a request must have, else the response is 401; None: no check."""
 
     def handle_request(self) -> Any:
         """Handle the request if it has the ``credentials``; else respond with 401."""
@@ -133,7 +134,7 @@ class file_handler(http_request_handler):
             self.respond(error.status, page, (*PAGE_FIELDS, *error.headers), HTML)
 
     def __send_not_found(self, path: str | os.PathLike[str]) -> bool:
-        """Respond with the file at *path* and status 404; tell whether it could be read."""
+        """Respond with the file at *path* and status 404; return False if it could not be read."""
         try:
             with open(path, "rb") as file:
                 page = file.read()
@@ -158,7 +159,7 @@ class file_handler(http_request_handler):
                 raise
 
     def __is_route(self, segments: list[str]) -> bool:
-        """Tell whether *segments* are a page that the single-page application makes."""
+        """Return whether *segments* may be a page that the single-page application itself makes."""
         if not self.single_page or (segments and "." in segments[-1]) or any(name[0] == "." for name in segments):
             return False
         return wants_html(self.headers.get("accept"))
@@ -176,7 +177,7 @@ class file_handler(http_request_handler):
             self.__send_listing(root, segments, query)
 
     def __redirect(self, segments: list[str], query: str) -> None:
-        # Made of the names, not of the path: a path that begins with two slashes would lead to another host.
+        # Made of the names, not of the path: a Location that begins with two slashes would lead to another host.
         location = "".join(f"/{quote(os.fsencode(name), safe='')}" for name in segments) + "/"
         if query:
             location += f"?{query}"
@@ -184,7 +185,7 @@ class file_handler(http_request_handler):
         self.respond(301, page, [("Location", location), *PAGE_FIELDS], HTML)
 
     def __send_index(self, root: DocumentRoot, segments: list[str], fields: Sequence[tuple[str, str]] = ()) -> bool:
-        """Respond with the index page of the folder at *segments*; tell whether it has one."""
+        """Respond with the index page of the folder at *segments*; return False if it has none."""
         for name in self.index_pages:
             page = [*segments, name]
             try:
@@ -229,7 +230,7 @@ class file_handler(http_request_handler):
                 sent.file.close()
 
     def __chosen(self, root: DocumentRoot, segments: list[str], file: io.FileIO, status: os.stat_result) -> _Sent:
-        """Return *file*, or the compressed one beside it that the client prefers, and close the other."""
+        """Return *file*, or instead the compressed version that the client prefers; then close *file*."""
         *above, name = segments
         if name[-5:].lower() == ".svgz":
             return _Sent(file, status, "", [], [("Content-Encoding", "gzip")])
@@ -241,7 +242,7 @@ class file_handler(http_request_handler):
         coding = preferred_coding(self.headers.get("accept-encoding"), codings)
         if coding is not None:
             opened = None
-            with contextlib.suppress(HTTPError, OSError):  # it may not be served, or not be readable
+            with contextlib.suppress(HTTPError, OSError):  # a version that cannot be served is left out
                 opened = root.open_file([*above, name + codings[coding]])
             if opened is not None:
                 file.close()
@@ -249,7 +250,7 @@ class file_handler(http_request_handler):
         return _Sent(file, status, "", vary, [])
 
     def __respond_file(self, sent: _Sent, content_type: str) -> bool:
-        """Respond with a file or its part; tell whether it is still to be read."""
+        """Respond with a file or a part of it; return True if the file is read later, and must stay open."""
         size = sent.status.st_size
         etag = f'"{sent.status.st_mtime_ns:x}-{size:x}{sent.suffix}"'
         modified = min(max(int(sent.status.st_mtime), 0), int(time.time()))  # not after Date: RFC 9110, 8.8.2.1

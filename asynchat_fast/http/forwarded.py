@@ -1,4 +1,4 @@
-"""What proxies say of a request that they pass on: X-Forwarded-For and X-Forwarded-Proto."""
+"""The fields by which proxies describe the client of a request: X-Forwarded-For and X-Forwarded-Proto."""
 
 import re
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ _match_entry = re.compile(
 
 
 class Forwarded:
-    """Believes the proxies in *networks*, and those at a unix socket; ValueError for what is no network."""
+    """Reads the fields of trusted proxies: those in *networks*, or at a unix socket; ValueError for a wrong network."""
 
     __slots__ = ("_networks",)
 
@@ -28,8 +28,8 @@ class Forwarded:
     def client(self, peer: Any, index: Index) -> Any:
         """Return the address of the client whose request came from *peer* with the fields in *index*.
 
-        Each proxy appends the address that it was spoken to from.  Read from the end, the first that is no such
-        proxy's is the client's; anybody may have written what stands before it.
+        Each proxy appends the address of its own peer.  Read from the end, the first address that is not one of a
+        trusted proxy is the client's; those before it may be forged.
         """
         addr = peer
         if self._is_believed(peer):
@@ -45,7 +45,7 @@ class Forwarded:
         return addr
 
     def scheme(self, peer: Any, index: Index) -> str | None:
-        """Return "http" or "https" as the client spoke it to the last proxy, None if that is not told."""
+        """Return "http" or "https", as the last proxy says that its peer has used it; None if it does not say."""
         told = _elements(index, "x-forwarded-proto")[-1:] if self._is_believed(peer) else []
         scheme = told[0].lower() if told else None
         return scheme if scheme in ("http", "https") else None
@@ -58,7 +58,7 @@ def _elements(index: Index, name: str) -> list[str]:
 
 
 def _split(entry: str) -> tuple[str, int]:
-    """Return host and port of an *entry*, to which some proxies add the port; 0 without, ValueError for a wrong one."""
+    """Return host (str) and port (int, 0 if there is none) of *entry*; ValueError if it is malformed."""
     match = _match_entry(entry)
     port = int(match["port"] or 0) if match else 65536
     if match is None or port > 65535:

@@ -1,4 +1,4 @@
-"""``http_request_handler``: HTTP/1.1 on a channel as a program sees it, and the methods to override."""
+"""``http_request_handler``: the class that programs derive from, with the attributes and methods that they use."""
 
 import sys
 from typing import Any, Generic
@@ -24,20 +24,20 @@ _NOT_PARSED = object()
 # The methods of RFC 9110 and 5789: 405 if the class does not define one; any other method gets 501.
 _METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"])
 
-_NAMES = {method: sys.intern(f"do_{method}") for method in _METHODS}  # the cache of a type has interned names only
-_NO_PAGE = frozenset([204, 205, 304])  # statuses without content; the length of a page would not be theirs
+_NAMES = {method: sys.intern(f"do_{method}") for method in _METHODS}  # CPython caches attributes by interned names
+_NO_PAGE = frozenset([204, 205, 304])  # statuses whose response has no content: no error page either
 _OPS = {method: Method(method) for method in _METHODS}
 
 
 class http_request_handler(ServerNames, Generic[Sessions]):
-    """A connection of an HTTP/1.1 server: one request after the other is received, handled and responded to.
+    """A connection of an HTTP/1.1 server: it receives one request after the other, and responds to each.
 
     Subclasses define ``do_GET()`` and the like, or ``handle_request()``.  *conn* (or *sock*) is the
     connected socket, *addr* the address of the client, *sessions* an object that the program shares among
-    its handlers, and *log* where the access log goes: a function, a ``logging.Logger``, or anything with a
+    its handlers, and *log* takes the access log: a function, a ``logging.Logger``, or any object with a
     method ``log`` or ``write``; None is the logger ``asynchat_fast.http.access``.  *map* is the asyncore
     map (dict) to join.  TypeError for any other *log*.  A handler is an ``async_chat`` with
-    ``coalesce_pushes``.  For type checkers, the ``sessions`` of an ``http_request_handler[Store]`` are a Store.
+    ``coalesce_pushes``.  For type checkers, ``sessions`` of an ``http_request_handler[Store]`` is a Store.
 
     Sources: the asynchat documentation's example of this name, RFC 9110 and 9112, ``http.server``.
     """
@@ -107,7 +107,7 @@ class http_request_handler(ServerNames, Generic[Sessions]):
         return method, minor, index
 
     def _ac_parse_again(self, data: bytes) -> ParsedHead:
-        """Parse the head again for the connection, and set the attributes that an override has left out."""
+        """Parse the head for the connection, after an override has returned None; set the attributes it left out."""
         if self.__is_filled:  # the override has called the inherited method
             self.__is_filled = False
             return super()._ac_parse_again(data)
@@ -118,7 +118,7 @@ class http_request_handler(ServerNames, Generic[Sessions]):
 
     @property
     def addr(self) -> Any:
-        """The address of the client, be the request at hand from there or passed on by proxies that are believed."""
+        """The address of the client: the peer's, or behind trusted proxies the one that they have passed on."""
         forwarded = self._ac_forwarded
         return self._ac_peer if forwarded is None else forwarded.client(self._ac_peer, self._ac_connection.index)
 
@@ -128,7 +128,7 @@ class http_request_handler(ServerNames, Generic[Sessions]):
 
     @property
     def scheme(self) -> str:
-        """The scheme of the request at hand: "https" if the client speaks TLS, with this or with a proxy, or "http"."""
+        """The scheme of the request (str): "https" if the client uses TLS, with this server or a proxy; or "http"."""
         forwarded, header = self._ac_forwarded, self._ac_of_socket("_ac_proxy")
         told = forwarded and forwarded.scheme(self._ac_peer, self._ac_connection.index)
         if told:
@@ -139,7 +139,7 @@ class http_request_handler(ServerNames, Generic[Sessions]):
 
     @property
     def reading_headers(self) -> bool:
-        """Whether a head is awaited."""
+        """Whether a head is awaited (bool)."""
         return self._ac_connection.state in (State.IDLE, State.HEAD)
 
     @reading_headers.setter
@@ -148,7 +148,7 @@ class http_request_handler(ServerNames, Generic[Sessions]):
 
     @property
     def handling(self) -> bool:
-        """Whether a request is complete, and its response is not."""
+        """Whether a request is complete, and its response is not (bool)."""
         return self._ac_connection.state is State.HANDLING
 
     @handling.setter
@@ -168,7 +168,7 @@ class http_request_handler(ServerNames, Generic[Sessions]):
 
     @property
     def close_connection(self) -> bool:
-        """Whether the connection is closed after this response; may be set to True before the response."""
+        """Whether the connection is closed after this response (bool); may be set to True before the response."""
         return self._ac_connection.writer.closes
 
     @close_connection.setter
@@ -176,7 +176,7 @@ class http_request_handler(ServerNames, Generic[Sessions]):
         self._ac_connection.writer.closes = bool(closes)
 
     def _ac_wants_body(self) -> bool:
-        """Tell whether any method could read the body of the request."""
+        """Return whether a method of the program may read the body of the request; else it need not be kept."""
         if self.stream_body or not self.keep_body:
             return self.stream_body
         return type(self).handle_request is not http_request_handler.handle_request or self.__has_method()
@@ -191,10 +191,10 @@ class http_request_handler(ServerNames, Generic[Sessions]):
         self.__data = _NOT_PARSED if self.body else None
 
     def _ac_forget_request(self, data: bytes) -> None:
-        """Forget the attributes of the request before, as *data*, the next head, cannot be parsed."""
+        """Replace the attributes of the last request, as *data*, the next head, cannot be parsed."""
         if not self.reading_headers:
             return
-        self.command = "HEAD" if data.startswith(b"HEAD ") else ""  # no response to HEAD has a body
+        self.command = "HEAD" if data.startswith(b"HEAD ") else ""  # the response to a HEAD must not have a body
         self.op = self.target = self.path = self.host = ""
         self.minor_version = 1
         self.headers = NO_FIELDS
@@ -205,11 +205,11 @@ class http_request_handler(ServerNames, Generic[Sessions]):
     # Handling it
 
     def handle_request(self) -> Any:
-        """Handle the request, which is complete: call ``do_GET()`` or the like, by the name of the method.
+        """Handle the complete request: call ``do_GET()`` or the like, by the name of the method.
 
         An override responds, now or later, by ``respond()``, by ``write()`` and ``finish()``, or as handlers
-        for ``http.server`` do, and returns None.  Any other value without a response is a 500.  A coroutine is run
-        as a task in an asyncio program.
+        for ``http.server`` do, and returns None.  If it returns another value without a response, the response is
+        500.  In an asyncio program, it may return a coroutine, which is run as a task.
         """
         method = getattr(self, _NAMES.get(self.command) or f"do_{self.command}", None)
         if method is None and self.command == "HEAD":
@@ -234,13 +234,13 @@ class http_request_handler(ServerNames, Generic[Sessions]):
     # The response
 
     def respond(self, status: int, body: Body = b"", headers: Headers = (), content_type: str | None = None) -> None:
-        """Send a whole response with *status* (int) and *body*; the request is complete then.
+        """Send a whole response with *status* (int) and *body*.
 
-        *body* is bytes-like; str, which is encoded in UTF-8; a file that is open for reading bytes; or a
-        producer or an iterable of bytes or str, of which parts are taken as the client takes them.
+        *body* is bytes-like; a str, which is sent in UTF-8; a file that is open for reading bytes; or a
+        producer or an iterable of bytes or str, whose next part is taken when the client has taken the last one.
         *headers* are pairs of name and value, or a mapping; *content_type* (str) None is
         ``default_content_type``, unless *headers* has one.  RuntimeError if there is a response already,
-        ValueError for values that cannot stand in a head, TypeError for an argument of a wrong type.
+        ValueError for values that cannot be sent in a head, TypeError for an argument of a wrong type.
         """
         if self.connected:
             connection = self._ac_connection
@@ -276,8 +276,8 @@ class http_request_handler(ServerNames, Generic[Sessions]):
         """Respond with an error page, and close the connection.
 
         *code* is the status (int); *message* and *explain* are the texts of the page (str), None for the usual
-        ones; *headers* are as for ``respond()``.  If another response was begun, which cannot be taken back,
-        the connection is closed without an error page.
+        ones; *headers* are as for ``respond()``.  If the head of another response was sent before, the connection is
+        closed without an error page.
         """
         if not self._ac_connection.writer.take_back():
             self._ac_cut()

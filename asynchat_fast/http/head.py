@@ -1,9 +1,9 @@
-"""The head parser: one strict regular expression a line, and the choice of the compiled one where there is one.
+"""The head parser: PlainHeadParser, a strict regular expression for each line, or the compiled one where it exists.
 
 PlainHeadParser is the specification of ``_head.pyx``.  Both parse the head of a request by RFC 9112, sections 2
-to 5, and RFC 9110, section 5.  All functions take bytes that the caller has cut, and raise HTTPError: 400 for what is
-malformed, 414 for a request line of more than *max_line* bytes, 431 for more than *max_fields* field lines, 501 for a
-method of more than 64 bytes, 505 for another major version than 1.  The first fault in the order of the bytes counts.
+to 5, and RFC 9110, section 5.  All functions take bytes, and raise HTTPError: 400 for a malformed line, 414 for a
+request line of more than *max_line* bytes, 431 for more than *max_fields* field lines, 501 for a method of more than
+64 bytes, 505 for another major version than 1.  If there are several faults, the first in the data counts.
 """
 
 import re
@@ -31,12 +31,12 @@ _METHOD = _TCHAR + rb"{1,%d}" % _MAX_METHOD
 _request_line = re.compile(rb"(%b) (%b+) HTTP/([0-9])\.([0-9])(\r\n|\r?\Z)" % (_METHOD, _TARGET)).match
 _field_line = re.compile(rb"(%b+):(%b)(\r\n|\Z)" % (_TCHAR, _VALUE)).match
 
-# What comes of a request line atom by atom: any beginning of it matches, nothing else does.
+# The atoms of a request line, of which _line_beginning is made: it matches each beginning of a line, and nothing else.
 _ATOMS = (_METHOD, b" ", _TARGET + b"+", b" ", b"H", b"T", b"T", b"P", b"/", b"[0-9]", rb"\.", b"[0-9]")
 _line_beginning = re.compile(reduce(lambda rest, atom: b"(?:%b%b)?" % (atom, rest), reversed(_ATOMS), b""))
 _long_method = re.compile(rb"%b{%d}" % (_TCHAR, _MAX_METHOD + 1)).match
 
-# What comes of a field line, and what may come from within its value or its name on; group 1 is its end.
+# The rest of a field line from its beginning, from within its name, or from within its value on; group 1 is its end.
 _VALUE_ON = rb"%b(?:(\r\n)|\r?\Z)" % _VALUE
 _NAME_ON = rb"%b*(?:\Z|:%b)" % (_TCHAR, _VALUE_ON)
 _from_value = re.compile(_VALUE_ON).match
@@ -51,13 +51,13 @@ class PlainHeadParser:
     def parse_head(data: bytes, max_fields: int = 100, max_line: int = 8192) -> _Head:
         """Return method, target, minor version, fields and their index.
 
-        *data* is a head from the request line on, without the CRLF CRLF at its end.  The fields are pairs of the
-        name as it was sent and the value without blanks around it, obs-text in it as Latin-1, in the order sent.
+        *data* is a head from the request line on, without the CRLF CRLF at its end.  The fields, in the order sent, are
+        pairs of the name as it was sent, and the value without blanks around it, decoded as Latin-1.
         The index has, by lower-case name, the value, or the list of values where a name was sent several times.
-        What the target, and any field, means is left to the caller.
+        The target and the values are not checked further: that is for the caller.
         """
         line = _match_request_line(data, max_line)
-        assert line is not None  # noqa: S101 - it raises where there is none
+        assert line is not None  # noqa: S101 - for mypy: without begun=True, it raises instead
         fields, index = _parse_lines(data, line.end(), max_fields) if line[5] else ([], {})
         return line[1].decode("ascii"), line[2].decode("ascii"), int(line[4]), fields, index
 
@@ -65,17 +65,17 @@ class PlainHeadParser:
     def parse_fields(data: bytes, max_fields: int = 100) -> tuple[_Fields, Index]:
         """Return fields and their index, as ``parse_head()`` does.
 
-        *data* are the field lines alone, trailers, without the CRLF CRLF at their end; maybe none.
+        *data* are field lines only, as in trailers, without the CRLF CRLF at their end; it may be empty.
         """
         return _parse_lines(data, 0, max_fields) if data else ([], {})
 
     @staticmethod
     def check_beginning(data: bytes, checked: int = 0, max_fields: int = 100, max_line: int = 8192) -> int:
-        """Raise what ``parse_head()`` will, whatever comes, for a head of which *data* is the beginning.
+        """Raise HTTPError if ``parse_head()`` will, whatever follows, for a head that begins with *data*.
 
-        Return the offset up to which nothing is wrong, to be passed as *checked* with the same bytes and what
-        has come after them: then all calls together look at each byte of a field once, at those of the request
-        line once a call.  A CR at the very end is never wrong where a line, or the head, may end.
+        Return the offset up to which nothing is wrong (int).  Pass it as *checked* in the next call, with the same
+        bytes and those that have come after them: then all calls together look once at each byte of the fields, and
+        each call once at the request line.  A CR at the end of *data* is accepted where a line, or the head, may end.
         """
         if not 0 <= checked <= len(data):
             raise ValueError(f"{len(data)} bytes cannot have been checked up to {checked}")
@@ -99,7 +99,7 @@ class PlainHeadParser:
 
 
 def _match_request_line(data: bytes, max_line: int, begun: bool = False) -> re.Match[bytes] | None:
-    """Return the match of the request line; with *begun*, None where all there is may be the beginning of one."""
+    """Return the match of the request line; with *begun*, None if *data* is the beginning of a possible one."""
     line = _request_line(data)
     if line and line.end(4) <= max_line and (begun or line[5] != b"\r"):
         if line[3] != b"1" and (line[5] == b"\r\n" or not begun):

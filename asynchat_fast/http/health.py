@@ -1,4 +1,4 @@
-"""What proxies ask a server for, to learn whether to send it requests."""
+"""Health checks, by which proxies learn whether to send requests to a server."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ _FIELDS = [("Cache-Control", "no-store")]
 
 
 class Health:
-    """Tells at *path* whether *server* is to be sent requests."""
+    """The response to health checks at *path* (str): whether *server* wants more requests."""
 
     __slots__ = ("_path", "_server")
 
@@ -23,10 +23,10 @@ class Health:
         self._server = server
 
     def is_asked(self, command: str, target: str) -> bool:
-        """Tell whether a request by *command* for *target*, path and query, asks for this."""
+        """Return whether a request by *command* (str) for *target* (str), path and query, is a health check."""
         return target.partition("?")[0] == self._path and command in ("GET", "HEAD")
 
     def response(self) -> tuple[int, str, list[tuple[str, str]]]:
-        """Return status, body and fields of the response: 200, and 503 once the server has begun to end."""
+        """Return status, body and fields of the response: 200, or 503 once the server has begun to end."""
         is_well = self._server._ac_end.life is Life.LISTENING
         return (200, "ok\n", _FIELDS) if is_well else (503, "ending\n", _FIELDS)

@@ -74,10 +74,10 @@ class Hooks(Settings):
     """The address of the client, as ``accept()`` returns it."""
 
     _ac_bad_line: str  # the request line of a head that was refused
-    _ac_health: Any = None  # a Health, of a server that tells how it is
+    _ac_health: Any = None  # the Health of the server, if it responds to health checks
 
     def handle_head(self) -> None:
-        """Act upon the head of a request, before the body is received: respond, or set ``stream_body``."""
+        """Act upon the head of a request, before the body is received, such as by a response or ``stream_body``."""
 
     def body_data(self, view: memoryview) -> None:
         """Take *view* (memoryview), the next bytes of a body with ``stream_body``; define this for it."""
@@ -98,16 +98,16 @@ class Hooks(Settings):
             return data
 
     def handle_upgrade(self) -> bool:
-        """Tell whether the connection goes on in another protocol, which the client has offered: False by default.
+        """Decide whether to switch to another protocol, which the client has offered; return False by default.
 
-        An override that returns True has sent 101 by ``send_response()``, ``send_header()`` and
-        ``end_headers()``, has bound ``collect_incoming_data`` and ``found_terminator`` of this object to the
-        functions that are called from then on, and has set the terminator.
+        An override that returns True must have sent a 101 by ``send_response()``, ``send_header()`` and
+        ``end_headers()``, have set ``collect_incoming_data`` and ``found_terminator`` of this object to the
+        functions of the new protocol, and have set the terminator.
         """
         return False
 
     def handle_request(self) -> Any:
-        """Handle the request, which is complete."""
+        """Handle the complete request."""
         raise NotImplementedError(f"{type(self).__name__} must define handle_request()")
 
     def send_error(
@@ -121,14 +121,14 @@ class Hooks(Settings):
         raise NotImplementedError(f"{type(self).__name__} must define finish()")
 
     def _ac_wants_body(self) -> bool:
-        """Tell whether any method could read the body of the request."""
+        """Return whether a method of the program may read the body of the request."""
         return self.stream_body or self.keep_body
 
     def _ac_take_body(self) -> None:
         """Take the body of the request from the connection."""
 
     def _ac_forget_request(self, data: bytes) -> None:
-        """Forget the attributes of the request before, as *data*, the next head, cannot be parsed."""
+        """Replace the attributes of the last request, as *data*, the next head, cannot be parsed."""
 
     # The request, and its client
 
@@ -174,28 +174,28 @@ class Hooks(Settings):
             self.ac_logger.error("%s: " + format, self.address_string(), *args, exc_info=exc_info)
 
     def _ac_log_response(self, status: int, size: int) -> None:
-        """Log a response; an exception of the log must not harm it."""
+        """Write a response to the access log; an exception of the log must not end the connection."""
         try:
             self.log_request(status, size)
         except Exception as error:
             _report_log_failure(f"{type(error).__name__}: {error}")
 
     _ac_unlogged: tuple[int, int] | None
-    # The status and size of a response that was pushed, and not logged; a slot of the channel's.
+    # The status and size of a response that was pushed, and is not logged yet; HTTPChannel has the slot for it.
 
     def _ac_log_unlogged(self: Any, unsent: int = 0) -> None:
-        """Log the response that was not logged yet, of which *unsent* bytes have not left."""
+        """Log the response that was not logged yet, of which *unsent* bytes were not sent."""
         unlogged, self._ac_unlogged = self._ac_unlogged, None
         if unlogged is not None:
             self._ac_log_response(unlogged[0], max(unlogged[1] - unsent, 0))
 
     def _ac_log_sent(self: Any) -> None:
-        """Log the response that was not logged yet, if it has left."""
+        """Log the response that was not logged yet, if all of it was sent."""
         if self._ac_unlogged is not None and not self._ac_is_sending():
             self._ac_log_unlogged()
 
     def _ac_log_cut(self: Any, cut: tuple[int, int] | None) -> None:
-        """Log *cut*, the status and size of a response, or else the one not logged yet, as no more of it is sent."""
+        """Log the response that closing has cut: *cut*, its status and size, or else the one not logged yet."""
         self._ac_unlogged = cut or self._ac_unlogged
         if self._ac_unlogged is not None:
             self._ac_log_unlogged(sum(len(item) for item in self.producer_fifo or () if isinstance(item, BYTES)))

@@ -1,4 +1,4 @@
-"""The page that shows which files and folders are in a folder."""
+"""The page that lists the files and folders in a folder."""
 
 import html
 import os
@@ -13,7 +13,7 @@ from .pages import page
 __all__ = ["listing_page"]
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-# These characters are invisible, not allowed in HTML, or make a name read as another one.
+# These characters are invisible, not allowed in HTML, or can make a name look like another one.
 _CONTROLS = (*range(32), *range(127, 160), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
 _SHOWN = dict.fromkeys(_CONTROLS, "\N{REPLACEMENT CHARACTER}")
 
@@ -38,7 +38,7 @@ border: 0; clip-path: polygon(0 0, 40% 0, 50% 15%, 100% 15%, 100% 100%, 0 100%) 
 bdi { white-space: pre-wrap }
 @media (max-width: 36rem) { time span { display: none } th, td { padding-left: .9rem } }
 """
-# The links of the rows begin with their address, so that programs that look for <a href=" find the files alone.
+# The links in the rows begin with <a href=", for programs that look for that; all other links have rel="" first.
 _PARENT = '<tr class="folder"><td><a href="../">../</a></td><td></td><td></td></tr>\n'
 
 _ORDERS: dict[str, tuple[str, Callable[[Entry], Any]]] = {
@@ -49,7 +49,7 @@ _ORDERS: dict[str, tuple[str, Callable[[Entry], Any]]] = {
 
 
 def listing_page(segments: list[str], entries: Iterable[Entry], is_all: bool = True, query: str = "") -> bytes:
-    """Return the page (UTF-8) of the folder at *segments*, with its *entries*, or some of them if not *is_all*.
+    """Return the page (bytes, in UTF-8) of the folder at *segments*, with *entries*; not *is_all*: there are more.
 
     *query* may say how to sort: ``sort=name``, ``size`` or ``time``, and ``order=asc`` or ``desc``.
     """

@@ -1,4 +1,4 @@
-"""Media types by the suffix of a file: a table of our own, so that they are the same on every system.
+"""Media types by the suffix of a file name: a table of our own, so that they are the same on every system.
 
 Sources: the registry of media types at IANA; RFC 9239 (JavaScript), RFC 7303 (XML), WHATWG MIME Sniffing.
 """
@@ -8,7 +8,7 @@ __all__ = ["OCTET_STREAM", "media_type"]
 OCTET_STREAM = "application/octet-stream"
 """The type of files with an unknown suffix."""
 
-# Without a charset where a document may name its own: a charset in the head of a response overrides it.
+# These types get no charset: a document may name its own, which a charset in the head of a response would override.
 _TYPES = {
     "application/atom+xml": "atom",
     "application/epub+zip": "epub",
@@ -100,7 +100,7 @@ _TYPES = {
     "video/x-msvideo": "avi",
 }
 
-# Text that cannot name its own encoding.
+# Types of text that cannot name their own encoding.
 _UTF_8_TYPES = {
     "text/calendar": "ics",
     "text/css": "css",
@@ -126,5 +126,5 @@ _type_of = _by_suffix().get
 
 
 def media_type(suffix: str) -> str:
-    """Return the value of Content-Type for files whose names end in *suffix*, "" or in lower case with its dot."""
+    """Return the Content-Type (str) for file names that end in *suffix* (str), in lower case with its dot, or empty."""
     return _type_of(suffix, OCTET_STREAM)

@@ -1,7 +1,8 @@
 """Message framing by RFC 9112: the target, the length of the body, and whether another request may follow.
 
-These are functions of *index*, a dict of the head parser: lower-case names to a value, or to a list where a
-name was repeated.  HTTPError refuses a request, after which nothing more is read.
+These are functions of *index*, a dict of the head parser: from a name in lower case to its value, or to a list of
+values where a name was sent several times.  They raise HTTPError for a request that must be refused; no more is read
+from its connection.
 """
 
 import re
@@ -40,7 +41,7 @@ _match_absolute = re.compile(r"https?://(?P<authority>[^/?#]*)(?P<path>.*)", re.
 
 @lru_cache(maxsize=256)
 def _is_authority(text: str) -> bool:
-    """Tell whether *text* is a host, and maybe a port: RFC 3986, section 3.2.2, but not empty (RFC 9110, 4.2.1)."""
+    """Return whether *text* is a host with or without a port (RFC 3986, section 3.2.2); not empty (RFC 9110, 4.2.1)."""
     match = _match_authority(text)
     if match is None or int((match["port"] or "0")[:6]) > 65535 or len(match["port"] or "") > 20:
         return False
@@ -66,15 +67,14 @@ def _host(index: Index, minor: int) -> str:
 
 
 def parse_target(method: str, target: str, index: Index, minor: int) -> tuple[str, str]:
-    """Return the requested path and host; the path is "*" or the authority for targets of these forms.
-    Fragments are no part of a target: the head parser refuses them.
+    """Return the requested path and host.
 
-    A host in the target becomes that of the *index*.
-    Source: RFC 9112, section 3.2.
+    For targets of these forms, the path is "*" or the authority.  A host in the target replaces that in *index*.
+    The head parser refuses fragments, which are not allowed in a target.  Source: RFC 9112, section 3.2.
     """
     host = index.get("host")
     if type(host) is str and target[0] == "/" and method != "CONNECT" and _is_authority(host):
-        return target, host  # nearly all targets are
+        return target, host  # the usual case
     host = _host(index, minor)
     if method == "CONNECT":
         if not _is_authority(target) or not re.search(":[0-9]+$", target):
@@ -93,7 +93,7 @@ def parse_target(method: str, target: str, index: Index, minor: int) -> tuple[st
 
 
 def is_persistent(index: Index, minor: int) -> bool:
-    """Tell whether the client wants the connection to stay (RFC 9112, section 9.3)."""
+    """Return whether the client wants the connection to persist (RFC 9112, section 9.3)."""
     value = index.get("connection")
     if value is None:
         return minor > 0
@@ -146,7 +146,7 @@ def _check_coding(coding: str | list[str]) -> None:
 
 
 def expects_continue(index: Index, minor: int) -> bool:
-    """Tell whether the client waits for a 100 before it sends the body; HTTPError 417 for any other expectation.
+    """Return whether the client waits for a 100 before it sends the body; HTTPError 417 for any other expectation.
 
     Source: RFC 9110, section 10.1.1.
     """
@@ -160,17 +160,17 @@ def expects_continue(index: Index, minor: int) -> bool:
 
 
 def wants_upgrade(index: Index, minor: int) -> bool:
-    """Tell whether the client offers other protocols (RFC 9110, section 7.8)."""
+    """Return whether the client offers another protocol (RFC 9110, section 7.8)."""
     return "upgrade" in index and minor > 0 and "upgrade" in members(index.get("connection", ""))
 
 
 # chunk-size = 1*HEXDIG; chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
 # chunk-ext-name = token; chunk-ext-val = token / quoted-string
-_SIZE = "[0-9A-Fa-f]{1,16}"  # more digits than any size has: refused before they are read
+_SIZE = "[0-9A-Fa-f]{1,16}"  # no size has more than 16 digits: longer ones are malformed
 _EXTENSION = f"{BLANKS};{BLANKS}{TOKEN}(?:{BLANKS}={BLANKS}(?:{TOKEN}|{QUOTED_STRING}))?"
 _match_chunk_line = re.compile(f"({_SIZE})(?:{_EXTENSION})*".encode("latin-1")).fullmatch
 
-# A possible beginning of a chunk line: whole extensions, then any part of one more.
+# The possible beginnings of a chunk line: whole extensions, then any part of one more.
 _QUOTED_PART = QUOTED_STRING.removesuffix('"') + r"(?:\\|\"?)"
 _VALUE_PART = f"{BLANKS}(?:={BLANKS}(?:{TOKEN}|{_QUOTED_PART})?)?"
 _EXTENSION_PART = f"{BLANKS}(?:;{BLANKS}(?:{TOKEN}(?:{_VALUE_PART})?)?)?"
@@ -178,7 +178,7 @@ _begins_chunk_line = re.compile(f"{_SIZE}(?:{_EXTENSION})*(?:{_EXTENSION_PART})?
 
 
 def chunk_size(line: bytes) -> tuple[int, int]:
-    """Return the size in *line*, the first of a chunk, and how many bytes its extensions have.
+    """Return the size in *line*, the first of a chunk, and the length of its extensions, both in bytes (int).
 
     Source: RFC 9112, section 7.1; extensions are checked and ignored.
     """

@@ -28,10 +28,10 @@ def _weights(value: str) -> dict[str, float]:
 
 
 def preferred_coding(accept_encoding: str | None, available: Iterable[str]) -> str | None:
-    """Return the one of the content codings *available* that the client prefers, None for no coding.
+    """Return the content coding among *available* that the client prefers, None for no coding.
 
-    *accept_encoding* is the value of the field, None if there is none.  The first of *available* wins among
-    equals; no coding wins where the client gives ``identity`` a greater weight.
+    *accept_encoding* is the value of the field, None if there is none.  Of codings with the same weight, the first in
+    *available* is taken; no coding, if the client gives ``identity`` a greater weight.
     """
     if not accept_encoding:
         return None
@@ -46,5 +46,5 @@ def preferred_coding(accept_encoding: str | None, available: Iterable[str]) -> s
 
 
 def wants_html(accept: str | None) -> bool:
-    """Tell whether *accept*, the value of the field, names HTML, which browsers do for pages and not for data."""
+    """Return whether *accept*, the value of the field, names HTML: browsers do so for pages, and not for data."""
     return accept is not None and any(map(_weights(accept).get, ("text/html", "application/xhtml+xml")))

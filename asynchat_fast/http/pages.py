@@ -1,6 +1,6 @@
-"""The pages that the server makes: one template, and texts for people.
+"""The pages that the server makes: one template, and a sentence for each error status.
 
-The pages load nothing from elsewhere, and are short: an error page is less than 2,000 bytes.
+The pages load nothing from elsewhere, and are short: an error page has less than 2,000 bytes.
 """
 
 import html
@@ -15,7 +15,7 @@ PAGE_FIELDS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
 )
-"""The fields of a response with a page: a browser runs and loads nothing for it."""
+"""The fields of a response with a page, by which a browser runs no script and loads nothing else for it."""
 
 _TEMPLATE = """\
 <!DOCTYPE html>
@@ -80,15 +80,15 @@ _WORDS = {
 
 
 def page(title: str, body: str, style: str = "") -> str:
-    """Return a page of *title* and *body*, which are HTML, with more *style* (CSS)."""
+    """Return a page (str) with *title* and *body*, which are HTML, and additional *style* (CSS)."""
     return _TEMPLATE.format(title=title, body=body, style=_STYLE + style)
 
 
 def error_page(code: int, message: str | None = None, explain: str | None = None) -> str:
     """Return the page for a response with status *code*.
 
-    *message* and *explain* are plain text: a few words that name the error, and a sentence about it.
-    None is for the usual ones of *code*.
+    *message* and *explain* are plain text (str): a few words that name the error, and a sentence about it;
+    None for the usual texts of *code*.
     """
     if message is None:
         try:

@@ -5,14 +5,14 @@ import re
 __all__ = ["wanted_part"]
 
 _match_range = re.compile("bytes=[ \t]*(?:([0-9]+)-([0-9]*)|-([0-9]+))[ \t]*", re.IGNORECASE).fullmatch
-_MAX_DIGITS = 18  # of a position; a longer number is beyond the end of any file
+_MAX_DIGITS = 18  # of a position: a longer number is behind the end of any file
 
 
 def wanted_part(value: str, size: int) -> tuple[int, int] | None:
     """Return offset and count of the bytes that *value*, of a Range field, asks for in a file of *size* bytes.
 
-    None means the whole file: *value* is malformed, or has several ranges, which a server may ignore.
-    A count of 0 means that there is no such part.
+    None for the whole file, if *value* is malformed, or has several ranges, which a server may ignore.
+    The count is 0 if the file has no such part.
     """
     found = _match_range(value)
     if found is None:
@@ -21,7 +21,7 @@ def wanted_part(value: str, size: int) -> tuple[int, int] | None:
     if suffix is not None:
         count = min(_position(suffix), size)
         if not size and _position(suffix):
-            return None  # the last bytes of an empty file are all of it
+            return None  # any number of last bytes of an empty file is the whole file
         return size - count, count
     start = _position(first)
     if not last:

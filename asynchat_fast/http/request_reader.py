@@ -5,7 +5,6 @@ in one piece is parsed as a whole.  The beginning of a head, or of a line of a c
 arrives, so that an error is refused at once.  The reader sends nothing, and does not know the connection's state.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from .errors import HTTPError
@@ -23,8 +22,6 @@ _MOST_EXTENSION = 1 << 12  # bytes of the extensions of one chunk
 _KEPT_AS_IT_IS = 512  # bytes: smaller pieces of a body are joined
 
 _NO_PARTS: Any = ()  # shared by connections without a body, so that idle ones stay small; nothing can be added to it
-
-_Step = Callable[["RequestReader", bytes, Settings], bool]
 
 
 class RequestReader:

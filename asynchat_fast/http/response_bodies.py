@@ -1,4 +1,4 @@
-"""Bodies of responses: their types, and how each becomes bytes, at once, in pieces, or from a file."""
+"""Bodies of responses: their types, and how each is turned into bytes, at once, in pieces, or from a file."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, Protocol, TypeAlias
@@ -33,9 +33,12 @@ def as_bytes(data: Data) -> bytes:
 
 
 def source_of(body: Any) -> tuple[Iterator[Data] | file_producer, int | None]:
-    """Return the producer of *body* and, for a file, its number of bytes; TypeError for what is no body."""
+    """Return an iterator or file_producer of *body*, and its length in bytes if that is known, else None.
+
+    TypeError if *body* is none of the types of a body.
+    """
     if hasattr(body, "read"):
-        if hasattr(body, "encoding"):  # a file of text, whatever wraps it
+        if hasattr(body, "encoding"):  # a text file, or a wrapper of one
             raise TypeError(f"a file is sent as bytes: open it in binary mode, not as {body!r} is")
         body = file_producer(body)
     if isinstance(body, file_producer):
@@ -53,7 +56,7 @@ def _pieces_of(producer: Producer) -> Iterator[Data]:
 
 
 def close_source(source: object) -> None:
-    """Close *source*, which is not needed any more, if it can be closed."""
+    """Call ``close()`` of *source*, which is not needed any more, if it has that method."""
     close = getattr(source, "close", None)
     if close is not None:
         close()
@@ -62,10 +65,10 @@ def close_source(source: object) -> None:
 class Pieces:
     """The producer of a body from the pieces of *source*, an iterator.
 
-    The body is sent in chunks if *chunked*.  If the head has a *length* (int), any other number of bytes is an
-    error, and no more are handed out.  ``sent`` is the number of bytes of the body that were handed out.  An
+    With *chunked* (bool), the body is sent in chunks.  If the head has a *length* (int), any other number of bytes is
+    an error, and no more bytes are handed out.  ``sent`` is the number of bytes of the body that were handed out.  An
     exception of *source*, or such an error, ends the body: ``failed`` is called with this object while the
-    exception is being handled.  ``head`` is the head of the response (bytes), which was queued before this.
+    exception is being handled.  ``head`` is the head of the response (bytes), which is queued before this object.
     """
 
     __slots__ = ("_chunked", "_length", "_source", "failed", "head", "sent")
@@ -105,7 +108,7 @@ class Pieces:
 
 
 class WriteFile:
-    """``wfile``: the file to which a handler written for http.server writes its body, by *write*."""
+    """``wfile``: the file to which a handler written for http.server writes its body; *write* sends the data."""
 
     closed = False
 
@@ -118,11 +121,11 @@ class WriteFile:
             self.write(piece)
 
     def flush(self) -> None:
-        """Do nothing: written data was sent already."""
+        """Do nothing: data is sent when it is written."""
 
     def writable(self) -> bool:
         """Return True: this file can be written to."""
         return True
 
     def close(self) -> None:
-        """Do nothing: the response ends with the request."""
+        """Do nothing: the response ends when the handler returns."""

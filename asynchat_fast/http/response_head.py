@@ -1,4 +1,7 @@
-"""The lines of the head of a response: ValueError for text that cannot stand in one, TypeError for other types."""
+"""The lines of the head of a response.
+
+The functions raise ValueError for text that must not be in a line, such as CR or LF, and TypeError for wrong types.
+"""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -17,10 +20,10 @@ Value: TypeAlias = str | bytes | int
 Headers: TypeAlias = Mapping[str, Value] | Iterable[tuple[str, Value]]
 """Fields to be sent: pairs of name and value, or a mapping."""
 
-_LONG = 256  # characters of a value that is too long to be cached
+_LONG = 256  # characters: a value of that length or more is not cached
 
 
-@lru_cache(maxsize=256, typed=True)  # 200.0 is equal to 200, and no status
+@lru_cache(maxsize=256, typed=True)  # typed: 200.0 is equal to 200, but must raise
 def status_line(status: int, reason: str | None) -> bytes:
     """Return the status line, with the usual reason if *reason* is None."""
     if not isinstance(status, int):
@@ -38,9 +41,9 @@ def status_line(status: int, reason: str | None) -> bytes:
     return line + b"\r\n"
 
 
-@lru_cache(maxsize=256, typed=True)  # 200.0 is equal to 200, and no status
+@lru_cache(maxsize=256, typed=True)  # typed: 200.0 is equal to 200, but must raise
 def beginning(status: int, reason: str | None, content_type: str, server: str) -> bytes:
-    """Return the status line, and Content-Type and Server if they are not empty; *status* is from 200 on."""
+    """Return the lines of the status, Content-Type and Server, without empty ones; *status* is at least 200."""
     lines = [status_line(status, reason)]
     if status < 200:
         raise ValueError(f"{status} is not the status of a response that ends a request")
@@ -54,7 +57,7 @@ def beginning(status: int, reason: str | None, content_type: str, server: str) -
 
 
 def pairs_of(headers: Any) -> Iterable[tuple[str, Value]]:
-    """Return *headers* as pairs; TypeError if they are none."""
+    """Return *headers* as pairs of name and value; TypeError if they are neither pairs nor a mapping."""
     if isinstance(headers, Mapping):
         return headers.items()
     if isinstance(headers, (str, bytes)) or not hasattr(headers, "__iter__"):
@@ -83,13 +86,13 @@ def _make_field_line(name: str, value: Value) -> bytes:
     return b"%b: %b\r\n" % (name.encode(), data)
 
 
-_short_field_line = lru_cache(maxsize=512)(_make_field_line)  # most are the same in many responses
+_short_field_line = lru_cache(maxsize=512)(_make_field_line)  # most lines are the same in many responses
 
-_date = (0, b"")  # the second for which it was made, and the line
+_date = (0, b"")  # the last Date line, after the second (since the epoch) for which it was made
 
 
 def date_line() -> bytes:
-    """Return the Date field for the time now."""
+    """Return the line of the Date field for the present time."""
     global _date
     now = int(time.time())
     second, line = _date

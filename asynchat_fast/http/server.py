@@ -19,14 +19,15 @@ _GOING_ON = (Life.LISTENING, Life.DRAINING)
 
 
 class http_server(chat_server):
-    """Listen at *address*, and make a *handler_class* for each connection.
+    """Listen at *address*, and make a handler for each connection.
 
-    *sessions* and *log* are given to each handler, see ``http_request_handler``; *address* and *options* are
-    those of ``chat_server``.  *forwarded* are the networks (list of str, such as "10.0.0.0/8") of proxies whose
-    X-Forwarded-For and X-Forwarded-Proto are believed.  At *health*, a path such as "/healthz" (str, None for
-    none), the server itself tells proxies whether to send it requests: by 200, and by 503 from ``shut_down()``
-    on.  TypeError for an *address* that is a str without a slash, for a *handler_class* that cannot be called,
-    and for a *log* that is none; ValueError for a wrong network, and for a *health* that is no path.
+    *handler_class* is called with the socket, the client's address, *sessions* and *log*, for which see
+    ``http_request_handler``; *address* and *options* are those of ``chat_server``.  *forwarded* are the networks
+    (list of str, such as "10.0.0.0/8") of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted.
+    *health* is a path such as "/healthz" (str, None for none) at which the server itself responds to health checks of
+    proxies: by 200, and by 503 from ``shut_down()`` on.  TypeError for an *address* that is a str without a slash, for
+    a *handler_class* that cannot be called, and for a wrong *log*; ValueError for a wrong network, and for a *health*
+    that is no path.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class http_server(chat_server):
             handler._ac_forwarded = self.__forwarded
         if self.__health is not None:
             handler._ac_health = self.__health
-        if self._ac_end.life not in _GOING_ON:  # a request has come with it perhaps, before it can be told to end
+        if self._ac_end.life not in _GOING_ON:  # a request may have come with it: its response must be the last
             handler._ac_connection.make_last()
         return handler
 

@@ -1,4 +1,4 @@
-"""The names of ``http.server`` that handlers written for it rely on."""
+"""The attributes and methods that handlers written for ``http.server`` expect."""
 
 import io
 import time
@@ -26,7 +26,7 @@ class ServerNames(Exchange):
     """The version of the responses (str)."""
 
     sys_version = ""
-    """The version of Python in ``version_string()``: none."""
+    """The version of Python in ``version_string()``: empty."""
 
     error_content_type = "text/html; charset=utf-8"
     """The Content-Type of error pages (str)."""
@@ -69,7 +69,7 @@ class ServerNames(Exchange):
     def send_header(self, keyword: str, value: Value) -> None:
         """Add a field to the head, with the name *keyword* (str) and *value* (str, bytes or number).
 
-        ValueError for CR, LF or NUL in it, for a name that is none, a second Content-Length, and Transfer-Encoding.
+        ValueError for CR, LF or NUL in it, for a wrong name, a second Content-Length, and Transfer-Encoding.
         RuntimeError before ``send_response()`` and after ``end_headers()``.
         """
         if self.connected:

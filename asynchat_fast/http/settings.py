@@ -1,4 +1,4 @@
-"""The attributes of a handler that programs may set: limits, timeouts, and defaults of responses."""
+"""The attributes of a handler that programs may set: limits, timeouts, and defaults for responses."""
 
 from typing import TypeAlias
 
@@ -12,7 +12,7 @@ ParsedHead: TypeAlias = tuple[str, int, Index]
 
 
 class Settings:
-    """The attributes of a handler that the parts of its connection look up, each when it needs it.
+    """The attributes of a handler that the parts of its connection read, whenever they need one.
 
     A timeout of 0 or None is no limit; a ``linger_timeout`` of 0 or None closes the connection at once.
     """
@@ -38,10 +38,10 @@ class Settings:
     """The most bytes of the extensions of all chunks of a body; more get 413."""
 
     stream_body: bool = False
-    """Whether ``body_data()`` is given the body as it comes; the body is not kept then."""
+    """Whether ``body_data()`` is called with the parts of a body as they arrive; the body is not kept then."""
 
     keep_body: bool = True
-    """Whether a body is kept for ``body``, ``rfile`` and ``cgi_data``; else it is discarded as it comes."""
+    """Whether a body is kept for ``body``, ``rfile`` and ``cgi_data``; else it is discarded as it arrives."""
 
     head_timeout: float | None = 20
     """Seconds from the first byte of a head to its end; a slower one gets 408."""
@@ -50,19 +50,19 @@ class Settings:
     """Seconds that a body may be behind ``min_body_rate``; a slower one gets 408."""
 
     min_body_rate: float | None = 1000
-    """Bytes of a body that are due each second; see ``body_timeout``."""
+    """Bytes of a body that must arrive each second, on average; see ``body_timeout``."""
 
     response_timeout: float | None = 60
-    """Seconds for the handler to begin its response; after them the response is 503."""
+    """Seconds for the handler to begin its response; after that, the response is 503."""
 
     keep_alive_timeout: float | None = 30
-    """Seconds without a request, at first or after a response, before the connection is closed."""
+    """Seconds without a request, at first or after a response, after which the connection is closed."""
 
     write_timeout: float | None = 30
-    """Seconds in which the client takes none of the waiting data before the connection is closed."""
+    """Seconds in which the client takes none of the waiting data, after which the connection is closed."""
 
     linger_timeout: float | None = 2
-    """Seconds for the client to close the connection once all data has left this machine; 0 closes at once."""
+    """Seconds for the client to close the connection after all data has left this machine; 0 closes at once."""
 
     server_version: str = "asynchat_fast"
     """The value of the Server field; empty for no such field."""
@@ -78,6 +78,6 @@ class Settings:
         return self._ac_parse_again(data)
 
     def _ac_parse_again(self, data: bytes) -> ParsedHead:
-        """Return the parts of *data*, a head, for which an override of ``parse_headers()`` has returned None."""
+        """Parse *data*, a head, for the connection, if an override of ``parse_headers()`` has returned None."""
         method, _, minor, _, index = parse_head(data, self.max_fields, self.max_request_line)
         return method, minor, index

@@ -1,6 +1,6 @@
-"""The grammar that every part of HTTP shares: tokens, quoted strings, field values and lists.
+"""The grammar that all parts of HTTP share: tokens, quoted strings, field values and lists.
 
-Each expression stands beside its ABNF; no other module has one of these.  Source: RFC 9110, sections 5.5 and 5.6.
+Each expression has its ABNF beside it, and is defined nowhere else.  Source: RFC 9110, sections 5.5 and 5.6.
 """
 
 import re
@@ -14,7 +14,7 @@ TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 - no password
 """``token = 1*tchar``"""
 
 QUOTED_STRING = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
-r"""``quoted-string = DQUOTE *( qdtext / quoted-pair ) DQUOTE``, of which each pair begins with a backslash."""
+r"""``quoted-string = DQUOTE *( qdtext / quoted-pair ) DQUOTE``; each quoted-pair begins with a backslash."""
 
 is_token = re.compile(TOKEN).fullmatch
 

@@ -1,4 +1,4 @@
-"""The ``ssl.SSLContext`` of ``asynchat-fast-http``: from files, or with a certificate made for trying."""
+"""The ``ssl.SSLContext`` of ``asynchat-fast-http``: from files, or with a self-signed certificate for trials."""
 
 import contextlib
 import os
@@ -10,16 +10,16 @@ from ipaddress import ip_address
 
 __all__ = ["NoContext", "from_files", "self_signed"]
 
-_DAYS = 30  # for which a certificate for trying is valid
+_DAYS = 30  # for which a self-signed certificate is valid
 
 
 class NoContext(Exception):
-    """No context could be made; the message tells why, and what to do."""
+    """A context could not be made; the message says why, and what to do."""
 
 
 def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.options |= ssl.OP_NO_RENEGOTIATION  # a client of TLS 1.2 could keep a server busy by renegotiation
+    context.options |= ssl.OP_NO_RENEGOTIATION  # by renegotiations, a client of TLS 1.2 could keep the server busy
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -29,7 +29,7 @@ def _no_password() -> str:
 
 
 def from_files(certificate: str, key: str | None) -> ssl.SSLContext:
-    """Return a context with the certificate and the key in two PEM files, or in one; NoContext if that cannot be."""
+    """Return a context with the certificate and the key in two PEM files, or in one; NoContext if that fails."""
     for path in (certificate, key):
         if path is not None and not os.path.isfile(path):
             raise NoContext(f"{path!r} is not a file")
@@ -54,7 +54,7 @@ def self_signed() -> ssl.SSLContext:
             raise
         raise NoContext("making a certificate takes cryptography: pip install 'asynchat-fast[tls]'") from None
     context = _context()
-    descriptor, path = tempfile.mkstemp(suffix=".pem")  # for this user only; the ssl module reads from files alone
+    descriptor, path = tempfile.mkstemp(suffix=".pem")  # readable by this user only; ssl reads files only
     try:
         with open(descriptor, "wb") as file:
             file.write(certificate_and_key)

@@ -121,7 +121,7 @@ class Worker:
         """Return None while it runs; else how it has ended, for the log (str), "" if it has ended as it should."""
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
-        except ChildProcessError:  # somebody else has waited for it
+        except ChildProcessError:  # other code of this process has waited for it
             return "ended"
         if not pid:
             return None
