@@ -83,8 +83,12 @@ class Timers:
 
     def seconds_to_next(self) -> float | None:
         """Return the seconds until the next call is due, 0.0 if it is overdue, None if there is none."""
-        if not self.heap:
+        try:
+            when, _, timer = self.heap[0]
+        except IndexError:
             return None
+        if not timer.cancelled():  # nearly always, and without the lock
+            return max(when - self.clock(), 0.0)
         with self._lock:
             self._drop_cancelled_first()
             return max(self.heap[0][0] - self.clock(), 0.0) if self.heap else None
@@ -94,9 +98,13 @@ class Timers:
 
         *failed* is called with a callback that has raised, while the exception is being handled.
         """
-        if not self.heap:
+        now = self.clock()
+        try:
+            if self.heap[0][0] > now:  # nearly always, and without the lock
+                return False
+        except IndexError:
             return False
-        now, end = self.clock(), next(self._orders)
+        end = next(self._orders)
         made = False
         while (due := self._take_due(now, end)) is not None:
             made = True
