@@ -52,7 +52,7 @@ cdef class EventBuffer(InputBuffer):
     def terminator(self, terminator):
         if isinstance(terminator, str):
             raise TypeError("a str is for the caller to encode, an empty one too")
-        self._set(terminator)
+        self._set_next(terminator)
 
     @cython.critical_section
     def hold(self, terminator):

@@ -52,11 +52,11 @@ class PlainEventBuffer(PlainInputBuffer):
 
     @terminator.setter
     def terminator(self, terminator: Terminator) -> None:
-        self._set(terminator)
-
-    def _set(self, terminator: Any) -> None:
         if isinstance(terminator, str):
             raise TypeError("a str is for the caller to encode, an empty one too")
+        self._set_next(terminator)
+
+    def _set(self, terminator: Any) -> None:
         super()._set(terminator)
         self._held = False
 

@@ -448,7 +448,7 @@ def test_the_limit_is_for_terminators_of_bytes_only(framing, cut, terminator):
         assert pull_limited(framing.InputBuffer(terminator, 5), chunks) == ([], b"more than five bytes")
 
 
-def test_an_overlong_payload_is_skipped_until_no_terminator_is_awaited(framing):
+def test_an_overlong_payload_is_dropped_to_its_end_whatever_terminator_is_set_meanwhile(framing):
     buffer = framing.InputBuffer(b"\n", 2)
     buffer.feed(b"123")
     assert buffer.take_partial() == b""
@@ -457,11 +457,12 @@ def test_an_overlong_payload_is_skipped_until_no_terminator_is_awaited(framing):
     buffer.feed(b"456")
     assert buffer.take_partial() == b""
     assert not buffer.overlong  # said once
-    buffer.set_terminator(None, 2)
-    buffer.feed(b"789")
-    assert buffer.take_partial() == b"789"
-    buffer.set_terminator(b"\n", 2)
-    buffer.feed(b"ab\n")
+    buffer.set_terminator(2)
+    assert buffer.terminator == 2
+    with pytest.raises(ValueError, match="-1"):
+        buffer.set_terminator(-1)
+    assert buffer.terminator == 2
+    buffer.feed(b"789\nab")
     assert list(buffer) == [b"ab"]
 
 
