@@ -203,7 +203,7 @@ class Handshake(Place):
         self._deadline.lift()
         try:
             self._occasion.failed(error)
-            if channel is not None and channel.socket is face:  # the channel's handler has left it open
+            if channel is not None and channel.socket is face and not self.is_over:  # its handler has left it open
                 channel.close()
         finally:
             if not self.is_over:

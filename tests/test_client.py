@@ -340,6 +340,27 @@ class TestComingBack:
         our_loop.until(lambda: client.channel.lines)
         assert client.channel.lines == [b"whole"]
 
+    def test_a_handshake_in_the_conversation_that_fails_is_a_loss(self, loop, client_context):
+        class Starts(Lines):
+            def found_terminator(self):
+                super().found_terminator()
+                self.start_tls(client_context, server_side=False, server_hostname="localhost")
+
+        with Peer(loop) as peer:
+            client = client_of(peer, Starts)
+            for last_words in (b"", b"no TLS here\n"):
+                sock = peer.accept()
+                loop.until(lambda: client.state == "connected")
+                client.channel.told.clear()
+                sock.send(b"go\n")
+                peer.received(sock, 5)  # of the ClientHello
+                sock.send(last_words)
+                sock.close()
+                loop.until(lambda: "close" in client.channel.told)
+                assert client.channel.told[:2] == ["error", "close"]
+                assert client.state != "stopped"
+            client.stop()
+
     def test_refused_until_somebody_listens(self, loop):
         with Peer(loop, listens=False) as peer:
             client = client_of(peer)
