@@ -182,6 +182,7 @@ class Exchange(HTTPChannel):
         self._ac_followed, self._ac_framed = State.UPGRADED, None
         self.set_terminator(None)
         if self.handle_upgrade():
+            self._ac_log_response(101, 0)
             return True
         connection.stay()
         return False

@@ -10,7 +10,7 @@ import re
 from typing import Any, TypeAlias
 
 from ..producers import file_producer
-from .response_bodies import BYTES, Body, Data, Pieces, as_bytes, close_source, source_of
+from .response_bodies import BYTES, Body, Data, Pieces, as_bytes, check_size, close_source, source_of
 from .response_head import Headers, Value, beginning, date_line, field_line, pairs_of, status_line
 from .settings import Settings
 from .syntax import members
@@ -220,6 +220,9 @@ class ResponseWriter:
 
     def write(self, data: Data, settings: Settings) -> list[Item]:
         """Return *data* framed as a part of a body that finish() ends; before it the head, if it was not sent yet."""
+        data = as_bytes(data)
+        if self.progress is _BEGUN:
+            check_size(len(data), self._length)  # now: an exception after the head was made would lose it
         self.awaits_finish = True
         items: list[Item] = []
         if self.progress is _NOTHING:
@@ -237,8 +240,7 @@ class ResponseWriter:
         size = len(data)
         if not size or self._bodyless:
             return []
-        if self._length is not None and self.written + size > self._length:
-            raise ValueError(f"these are more bytes than the {self._length} that Content-Length says")
+        check_size(self.written + size, self._length)
         self.written += size
         return [b"%x\r\n%b\r\n" % (size, data) if self._chunked else data]
 
