@@ -953,6 +953,26 @@ def test_start_server_wants_a_class():
         aio.chat_protocol("Lines")
 
 
+def test_arguments_that_cannot_work_are_said_before_anything_is_done(run, contexts):
+    theirs, ours = contexts
+
+    async def main():
+        for make in (aio.start_server, aio.connect):
+            for tls in (None, theirs if make is aio.start_server else ours):
+                with pytest.raises(TypeError, match="channel_class"):
+                    await make("Lines", "127.0.0.1", 0, tls=tls)
+            with pytest.raises(TypeError, match="SSLContext"):
+                await make(Lines, "127.0.0.1", 0, tls="certificate.pem")
+            with pytest.raises(ValueError, match="takes a context"):
+                await make(Lines, "127.0.0.1", 0, tls=ours if make is aio.start_server else theirs)
+        with pytest.raises(TypeError, match="server_hostname"):
+            await aio.connect(Lines, "127.0.0.1", 0, tls=ours, server_hostname=5)
+        with pytest.raises(TypeError, match="map"):
+            aio.embedded(5)
+
+    run(main())
+
+
 # Embedded
 
 

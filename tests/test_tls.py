@@ -718,12 +718,29 @@ class TestStartTLS:
             channel.start_tls("certificate.pem")
         with pytest.raises(ValueError, match="hostname"):
             channel.start_tls(client_context, server_side=False)
+        with pytest.raises(TypeError, match="server_hostname"):
+            channel.start_tls(client_context, server_side=False, server_hostname=5)
+        with pytest.raises(ValueError, match="a server takes"):
+            channel.start_tls(client_context)
+        channel.ac_in_buffer = b"unread"
+        for error, wrong in [(TypeError, "10"), (ValueError, -1), (ValueError, 0), (ValueError, float("nan"))]:
+            with pytest.raises(error, match="handshake_timeout"):
+                channel.start_tls(server_context, handshake_timeout=wrong)
+            with pytest.raises(error, match="handshake_timeout"):
+                asynchat_fast.chat_server(
+                    ("127.0.0.1", 0), Lines, map=our_loop.map, tls=server_context, handshake_timeout=wrong
+                )
         assert channel.socket is ours
+        assert channel.ac_in_buffer == b"unread"
+        assert list(our_loop.map.values()) == [channel]
+        channel.ac_in_buffer = b""
         channel.start_tls(server_context)
         with pytest.raises(RuntimeError, match="already"):
             channel.start_tls(server_context)
         with pytest.raises(TypeError, match="SSLContext"):
             asynchat_fast.chat_server(("127.0.0.1", 0), Lines, map=our_loop.map, tls="certificate.pem")
+        with pytest.raises(ValueError, match="a server takes"):
+            asynchat_fast.chat_server(("127.0.0.1", 0), Lines, map=our_loop.map, tls=client_context)
 
     def test_of_a_client(self, loop, serve_starttls, client_context, channels):
         class Client(StartsTLS):

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ..tls import Engine, reason_of
+from ..arguments import check_class
+from ..tls import Engine, check_context, reason_of
 from ..tls_handshake import Handshake
 from ..tls_socket import TLSSocket
 
@@ -20,6 +21,8 @@ _logger = logging.getLogger("asynchat_fast")
 
 def serving(channel_class: Callable[..., Any], args: tuple[Any, ...], context: ssl.SSLContext) -> Callable[[Any], None]:
     """Return a function of a socket that runs a server's handshake on it, then calls *channel_class* with *args*."""
+    check_class(channel_class)
+    check_context(context, server_side=True)
 
     def begin(sock: Any) -> None:
         face = TLSSocket(sock, Engine(context, True))
@@ -54,8 +57,10 @@ def connecting(
     If that fails, the exception is set in *made*.
     """
 
+    engine = Engine(context, False, server_hostname)  # here, because it raises if the arguments cannot work
+
     def begin(sock: Any) -> None:
-        face = TLSSocket(sock, Engine(context, False, server_hostname))
+        face = TLSSocket(sock, engine)
         Handshake(face, sock._ac_map, _Connected(make, made), _TIMEOUT).enter_map()
 
     return begin
