@@ -163,12 +163,14 @@ class ResponseWriter:
         if self.progress is not _NOTHING:
             raise RuntimeError("this request has its response already")
         beginning(status, reason, "", "")  # raises if *status* is not valid
-        self.status = status
-        self._length = None
+        self.status, self._reason, self._length = status, reason, None
         self._lines, self._names = [], set()
-        for name, value in pairs_of(headers):
+        for pair in pairs_of(headers):
+            try:
+                name, value = pair
+            except (TypeError, ValueError):
+                raise TypeError(f"headers are pairs of name and value, and {pair!r} is none") from None
             self._add_field(name, value)
-        self._reason = reason
 
     # In steps, for the methods of http.server
 
