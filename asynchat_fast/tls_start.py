@@ -72,7 +72,8 @@ def start(
     plain = b""
     if channel.connected:
         plain = _take_output(channel)
-        received = bytes(channel.ac_in_buffer)
+        # Not ac_in_buffer, which has the argument of a collect_incoming_data() that calls this.
+        received = channel._ac_input.undelivered if channel._ac_holds_input else bytes(channel.ac_in_buffer)
         channel.ac_in_buffer = b""
         engine.receive(received)
     channel.socket = face = TLSSocket(sock, engine, plain)

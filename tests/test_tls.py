@@ -683,6 +683,26 @@ class TestStartTLS:
         assert line.startswith("no TLS with 127.0.0.1:")
         assert "SSL:" in line
 
+    def test_a_callback_that_collects_may_begin_it(self, loop, serve_starttls, client_context, channels):
+        def collect(self, data):
+            self.incoming.append(data)
+            if data == b"STARTTLS":
+                self.push(b"go\r\n")
+                self.start_tls(self.context)
+
+        server = serve_starttls(loop, collect_incoming_data=collect, act=Lines.act)
+
+        def client():
+            with socket.create_connection(server.addr, PATIENCE) as plain:
+                plain.sendall(b"STARTTLS")
+                assert read_line(plain) == b"go"
+                with client_context.wrap_socket(plain, server_hostname="localhost") as sock:
+                    sock.sendall(b"\r\nb\r\n")
+                    return read_line(sock), read_line(sock)
+
+        assert loop.beside(client) == (b"STARTTLS!", b"b!")
+        assert channels[0].lines == ["TLS", b"STARTTLS", b"b"]
+
     def test_an_early_client_hello(self, loop, serve_starttls, client_context, channels):
         server = serve_starttls(loop)
 
