@@ -275,6 +275,15 @@ class Link(asyncio.Protocol):
 
     # The end
 
+    def abandon(self) -> None:
+        """Close the channel, if there is one, and the transport at once.
+
+        uvloop, when its create_connection() is cancelled, closes the transport and does not call connection_lost().
+        """
+        self.resets = True
+        if self.channel is not None:
+            self._call(self.channel.close)
+
     def close(self) -> None:
         """Let go of the channel, and close the transport, after the bytes in its buffer unless ``resets`` is set."""
         if self.is_closed:

@@ -1,6 +1,7 @@
 """TLS on transports, by our own engine: the channel is made after the handshake."""
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import sys
@@ -67,20 +68,29 @@ def connecting(
 
 
 class _Connected:
-    """Calls *make* after the handshake with a server, or sets the exception in *made*."""
+    """Calls *make* after the handshake with a server; an exception of either is set in *made*."""
 
     def __init__(self, make: Callable[[Any], Any], made: "asyncio.Future[Any]") -> None:
         self._make = make
         self._made = made
 
     def opened(self, face: TLSSocket) -> None:
-        self._make(face)
+        try:
+            self._make(face)
+        except Exception as error:
+            channel = face._ac_place.channel
+            if channel is not None:
+                with contextlib.suppress(Exception):  # its __init__() has not run to the end
+                    channel.close()
+            face.close()
+            self.failed(error)
 
-    def failed(self, error: OSError) -> None:
+    def failed(self, error: BaseException) -> None:
         if not self._made.done():
             self._made.set_exception(error)
+            self._made.exception()  # no complaint that it was never retrieved: connect() may have been cancelled
 
     def handle_error(self) -> None:
         error = sys.exc_info()[1]
-        if not self._made.done() and error is not None:
-            self._made.set_exception(error)
+        if error is not None:
+            self.failed(error)

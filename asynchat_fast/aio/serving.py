@@ -77,11 +77,12 @@ async def connect(
         begin = connecting(make, made, tls, server_hostname or host)
     elif server_hostname is not None:
         raise ValueError("server_hostname is for TLS: pass tls=")
-    transport, link = await loop.create_connection(lambda: Link(begin, map, expects=True), host, port)
-    if link.failure is not None:
-        raise link.failure
+    link = Link(begin, map, expects=True)
     try:
+        await loop.create_connection(lambda: link, host, port)
+        if link.failure is not None:
+            raise link.failure
         return await made
     except asyncio.CancelledError:
-        transport.abort()
+        link.abandon()
         raise
