@@ -281,6 +281,29 @@ def test_a_channel_that_does_not_read_holds_back_its_peer(run, carrier):
     run(main())
 
 
+def test_a_pause_from_outside_takes_effect_at_once(run, carrier):
+    async def main():
+        async with carrier.serve(Lines) as port:
+            Lines.made.clear()
+            reader, writer = await carrier.open(port)
+            writer.write(b"a\n")
+            await reader.readline()
+            (channel,) = Lines.made
+            lines = []
+            channel.handle_line = lines.append
+            for count in range(20):
+                channel.pause_reading()
+                writer.write(b"b\n" * 100)
+                await asyncio.sleep(0.01)
+                assert len(lines) == 100 * count
+                channel.resume_reading()
+                while len(lines) < 100 * count + 100:
+                    await asyncio.sleep(0.001)
+            await close(writer)
+
+    run(main())
+
+
 def test_too_much_to_send_pauses_reading(run, carrier):
     class Flooded(Lines):
         output_high_water = 100_000

@@ -175,7 +175,8 @@ class Link(asyncio.Protocol):
         channel = self.channel
         if channel is None:
             return
-        if self._is_direct and self._is_read and not self._arrived:
+        # If touched, the channel may have been paused since settle() has looked at its interest.
+        if self._is_direct and self._is_read and not (self._arrived or self._is_touched):
             self._call(channel._ac_receive, data)
         else:
             self._arrived += data
