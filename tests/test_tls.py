@@ -1145,6 +1145,31 @@ class TestEnd:
         assert channels[0].ends[0] is True
         assert len(loop.map) == 1
 
+    def test_a_reset_has_no_clean_end(self, loop, serve, client_context):
+        class Resets(Lines):
+            def act(self, line):
+                self.push(b"half\r\n")
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                self.close()
+
+        server = serve(loop, Resets)
+
+        def client():
+            with RawClient(server.addr, client_context) as raw:
+                raw.handshake()
+                raw.do(raw.object.write, b"a\r\n")
+                received = b""
+                try:
+                    while data := raw.do(raw.object.read, 100):
+                        received += data
+                except OSError as error:
+                    return received, type(error)
+
+        received, error = loop.beside(client)
+        assert received in (b"", b"half\r\n")
+        assert error is ConnectionResetError
+        assert len(loop.map) == 1
+
     def test_close_says_so(self, loop, serve, connect, channels):
         class Closes(Lines):
             def act(self, line):
