@@ -98,6 +98,12 @@ cdef class EventBuffer(InputBuffer):
         # As in asynchat, the end of the callback removes the length of the last event from the new data.
         self._resume = min(self._out, size_of(<PyObject *> self._data))
 
+    @property
+    @cython.critical_section
+    def undelivered(self):
+        """The unread bytes after those of the last event, and after its terminator."""
+        return self._data[self._start if self._phase == NOTHING else self._resume:]
+
     @cython.critical_section
     def ask(self, terminator):
         """Return the next payload or part by *terminator*, which is used once instead of the one that is set.

@@ -93,6 +93,11 @@ class PlainEventBuffer(PlainInputBuffer):
         # As in asynchat, the end of the callback removes the length of the last event from the new data.
         self._resume = min(self._out, len(self._data))
 
+    @property
+    def undelivered(self) -> bytes:
+        """The unread bytes after those of the last event, and after its terminator."""
+        return self._data[self._resume if self._phase else self._start :]
+
     def __next__(self) -> Any:
         phase, self._phase = self._phase, _NOTHING
         if phase:

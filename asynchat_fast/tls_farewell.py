@@ -153,9 +153,13 @@ class Farewell(Place):
 def say_farewell(place: Place) -> None:
     """Send the bytes that wait on the connection of *place*, and a close_notify; then close the socket.
 
-    If the peer does not take all of them at once, a Farewell goes on with that in the map.
+    If the peer does not take all of them at once, a Farewell goes on with that in the map.  A connection that is to be
+    reset is only closed: by a close_notify, the peer would take the data that it has for all.
     """
     face = place.face
+    if face._ac_resets:
+        place.drop()
+        return
     is_sent = True
     with contextlib.suppress(OSError), face._ac_lock:
         face._ac_engine.close()

@@ -1279,7 +1279,12 @@ class TestArguments:
             ((("localhost", 80), Lines), {"retry": (0, 1)}, ValueError),
             ((("localhost", 80), Lines), {"retry": (1, "2")}, TypeError),
             ((("localhost", 80), Lines), {"connect_timeout": 0}, ValueError),
+            ((("localhost", 80), Lines), {"connect_timeout": "5"}, TypeError),
             ((("localhost", 80), Lines), {"tls": True}, TypeError),
+            ((("localhost", 80), Lines), {"tls": ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)}, ValueError),
+            ((("localhost", 70_000), Lines), {}, ValueError),
+            ((("localhost", 80.5), Lines), {}, TypeError),
+            (((80, "localhost"), Lines), {}, TypeError),
         ],
     )
     def test_what_cannot_work_is_said_at_once(self, arguments, options, error):
@@ -1287,6 +1292,10 @@ class TestArguments:
         with pytest.raises(error):
             chat_client(*arguments, map=channels, **options)
         assert channels == {}
+
+    def test_a_map_that_is_none(self):
+        with pytest.raises(TypeError, match="map"):
+            chat_client(("localhost", 80), Lines, map=5)
 
     def test_tls_of_a_unix_socket_takes_a_context_without_names(self, tmp_path):
         with pytest.raises(ValueError, match="server_hostname"):

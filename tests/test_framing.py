@@ -609,6 +609,21 @@ class TestEvents:
         assert (next(events), buffer.unread) == (b"o\r\n", b"o\r\n.")
         assert (next(events), buffer.unread) == (None, b".")
 
+    def test_what_is_behind_the_data_handed_out_is_undelivered(self, framing):
+        buffer = framing.EventBuffer()
+        buffer.terminator = b"\r\n"
+        assert buffer.undelivered == b""
+        events = buffer.feed(b"one\r\n\r\ntw")
+        for undelivered in (b"\r\ntw", b"\r\ntw", b"tw", b"", b""):
+            next(events, None)
+            assert buffer.undelivered == undelivered
+        assert next(buffer.feed(b"o\r\n.")) == b"o"
+        buffer.undo()
+        assert buffer.undelivered == buffer.unread == b"o\r\n."
+        assert (buffer.ask(3), buffer.undelivered) == (b"o\r\n", b".")
+        buffer.settle()
+        assert buffer.undelivered == b"."
+
     def test_only_the_beginning_of_a_terminator_stays_unread(self, framing, cut):
         for chunks in cut(b"one\r\n.\r.\r\n.\r\ntwo\r\n."):
             program = Program(framing, b"\r\n.\r\n")

@@ -131,8 +131,10 @@ class Reactor:
         if registrations.use_poll:
             registrations.show(False)
         try:
+            if registrations.noting is not None and registrations.noting.changed:
+                registrations.ask(self.counters.since)  # asyncio's code may have paused a channel since the last pass
             happened = registrations.poller.poll(0, most)
-        except OSError:  # the program has become a daemon, and closed all descriptors
+        except (OSError, Lost):  # the program has become a daemon, and closed all descriptors
             self.close()
             happened = []
         self._act(self._with_closed(happened), False)

@@ -1,5 +1,6 @@
 """Requests and responses on a channel: the Connection gets the received data, and its responses are pushed."""
 
+import sys
 from collections.abc import Coroutine
 from typing import Any
 
@@ -155,6 +156,11 @@ class Exchange(HTTPChannel):
             self.__end_handling(await coroutine)
         except Exception as error:
             self.__fail(error)
+        except sys.modules["asyncio"].CancelledError:  # not imported here, which would delay all other programs
+            if self.connected and self._ac_connection.writer.progress in (_NOTHING, _BEGUN, _BODY):
+                self._ac_log("the task for %r was cancelled before its response was complete", self.requestline)
+                self._ac_refuse(500)
+            raise
         finally:
             self._ac_end_task()
 
@@ -182,6 +188,7 @@ class Exchange(HTTPChannel):
         self._ac_followed, self._ac_framed = State.UPGRADED, None
         self.set_terminator(None)
         if self.handle_upgrade():
+            self._ac_log_response(101, 0)
             return True
         connection.stay()
         return False
