@@ -12,7 +12,7 @@ from .tls import Engine
 from .transport_socket import asks_for_reset
 
 if TYPE_CHECKING:
-    from .tls_farewell import Place
+    from .tls_place import Place
 
 __all__ = ["TLSSocket"]
 
