@@ -101,7 +101,8 @@ class Exchange(HTTPChannel):
             if event is _REQUEST:
                 if self._ac_health is None or not self.__tell_health():
                     self.handle_head()
-                    self.__finish_written()
+                    if connection.writer.progress is not _NOTHING:
+                        self.__finish_written()
                 if connection.state is not _HANDLING:
                     self.__begin_body()
                     return
@@ -149,7 +150,8 @@ class Exchange(HTTPChannel):
                 self._ac_begin_task(task)
                 return
             steps.close()
-        self.__end_handling(result)
+        if result is not None or self._ac_connection.writer.progress is not _DONE:
+            self.__end_handling(result)
 
     async def __run(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         try:
