@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from ._asyncore import asyncore
+from .arguments import check_seconds
 from .eventloop import loop
 from .eventloop.maps import SocketMap, kept_for
 from .eventloop.telling import ENDING
@@ -163,8 +164,7 @@ class MemoryTransport(Generic[A]):
 
         With 0, calls that the test itself has made to the channel take effect, as in a pass of the loop.
         """
-        if not seconds >= 0:
-            raise ValueError(f"{seconds} seconds cannot pass")
+        check_seconds("seconds", seconds)
         end = self._now + seconds + (_ROUNDING if seconds else 0)
         self._pass()
         while self._now < end:

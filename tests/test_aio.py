@@ -682,6 +682,24 @@ def test_a_task_is_cancelled_when_the_connection_closes(run, carrier, tasks):
     run(main())
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems may not show it")
+def test_a_task_is_cancelled_when_the_client_resets_the_connection(run, carrier, tasks):
+    class Looking(tasks):
+        head_timeout = 0.1  # a quarter of the shortest limit is the time between two looks
+
+    async def main():
+        async with carrier.serve(Looking) as port:
+            _, writer = await carrier.open(port)
+            writer.write(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+            await until(lambda: tasks.began == ["/wait"])
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            writer.transport.abort()
+            await until(lambda: tasks.ended == ["/wait"])
+
+    run(main())
+
+
 # On transports
 
 

@@ -5,6 +5,7 @@ import io
 import re
 import socket
 import struct
+import sys
 import tempfile
 import time
 
@@ -117,6 +118,28 @@ def test_a_client_that_was_gone_before_accept_leaves_nothing(site, request_):
     reset(site.dial(request_))
     site.until(lambda: site.handlers)
     site.until(lambda: len(site.map) == 1)  # the server itself
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems may not show it")
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_client_that_resets_while_its_response_is_awaited_is_noticed(site, is_begun):
+    site.serve(lambda self: self.write(b"begun") if is_begun else None, head_timeout=0.1)
+    client = site.dial(get())
+    site.until(lambda: site.handlers and site.handlers[0].handling)
+    reset(client)
+    site.until(lambda: len(site.map) == 1)
+    assert logged(site) == [("200", "5")] * is_begun
+
+
+def test_a_client_that_ends_its_output_gets_the_response_that_it_awaits(site):
+    site.serve(lambda self: None, head_timeout=0.1)
+    client = site.dial(get())
+    client.shutdown(socket.SHUT_WR)
+    site.until(lambda: site.handlers and site.handlers[0].handling)
+    for _ in range(10):
+        site.turn(0.02)
+    site.handlers[0].respond(200, b"late")
+    assert statuses(site.receive(client)) == [200]
 
 
 def test_a_socket_that_is_not_connected_is_closed_when_a_response_is_due(site):

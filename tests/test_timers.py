@@ -232,6 +232,11 @@ class TestSettingThem:
         with pytest.raises(TypeError, match="called"):
             later(0, callback)
 
+    @pytest.mark.parametrize("wrong", [5, "map", []])
+    def test_of_a_map_that_is_none_is_refused(self, wrong):
+        with pytest.raises(TypeError, match="map"):
+            call_later(0, print, map=wrong)
+
     @pytest.mark.parametrize("seconds", [1e7, 1e300, math.inf])
     def test_for_after_all_our_days(self, map, later, seconds):
         timer = later(seconds, pytest.fail)

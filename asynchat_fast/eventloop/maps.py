@@ -7,6 +7,7 @@ from threading import RLock
 from typing import Any, Protocol
 
 from .._asyncore import asyncore
+from ..arguments import check_map
 from .counters import Counters
 from .timers import Timer, Timers
 
@@ -177,8 +178,10 @@ def _let_go(key: int) -> None:
             del _of_plain_maps[key]
 
 
-def set_timer(map: Map, seconds: float, callback: Callable[..., object], args: tuple[Any, ...]) -> Timer:
+def set_timer(map: Any, seconds: float, callback: Callable[..., object], args: tuple[Any, ...]) -> Timer:
     """Set a timer of *map*, and wake its loop, which may be waiting for longer."""
+    if not isinstance(map, dict):
+        check_map(map)  # no loop would ever run the timer
     with _keeping:  # or a timer that another thread cancels meanwhile could remove the Timers from the table
         kept = kept_for(map)
         try:

@@ -16,7 +16,7 @@ from ..eventloop.maps import clock_of
 from ..producers import Then
 from ..transport import passing
 from .connection import Connection, State
-from .deadlines import CLOSE, Deadlines, unsent_bytes
+from .deadlines import CLOSE, Deadlines, is_reset, unsent_bytes
 from .errors import HTTPError
 from .hooks import Hooks
 from .request_reader import HEAD_END
@@ -286,7 +286,7 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
         unsent = unsent_bytes(self.socket)
         outgoing = (self._ac_sent(), unsent) if unsent or self._ac_is_sending() else None
         status = self.__deadlines.look(connection, outgoing, self.readable(), self)
-        if status == CLOSE:
+        if status == CLOSE or (self._ac_is_paused and is_reset(self.socket)):
             self.close()
         elif status is not None:
             if status == 503:

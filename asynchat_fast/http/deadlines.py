@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from ..eventloop.pollers import ERROR, look
 from .connection import Connection, State
 from .response_writer import UNSENT
 from .settings import Settings
 
-__all__ = ["CLOSE", "Deadlines", "unsent_bytes"]
+__all__ = ["CLOSE", "Deadlines", "is_reset", "unsent_bytes"]
 
 CLOSE = 0
 """The result of ``look()`` for a connection that must be closed without a response."""
@@ -110,6 +111,18 @@ class Deadlines:
         self._received = received
         self._credit = min(self._credit + gained, settings.body_timeout) - elapsed
         return 408 if self._credit <= 0 else None
+
+
+def is_reset(sock: Any) -> bool:
+    """Return whether the peer has reset the connection on *sock*.
+
+    A channel that waits for its handler does not read, so that no event tells it.  The peer's mere end of output is no
+    reset: a client may still wait for its response.
+    """
+    try:
+        return bool(look(sock.fileno(), 0) & ERROR)
+    except (OSError, ValueError, AttributeError, TypeError):  # not a socket of the system, or a closed one
+        return False
 
 
 def unsent_bytes(sock: Any) -> int:

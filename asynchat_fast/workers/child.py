@@ -27,7 +27,7 @@ def check_start(start: object) -> None:
     """Raise TypeError or ValueError if *start* is neither callable nor "module:name"."""
     if isinstance(start, str):
         if not all(start.partition(":")):
-            raise ValueError(f"{start!r} is not 'module:name'")
+            raise ValueError(f"start must be 'module:name', not {start!r}")
     elif not callable(start):
         raise TypeError(f"start must be a function of sockets, or 'module:name', not {start!r}")
 
