@@ -771,6 +771,23 @@ class TestReadableAndWritable:
         one_pass()
         assert receive(peer, 5) == b"line\n"
 
+    def test_overridden_is_asked_once_a_pass(self, map, connect):
+        """As on asyncore, and however often the slow round and an unused socket end the wait."""
+
+        class Asked(Chat):
+            asks = 0
+
+            def readable(self):
+                self.asks += 1
+                return super().readable()
+
+        channels = [connect(Asked)[0] for _ in range(70)]
+        unused = Foreign(map=map)
+        unused.create_socket()
+        loop(timeout=0.3, map=map, count=1)
+        most = 2 if isinstance(map, SocketMap) else 20  # the slow round asks each once more
+        assert max(channel.asks for channel in channels) <= most
+
     def test_that_is_not_readable_makes_no_haste(self, map, connect):
         channel, peer = connect(self.Gated)
         channel.open = False

@@ -105,14 +105,15 @@ class Reactor:
         registrations = self.registrations
         if use_poll is not registrations.use_poll:
             registrations.show(use_poll)
-        began, longest = self.counters.since, timeout
-        while not (happened := self._wait(timeout)):
+        began, longest, again = self.counters.since, timeout, False
+        while not (happened := self._wait(timeout, again)):
             if longest is not None:
                 timeout = began + longest - self.counters.since
                 if timeout <= 0:
                     break
             if self._timers.seconds_to_next() == 0:
                 break
+            again = True
         self._act(happened, use_poll)
 
     def run_ready(self, most: int) -> float | None:
@@ -160,15 +161,15 @@ class Reactor:
         if (self._timers.heap and self._timers.run_due(log_failure)) or happened:
             self.registrations.code_has_run = True
 
-    def _wait(self, timeout: float | None) -> Events:
-        """Ask the channels for their interest, wait once, and return the events."""
+    def _wait(self, timeout: float | None, again: bool) -> Events:
+        """Ask the channels for their interest, wait once, and return the events; *again* is that of ``ask()``."""
         registrations, counters = self.registrations, self.counters
         self._is_waiting = True  # before asking: a change that another thread makes from here on must end the wait
         try:
             if self._waker is None and registrations.noting is not None:
                 self._waker = waker_beside(self._map)
                 registrations.poller.set(self._waker.fd, READ)
-            is_ready = registrations.ask(counters.since)
+            is_ready = registrations.ask(counters.since, again)
             now = monotonic()
             took = now - counters.since  # counters.add() inlined, for speed
             counters.busy += took

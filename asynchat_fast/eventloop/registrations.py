@@ -67,8 +67,11 @@ class Registrations:
             if events & INVALID and self.channels.get(fd) is channel:
                 self.exceptions.pause(fd)  # the channel has not closed: else each pass would report it
 
-    def ask(self, now: float) -> bool:
-        """Ask the channels whose interest may have changed; return whether the pass must not wait (bool)."""
+    def ask(self, now: float, again: bool = False) -> bool:
+        """Ask the channels whose interest may have changed; return whether the pass must not wait (bool).
+
+        With *again* (bool), the pass has asked before and goes on waiting: "in each pass" means once.
+        """
         noting, slow = self.noting, self.slow
         if noting is None:
             self._ask_each(self.channels.keys() | self.map.keys())
@@ -80,12 +83,14 @@ class Registrations:
             self._look_at_classes()
             self._ask_slowly(slow.take(self.channels, now))
         if self._asked or noting.changed or noting.watched or self.exceptions.fds:
-            self._ask_some(noting)
+            self._ask_some(noting, again)
         return bool(noting.changed or self.closed)
 
-    def _ask_some(self, noting: SocketMap) -> None:
+    def _ask_some(self, noting: SocketMap, again: bool) -> None:
         changed = noting.changed
-        fds = self._asked | noting.watched | self.exceptions.to_ask()
+        fds = self.exceptions.to_ask()
+        if not again:
+            fds |= self._asked | noting.watched
         for _ in range(len(changed)):  # one by one, because other threads add to it meanwhile
             fds.add(changed.pop())
         try:
