@@ -59,7 +59,7 @@ class Conversation:
         "max_payload",
         """The most bytes that may come before a byte terminator (int); None, the default, or 0 is no limit.
 
-        ValueError for a negative number.  See ``handle_overlong_payload()``.
+        A numeric terminator is not limited.  ValueError for a negative number.  See ``handle_overlong_payload()``.
         """,
         _check_max_payload,
     )

@@ -194,15 +194,16 @@ def directories(tmp_path_factory):
     return directories
 
 
-def provide(what, directory):
-    """Skip the test unless there is *what* a block needs; make it in *directory* if it is a certificate."""
-    if what is not None and what.startswith("package "):
-        for package in what.split()[1:]:
-            pytest.importorskip(package)
-    elif what == "certificate":
-        make_certificate(directory)
-    elif what is not None and not hasattr(socket, what):
-        pytest.skip(f"this system has no {what}")
+def provide(needs, directory):
+    """Skip the test unless there is all that a block *needs*; make a certificate in *directory* if it is among that."""
+    for what in needs.split(", ") if needs else []:
+        if what.startswith("package "):
+            for package in what.split()[1:]:
+                pytest.importorskip(package)
+        elif what == "certificate":
+            make_certificate(directory)
+        elif not hasattr(socket, what):
+            pytest.skip(f"this system has no {what}")
 
 
 def make_certificate(directory):
@@ -598,6 +599,26 @@ def mail(program):
     assert line == f"from {sender} to b@example.org bytes 5\n"
 
 
+@client_of("migrate", "mail_debugger.py")
+def mail_to_debugger(program):
+    with smtplib.SMTP("127.0.0.1", program.ports[1025], "me", timeout=PATIENCE) as smtp:
+        smtp.sendmail("a@example.org", ["b@example.org"], "Subject: a test\r\n\r\nhello\r\n")
+    while (line := program.next_line()) is not None and "hello" not in line:
+        pass
+    assert line == "b'hello'\n"
+
+
+@client_of("migrate", "mail_over_tls.py")
+def mail_over_tls(program):
+    context = ssl.create_default_context(cafile=program.directory / "certificate.pem")
+    silent = program.connect(1465)
+    with silent, smtplib.SMTP_SSL("localhost", program.ports[1465], "me", timeout=PATIENCE, context=context) as smtp:
+        smtp.sendmail("a@example.org", ["b@example.org"], "\r\n".join(["x" * 998] * 100))
+    while (line := program.next_line()) is not None and not line.startswith("from "):
+        pass
+    assert line == f"from a@example.org to b@example.org bytes {998 * 100 + 99}\n"
+
+
 @client_of("migrate", "device.py")
 def send_frames_to_device(program):
     with program.connect(8007) as sock, sock.makefile("rb") as file:
@@ -611,6 +632,22 @@ def ask_a_handler_of_http_server(program):
     with http(program, 8000) as web:
         assert fetch(web, "GET", "/") == (200, b"hello, 127.0.0.1\n")
         assert fetch(web, "POST", "/", b"body") == (200, b"BODY")
+
+
+@client_of("migrate", "status_page.py")
+def look_at_status(program):
+    with http(program, 8000) as web:
+        assert fetch(web, "POST", "/", b"a job") == (200, b"added\n")
+        assert fetch(web, "GET", "/") == (200, b"1 jobs\n")
+        assert fetch(web, "GET", "/elsewhere")[0] == 404
+
+
+@client_of("migrate", "acceptor.py")
+def be_numbered(program):
+    for number in 1, 2:
+        with Lines(program.connect(8007)) as client:
+            assert client.receive() == f"127.0.0.1 is number {number}"
+            assert client.ended()
 
 
 @client_of("migrate", "with_logging.py")

@@ -52,6 +52,83 @@ def test_a_str_of_python_2():
     assert_told(run(program.format('push("x")')), "push() takes bytes, bytearray or memoryview, not str")
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the ssl of this Python has wrap_socket()")
+def test_the_function_of_ssl_that_python_3_12_removed():
+    assert_told(run("import ssl; ssl.wrap_socket"), "AttributeError: module 'ssl' has no attribute 'wrap_socket'")
+
+
+CLIENT_WITHOUT_SOCKET = """
+import ssl
+from asynchat_fast import async_chat, chat_client
+
+class Client(async_chat):
+    def __init__(self):
+        super().__init__()
+        self.start_tls(ssl.create_default_context(), server_side=False, server_hostname="localhost")
+
+chat_client(("localhost", 1), Client)
+"""
+
+
+def test_tls_on_a_channel_without_socket():
+    printed = run(CLIENT_WITHOUT_SOCKET)
+    assert_told(printed, "RuntimeError: start_tls() needs a socket: call create_socket() first")
+
+
+OLD_MAIL_SERVER = """
+import asynchat_fast
+asynchat_fast.install()
+import smtpd, smtplib, threading
+
+class Old(smtpd.SMTPServer):
+    def process_message(self, peer, mailfrom, rcpttos, data{}):
+        print("got it")
+
+def send():
+    try:
+        with smtplib.SMTP(*server.socket.getsockname()) as smtp:
+            smtp.sendmail("a@example.org", "b@example.org", "text")
+    except smtplib.SMTPServerDisconnected:
+        print("closed")
+    server.close()
+
+server = Old(("127.0.0.1", 0), None)
+threading.Thread(target=send).start()
+asynchat_fast.loop(0.1)
+"""
+
+
+def test_a_mail_server_that_takes_no_options():
+    if run("import asynchat_fast; asynchat_fast.install(); import smtpd"):
+        pytest.skip("smtpd is not installed")
+    printed = run(OLD_MAIL_SERVER.format(""))
+    assert_told(printed, "process_message() got an unexpected keyword argument 'mail_options'")
+    assert printed.endswith("closed\n")
+    assert run(OLD_MAIL_SERVER.format(", **options")) == "got it\n"
+
+
+def test_a_timer_that_fails_is_not_set_again():
+    program = """
+import socket, asynchat_fast
+one, other = socket.socketpair()
+channel = asynchat_fast.async_chat(one)
+
+def housekeeping():
+    {}
+    print("called")
+    1 / 0
+    {}
+
+asynchat_fast.call_later(0, housekeeping)
+asynchat_fast.loop(0.01, count=5)
+"""
+    again = "asynchat_fast.call_later(0, housekeeping)"
+    printed = run(program.format("pass", again))
+    assert_told(printed, "error: uncaptured python exception in")
+    assert printed.count("called") == 1
+    assert run(program.format(again, "pass")).count("called") > 1
+
+
 def test_two_back_ports_that_own_one_folder():
     printed = run('import sys; sys.modules["asyncore"] = None; import asynchat_fast')
     assert_told(printed, "ModuleNotFoundError: asynchat_fast needs asyncore")
