@@ -52,7 +52,7 @@ cdef class EventBuffer(InputBuffer):
     def terminator(self, terminator):
         if isinstance(terminator, str):
             raise TypeError("a str is for the caller to encode, an empty one too")
-        self._set(terminator)
+        self._set_next(terminator)
 
     @cython.critical_section
     def hold(self, terminator):
@@ -97,6 +97,12 @@ cdef class EventBuffer(InputBuffer):
         self._replace(data if type(data) is bytes else b"" + data, 0)
         # As in asynchat, the end of the callback removes the length of the last event from the new data.
         self._resume = min(self._out, size_of(<PyObject *> self._data))
+
+    @property
+    @cython.critical_section
+    def undelivered(self):
+        """The unread bytes after those of the last event, and after its terminator."""
+        return self._data[self._start if self._phase == NOTHING else self._resume:]
 
     @cython.critical_section
     def ask(self, terminator):

@@ -27,6 +27,8 @@ cdef class InputBuffer:
     cdef char _skipping, _views, _overlong
 
     cdef int _set(self, terminator) except -1
+    cdef int _set_next(self, terminator) except -1
+    cdef int _stop_skipping(self) except -1
     cdef int _never(self, terminator) except -1
     cdef bytes _rest(self)
     cdef int _replace(self, bytes data, Py_ssize_t scanned) except -1

@@ -91,7 +91,7 @@ cdef class InputBuffer:
         if limit is not None and limit < 0:
             raise ValueError(f"limit counts bytes: it cannot be {limit}")
         cdef Py_ssize_t most = -1 if limit is None else min(limit, maxsize)  # raises TypeError for other types
-        self._set(terminator)
+        self._set_next(terminator)
         self._limit = most
         self._views = bool(views)
 
@@ -103,6 +103,15 @@ cdef class InputBuffer:
     cdef int _set_options(self, limit, views) except -1:
         self._limit = -1 if limit is None else min(limit, maxsize)
         self._views = bool(views)
+        return 0
+
+    cdef int _set_next(self, terminator) except -1:
+        """Set *terminator*; the rest of an overlong payload is dropped up to the one it has, however it arrives."""
+        if self._skipping:
+            InputBuffer(terminator)  # raises if it is none
+            self._terminator = terminator
+        else:
+            self._set(terminator)
         return 0
 
     cdef int _set(self, terminator) except -1:
@@ -193,7 +202,7 @@ cdef class InputBuffer:
 
     @cython.critical_section
     cdef _next_whole(self):
-        cdef Py_ssize_t start = self._start, end
+        cdef Py_ssize_t start, end
         while self._kind == NEEDLE:
             end = self._find()
             if end < 0 or self._exceeds_limit(end):
@@ -203,7 +212,8 @@ cdef class InputBuffer:
             self._carried = 0
             if not self._skipping:
                 return self._cut(start, end)
-            self._skipping = False
+            self._stop_skipping()
+        start = self._start
         if self._kind == COUNT and self._count <= size_of(<PyObject *> self._data) - start:
             self._start += self._count
             self._count = min(self._terminator, maxsize)
@@ -264,10 +274,17 @@ cdef class InputBuffer:
     cdef int _drop(self, Py_ssize_t end, bint whole) except -1:
         """Drop the present payload, which is overlong, up to *end*, and with *whole* its terminator, too."""
         self._overlong = self._overlong or not self._skipping
-        self._skipping = not whole
+        self._skipping = True
         self._carried = 0
-        self._start = end + size_of(<PyObject *> self._needle) if whole else end
+        self._start = end
+        if whole:
+            self._start += size_of(<PyObject *> self._needle)
+            self._stop_skipping()
         return 0
+
+    cdef int _stop_skipping(self) except -1:
+        self._skipping = False
+        return self._set(self._terminator)  # which the program may have set meanwhile
 
     cdef _cut(self, Py_ssize_t start, Py_ssize_t end):
         if self._views:

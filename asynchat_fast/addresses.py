@@ -7,7 +7,11 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
+from .arguments import check_count
+
 __all__ = ["bound_socket", "checked", "has_file", "inherited_sockets", "name_of", "naming", "remove_dead"]
+
+_LAST_PORT = 65535
 
 
 def checked(address: Any) -> Any:
@@ -26,7 +30,18 @@ def checked(address: Any) -> Any:
         raise TypeError(f"address must be a pair of host and port, not {address!r}: write ('', {address!r})")
     if not isinstance(address, (tuple, list)) or len(address) < 2:
         raise TypeError(f"address must be a pair of host and port, a path or a socket, not {address!r}")
+    _check_pair(*address[:2])
     return address
+
+
+def _check_pair(host: Any, port: Any) -> None:
+    if not isinstance(host, (str, bytes, type(None))):
+        raise TypeError(f"the host of an address must be a str, not {host!r}")
+    if isinstance(port, int):
+        if not 0 <= port <= _LAST_PORT:
+            raise ValueError(f"the port of an address is from 0 to {_LAST_PORT}, not {port}")
+    elif not isinstance(port, (str, bytes)):  # the name of a service
+        raise TypeError(f"the port of an address must be an int, not {port!r}")
 
 
 def name_of(address: Any) -> str:
@@ -60,6 +75,8 @@ def bound_socket(address: Any, reuse_port: bool = False, mode: int | None = None
     With *reuse_port* other sockets may be bound to the same port; *mode* is that of the file of a unix socket (int,
     such as 0o660), None for what the umask leaves.  OSError, without *address* in its message: see ``naming()``.
     """
+    if mode is not None:
+        check_count("mode", mode)
     if mode is not None and not has_file(address):
         raise ValueError(f"a mode of {mode:#o} is for the file of a unix socket, which {address!r} has not")
     if isinstance(address, (str, bytes)):

@@ -120,7 +120,10 @@ class async_chat(Conversation, logged_dispatcher):
 
     def _ac_of_socket(self, name: str) -> Any:
         """Return the attribute *name* of a socket of this package; None for other sockets and without it."""
-        sock = self.socket
+        try:
+            sock = self.socket
+        except AttributeError:  # a program has put a descriptor of its own into the map
+            return None
         return getattr(sock, name) if hasattr(type(sock), name) else None  # no __getattr__() of other sockets is called
 
     def set_socket(self, sock: Any, map: dict[int, Any] | None = None) -> None:

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from .addresses import checked, name_of
+from .arguments import check_class, check_limit, check_map
 from .channel import async_chat
 from .client_attempt import Lookup, Race
 from .client_bell import Bell
@@ -58,8 +59,9 @@ class chat_client(Generic[Channel]):
         map: dict[int, Any] | None = None,
     ) -> None:
         self._address = checked(address)
-        if connect_timeout is not None and not connect_timeout > 0:
-            raise ValueError(f"connect_timeout is a number of seconds above 0, or None, not {connect_timeout!r}")
+        check_limit("connect_timeout", connect_timeout)
+        if map is not None:
+            check_map(map)
         self._timeout = connect_timeout
         self._pauses = None if retry is None else _Pauses(retry)
         self._begin_tls = None if tls is None else self._tls_starter(tls)
@@ -237,8 +239,7 @@ def _named(error: OSError, address: Any) -> OSError:
 
 
 def _made(channel_class: Callable[..., Channel], args: tuple[Any, ...]) -> Channel:
-    if not callable(channel_class):
-        raise TypeError(f"channel_class must be a class or a function that makes a channel, not {channel_class!r}")
+    check_class(channel_class)
     channel = channel_class(*args)
     if not isinstance(channel, async_chat):
         raise TypeError(f"channel_class must make an async_chat, not {channel!r}")

@@ -218,8 +218,9 @@ class Keeper:
             del channel.incoming[:]
         if channel.max_payload:
             with contextlib.suppress(AttributeError):  # no terminator has been set yet
-                # Setting a terminator ends the discarding of a too long payload, which the loss may have cut short.
-                terminator, channel.terminator = channel.terminator, None
+                # Removing it ends the discarding of an overlong payload, which the loss has cut short.
+                terminator = channel.terminator
+                del channel.terminator
                 channel.terminator = terminator
         return is_done or (self._ends and not queue)
 

@@ -236,7 +236,8 @@ class Conversation:
         """Act upon a payload that exceeds ``max_payload``, once for each: log and close, unless overridden.
 
         The rest of the payload is dropped, its terminator included, and ``found_terminator()`` is not called
-        for it.  An override that does not close should forget the parts that were collected before.
+        for it; a terminator that an override sets is for what follows.  An override that does not close should
+        forget the parts that were collected before.
         """
         self.log_info(f"closing {self!r}: more than {self.max_payload} bytes without a terminator", "error")
         self.ac_in_buffer = b""

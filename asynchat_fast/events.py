@@ -52,11 +52,11 @@ class PlainEventBuffer(PlainInputBuffer):
 
     @terminator.setter
     def terminator(self, terminator: Terminator) -> None:
-        self._set(terminator)
-
-    def _set(self, terminator: Any) -> None:
         if isinstance(terminator, str):
             raise TypeError("a str is for the caller to encode, an empty one too")
+        self._set_next(terminator)
+
+    def _set(self, terminator: Any) -> None:
         super()._set(terminator)
         self._held = False
 
@@ -92,6 +92,11 @@ class PlainEventBuffer(PlainInputBuffer):
         self._replace(data if type(data) is bytes else b"" + data)
         # As in asynchat, the end of the callback removes the length of the last event from the new data.
         self._resume = min(self._out, len(self._data))
+
+    @property
+    def undelivered(self) -> bytes:
+        """The unread bytes after those of the last event, and after its terminator."""
+        return self._data[self._resume if self._phase else self._start :]
 
     def __next__(self) -> Any:
         phase, self._phase = self._phase, _NOTHING

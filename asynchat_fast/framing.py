@@ -80,12 +80,20 @@ class PlainInputBuffer:
         """Cut at *terminator* from the next byte on; see the class for the arguments."""
         if limit is not None and limit < 0:
             raise ValueError(f"limit counts bytes: it cannot be {limit}")
-        self._set(terminator)
+        self._set_next(terminator)
         self.set_options(limit, views)
 
     def set_options(self, limit: int | None, views: bool) -> None:
         """Set *limit* and *views* as ``set_terminator()`` does, and keep the terminator."""
         self._limit, self._views = -1 if limit is None else limit, views
+
+    def _set_next(self, terminator: Any) -> None:
+        """Set *terminator*; the rest of an overlong payload is dropped up to the one it has, however it arrives."""
+        if self._skipping:
+            PlainInputBuffer(terminator)  # raises if it is none
+            self._terminator = terminator
+        else:
+            self._set(terminator)
 
     def _set(self, terminator: Any) -> None:
         needle, count = b"", 0
@@ -139,7 +147,7 @@ class PlainInputBuffer:
             start, self._start, self._carried = self._start, end + len(self._needle), 0
             if not self._skipping:
                 return self._cut(start, end)
-            self._skipping = False
+            self._stop_skipping()
         if self._count and self._count <= len(self):
             start, self._start = self._start, self._start + self._count
             self._count = min(self._terminator, maxsize)
@@ -194,8 +202,15 @@ class PlainInputBuffer:
     def _drop(self, end: int, whole: bool) -> None:
         """Drop the present payload, which is overlong, up to *end*, and with *whole* its terminator, too."""
         self.overlong = self.overlong or not self._skipping
-        self._skipping, self._carried = not whole, 0
-        self._start = end + len(self._needle) if whole else end
+        self._skipping, self._carried = True, 0
+        self._start = end
+        if whole:
+            self._start += len(self._needle)
+            self._stop_skipping()
+
+    def _stop_skipping(self) -> None:
+        self._skipping = False
+        self._set(self._terminator)  # which the program may have set meanwhile
 
     def _cut(self, start: int, end: int) -> Payload:
         if self._views:

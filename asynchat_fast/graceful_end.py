@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._asyncore import is_polling
+from .arguments import check_seconds
 from .connections import Connections
 from .deadline import Deadline
 from .eventloop.doorbell import Doorbell, start_timer
@@ -67,8 +68,8 @@ class GracefulEnd:
         none.  Any thread, and a signal handler, may call this.
         """
         for name, seconds in (("timeout", timeout), ("drain", drain), ("keep_idle", keep_idle)):
-            if not (seconds is None and name != "drain") and not seconds >= 0:  # type: ignore[operator]
-                raise ValueError(f"{name} is a number of seconds, not {seconds}")
+            if seconds is not None or name == "drain":
+                check_seconds(name, seconds)
         self._timeout, self._keep_idle = timeout, keep_idle
         if self.life is Life.LISTENING and drain:
             # Before the state changes: a signal handler that calls this in between must not find a deadline missing.

@@ -117,10 +117,13 @@ class file_producer:
             raise ValueError(f"offset is where a file is to be read from: it cannot be {offset}")
         if count is not None and count < 0:
             raise ValueError(f"count is a number of bytes: it cannot be {count}")
+        try:
+            self._seekable = file.seekable()
+        except AttributeError:
+            raise TypeError(f"a file_producer takes a file that is open for reading bytes, not {file!r}") from None
         self.file = file  #: The file.
         self.buffer_size = 65536  #: The most bytes that ``more()`` reads at once (int).
         self._close = close
-        self._seekable = file.seekable()
         self.fileno: int | None = self._regular_fileno()  #: The descriptor (int) of a regular file, else None.
         self._version = self._file_version()
         if offset is None:

@@ -5,6 +5,7 @@ from functools import lru_cache
 from socket import MSG_PEEK, socket
 from typing import Any, TypeAlias
 
+from .arguments import check_seconds
 from .deadline import Deadline
 from .networks import Network, Networks, parse_host
 from .proxied_socket import ProxiedSocket, proxied
@@ -29,7 +30,8 @@ def accepter(trusted: Iterable[Network] | None, timeout: float) -> Callable[[Any
     ValueError for a wrong network, and for a *timeout* that is too short.
     """
     networks = Networks(_LOOPBACK if trusted is None else trusted)
-    if not timeout >= _SHORTEST_TIMEOUT:
+    check_seconds("header_timeout", timeout)
+    if timeout < _SHORTEST_TIMEOUT:
         raise ValueError(f"a header_timeout of {timeout} seconds is too short for a header that has to be sent twice")
 
     @lru_cache(256)

@@ -109,6 +109,8 @@ def _ask(channel: Any, queue: OutputQueue, producer: Any) -> bool:
     """
     try:
         if _is_for_sendfile(producer) and _send_file(channel, queue, producer):
+            if not producer.remaining:
+                _end_file(queue, producer)
             return True
         data = producer.more()
     except FileChanged as error:
@@ -141,6 +143,15 @@ def _send_file(channel: Any, queue: OutputQueue, producer: file_producer) -> boo
         producer.advance(sent)
         queue.sends += 1
     return True
+
+
+def _end_file(queue: OutputQueue, producer: file_producer) -> None:
+    """Remove *producer*, all of which was sent, and call the Then behind it, for which no event has to come."""
+    producer.close()
+    _replace_head(queue, producer)
+    if queue and isinstance(then := queue.items[0], Then):
+        _replace_head(queue, then)
+        then.more()
 
 
 def _replace_head(queue: OutputQueue, head: Any, rest: Any = b"") -> None:

@@ -176,7 +176,11 @@ def send_held_back(self: Any) -> None:
 
 def fetch_fifo(self: Any) -> Any:
     """Return the queue as a deque, which the program may change from now on."""
-    queue = self._ac_output
+    try:
+        queue = self._ac_output
+    except AttributeError:  # a subclass that never calls async_chat's __init__() has used no buffer until now
+        self._ac_prepared()
+        queue = self._ac_output
     queue.known = True
     self._ac_wait_to_send()
     return queue.items

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .addresses import bound_socket, checked, naming
+from .arguments import check_class, check_count, check_map
 from .eventloop import call_later
 from .eventloop.exhaustion import EXHAUSTED, PAUSE, Pause
 from .eventloop.timers import Timer
@@ -71,10 +72,8 @@ class chat_server(logged_dispatcher):
         trusted: Any = None,
         header_timeout: float = 5,
     ) -> None:
+        _check(channel_class, address, map, backlog, max_connections)
         super().__init__(map=map)
-        _check_class(channel_class, address)
-        if max_connections is not None and max_connections < 1:
-            raise ValueError(f"with max_connections of {max_connections}, nobody could connect")
         if trusted is not None and not proxy_protocol:
             raise ValueError("trusted says which proxies to trust: pass proxy_protocol=True, too")
         self.__read_header = _header_reader(trusted, header_timeout) if proxy_protocol else None
@@ -233,9 +232,12 @@ def _header_reader(trusted: Any, timeout: float) -> Callable[..., Any]:
     return accepter(trusted, timeout)
 
 
-def _check_class(channel_class: object, address: Any) -> None:
-    if callable(channel_class):
-        return
+def _check(channel_class: object, address: Any, map: Any, backlog: Any, max_connections: Any) -> None:
     if isinstance(address, str) and isinstance(channel_class, int):
         raise TypeError(f"address must be a pair of host and port: write {(address, channel_class)!r}")
-    raise TypeError(f"channel_class must be a class or a function that makes a channel, not {channel_class!r}")
+    check_class(channel_class)
+    if map is not None:
+        check_map(map)
+    check_count("backlog", backlog)
+    if max_connections is not None:
+        check_count("max_connections", max_connections, least=1)

@@ -14,10 +14,13 @@ __all__ = ["Engine", "check_context", "reason_of"]
 _RECORD = 16384  # bytes of plaintext in a record, at most
 
 
-def check_context(context: Any) -> None:
-    """Raise TypeError unless *context* is an ``ssl.SSLContext``."""
+def check_context(context: Any, server_side: bool) -> None:
+    """Raise TypeError unless *context* is an ``ssl.SSLContext``, ValueError if it is one of the other side."""
     if not isinstance(context, ssl.SSLContext):
         raise TypeError(f"TLS takes an ssl.SSLContext, not {context!r}")
+    if context.protocol == (ssl.PROTOCOL_TLS_CLIENT if server_side else ssl.PROTOCOL_TLS_SERVER):
+        side, purpose = ("server", "CLIENT_AUTH") if server_side else ("client", "SERVER_AUTH")
+        raise ValueError(f"a {side} takes a context such as ssl.create_default_context(ssl.Purpose.{purpose}) makes")
 
 
 def reason_of(error: BaseException) -> str:
@@ -31,7 +34,8 @@ class Engine:
     """One end of a TLS connection.
 
     *context* is an ``ssl.SSLContext``.  *server_hostname* (str) is the name that a client sends by SNI, and that the
-    certificate must have.  ValueError if it is missing while the context checks host names.
+    certificate must have.  ValueError if it is missing while the context checks host names, or for a *context* of the
+    other side.
     """
 
     __slots__ = (
@@ -52,7 +56,9 @@ class Engine:
     )
 
     def __init__(self, context: ssl.SSLContext, server_side: bool, server_hostname: str | None = None) -> None:
-        check_context(context)
+        check_context(context, server_side)
+        if server_hostname is not None and not isinstance(server_hostname, (str, bytes)):
+            raise TypeError(f"server_hostname must be a str, not {server_hostname!r}")
         if context.check_hostname and not server_side and not server_hostname:
             raise ValueError("a context with check_hostname needs the server_hostname that the certificate is to have")
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -4,7 +4,8 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from .eventloop.interest import reports
-from .tls_farewell import Place, say_farewell
+from .tls_farewell import say_farewell
+from .tls_place import Place
 from .transport import reads_directly, reporting
 
 if TYPE_CHECKING:
@@ -107,12 +108,6 @@ class Carrier(Place):
         if self.channel is not None:
             self.channel.handle_error()
 
-    def close(self) -> None:
-        """Close the channel and the socket at once: for asyncore's ``close_all()``."""
-        if self.channel is not None:
-            self.channel.close()
-        self.face._ac_place.drop()
-
     # Called by the TLSSocket
 
     def report_error(self, error: OSError) -> OSError:
@@ -125,11 +120,6 @@ class Carrier(Place):
             return error
         self.channel.log_info(f"closing {self.channel!r}: {error}", "error")
         return ConnectionAbortedError(errno.ECONNABORTED, str(error))
-
-    def report_output(self, sent: int) -> None:
-        """Tell the loop to wait until the socket is writable, for the bytes that it did not take."""
-        if hasattr(type(self.map), "touch"):
-            self.map.touch(self._fd)  # type: ignore[attr-defined]
 
     def finish(self) -> None:
         """Close the connection, now that the channel is closed; see ``say_farewell()``."""

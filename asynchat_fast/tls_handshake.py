@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from .deadline import Deadline
 from .tls_carrier import Carrier
-from .tls_farewell import Place, say_farewell
+from .tls_farewell import say_farewell
+from .tls_place import Place
 from .tls_socket import TLSSocket
 from .transport import reporting
 
@@ -159,12 +160,6 @@ class Handshake(Place):
         self.face.close()
         self._occasion.handle_error()
 
-    def close(self) -> None:
-        """Close the channel and the socket at once: for asyncore's ``close_all()``."""
-        if self.channel is not None:
-            self.channel.close()
-        self.face._ac_place.drop()
-
     # Outcomes
 
     def go_on(self) -> None:
@@ -203,7 +198,7 @@ class Handshake(Place):
         self._deadline.lift()
         try:
             self._occasion.failed(error)
-            if channel is not None and channel.socket is face:  # the channel's handler has left it open
+            if channel is not None and channel.socket is face and not self.is_over:  # its handler has left it open
                 channel.close()
         finally:
             if not self.is_over:
@@ -211,11 +206,6 @@ class Handshake(Place):
 
     def _overdue(self) -> None:
         self._fail(TimeoutError(errno.ETIMEDOUT, "the handshake took too long"))
-
-    def report_output(self, sent: int) -> None:
-        """Tell the loop to wait until the socket is writable, for the bytes that it did not take."""
-        if hasattr(type(self.map), "touch"):
-            self.map.touch(self._fd)  # type: ignore[attr-defined]
 
     def finish(self) -> None:
         """Close; first send the plaintext that was pushed before TLS began, if the peer takes it."""

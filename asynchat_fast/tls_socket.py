@@ -9,9 +9,10 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from .tls import Engine
+from .transport_socket import asks_for_reset
 
 if TYPE_CHECKING:
-    from .tls_farewell import Place
+    from .tls_place import Place
 
 __all__ = ["TLSSocket"]
 
@@ -35,6 +36,7 @@ class TLSSocket:
         "_ac_lock",
         "_ac_place",
         "_ac_reads",
+        "_ac_resets",
         "_ac_shuts",
         "_ac_socket",
         "_ac_unsent",
@@ -46,6 +48,7 @@ class TLSSocket:
         self._ac_place: Place  # the dispatcher in the map, which sets this itself
         self._ac_unsent: Any = plain  # bytes that the socket below has still to send, without encrypting them
         self._ac_shuts = False  # shut down the output of the socket below once they are sent
+        self._ac_resets = False  # close() is to reset the connection, without a close_notify
         self._ac_reads = 0  # how many times the channel has called recv()
         self._ac_failure: OSError | None = None  # the reason why the handshake, or TLS later, has failed
         self._ac_fault: OSError | None = None  # an error of the socket below; recv() raises it after all plaintext
@@ -278,6 +281,9 @@ class TLSSocket:
 
     def setsockopt(self, *args: Any) -> None:
         """Set an option of the socket below."""
+        resets = asks_for_reset(args)
+        if resets is not None:
+            self._ac_resets = resets
         self._ac_socket.setsockopt(*args)
 
     def setblocking(self, flag: bool) -> None:

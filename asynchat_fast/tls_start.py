@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from .arguments import check_limit
 from .borrowed import queue_of
 from .tls import Engine, check_context, reason_of
 from .tls_handshake import Handshake, Occasion
@@ -16,9 +17,11 @@ __all__ = ["accepter", "start"]
 def accepter(context: Any, timeout: float | None) -> Callable[[Any, Any, Any], Handshake]:
     """Return a function of a server, a socket that it has accepted and its address, which starts TLS on that socket.
 
-    *context* is an ``ssl.SSLContext`` (else TypeError), *timeout* the seconds (None: no limit) for each handshake.
+    *context* is the server's ``ssl.SSLContext``, *timeout* the seconds (None: no limit) for each handshake; TypeError
+    and ValueError for others.
     """
-    check_context(context)
+    check_context(context, server_side=True)
+    check_limit("handshake_timeout", timeout)
 
     def accept(server: Any, sock: Any, addr: Any) -> Handshake:
         sock.setblocking(False)
@@ -64,11 +67,13 @@ def start(
         raise RuntimeError("start_tls() needs a socket: call create_socket() first")
     if isinstance(sock, TLSSocket):
         raise RuntimeError("TLS has been started already")
+    check_limit("handshake_timeout", timeout)
     engine = Engine(context, server_side, server_hostname)
     plain = b""
     if channel.connected:
         plain = _take_output(channel)
-        received = bytes(channel.ac_in_buffer)
+        # Not ac_in_buffer, which has the argument of a collect_incoming_data() that calls this.
+        received = channel._ac_input.undelivered if channel._ac_holds_input else bytes(channel.ac_in_buffer)
         channel.ac_in_buffer = b""
         engine.receive(received)
     channel.socket = face = TLSSocket(sock, engine, plain)

@@ -6,7 +6,7 @@ import struct
 import sys
 from typing import Any, Protocol
 
-__all__ = ["Link", "TransportSocket", "adopt"]
+__all__ = ["Link", "TransportSocket", "adopt", "asks_for_reset"]
 
 _NO_SOCKET = "this transport is not over a socket"
 
@@ -33,6 +33,17 @@ class Link(Protocol):
 
     def close(self) -> None:
         """Close, once the bytes that were given have been sent."""
+
+
+def asks_for_reset(args: tuple[Any, ...]) -> bool | None:
+    """Return whether *args* of ``setsockopt()`` have close() drop unsent bytes, and reset the connection.
+
+    None if they are for another option than SO_LINGER.
+    """
+    if args[:2] != (socket.SOL_SOCKET, socket.SO_LINGER):
+        return None
+    is_on, seconds = struct.unpack("hh" if sys.platform == "win32" else "ii", args[2])
+    return bool(is_on and not seconds)
 
 
 class TransportSocket:
@@ -101,9 +112,9 @@ class TransportSocket:
 
     def setsockopt(self, *args: Any) -> None:
         """Set an option of the socket, see ``socket.socket.setsockopt()``; OSError without a socket."""
-        if args[:2] == (socket.SOL_SOCKET, socket.SO_LINGER):
-            is_on, seconds = struct.unpack("hh" if sys.platform == "win32" else "ii", args[2])
-            self._link.resets = bool(is_on and not seconds)
+        resets = asks_for_reset(args)
+        if resets is not None:
+            self._link.resets = resets
         self._socket().setsockopt(*args)
 
     @property

@@ -281,6 +281,29 @@ def test_a_channel_that_does_not_read_holds_back_its_peer(run, carrier):
     run(main())
 
 
+def test_a_pause_from_outside_takes_effect_at_once(run, carrier):
+    async def main():
+        async with carrier.serve(Lines) as port:
+            Lines.made.clear()
+            reader, writer = await carrier.open(port)
+            writer.write(b"a\n")
+            await reader.readline()
+            (channel,) = Lines.made
+            lines = []
+            channel.handle_line = lines.append
+            for count in range(20):
+                channel.pause_reading()
+                writer.write(b"b\n" * 100)
+                await asyncio.sleep(0.01)
+                assert len(lines) == 100 * count
+                channel.resume_reading()
+                while len(lines) < 100 * count + 100:
+                    await asyncio.sleep(0.001)
+            await close(writer)
+
+    run(main())
+
+
 def test_too_much_to_send_pauses_reading(run, carrier):
     class Flooded(Lines):
         output_high_water = 100_000
@@ -610,6 +633,35 @@ def test_a_task_that_raises_is_a_500(run, carrier, tasks, caplog):
     assert "ValueError: /raise" in caplog.text
 
 
+def test_a_task_that_is_cancelled_is_a_500_or_a_cut_response(run, carrier, tasks, caplog):
+    class Cancelled(tasks):
+        async def do_GET(self):
+            if self.path == "/begun":
+                self.write(b"begun")
+            elif self.path == "/whole":
+                self.respond(200, b"whole")
+            raise asyncio.CancelledError
+
+    async def ask(port, path):
+        reader, writer = await carrier.open(port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        if path == "/whole":
+            await reader.readuntil(b"whole")
+            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        received = await reader.read()
+        await close(writer)
+        return received
+
+    async def main():
+        async with carrier.serve(Cancelled) as port:
+            assert (await ask(port, "/")).startswith(b"HTTP/1.1 500")
+            assert (await ask(port, "/begun")).endswith(b"\r\n5\r\nbegun\r\n")
+            assert (await ask(port, "/whole")).startswith(b"HTTP/1.1 500")
+
+    run(main())
+    assert caplog.text.count("was cancelled") == 3
+
+
 def test_a_task_is_cancelled_when_the_connection_closes(run, carrier, tasks):
     class Closing(tasks):
         def __init__(self, *args, **kwargs):
@@ -744,6 +796,56 @@ def test_a_client_is_told_why_it_cannot_connect(run, contexts):
         server.close()
 
     run(main())
+
+
+def test_a_client_is_told_why_its_channel_cannot_be_made(run, contexts):
+    class HalfMade(Lines):
+        def __init__(self, sock):
+            super().__init__(sock)
+            raise ZeroDivisionError
+
+    def exit_now(sock):
+        raise asyncore.ExitNow
+
+    async def main():
+        for tls in (None, contexts[0]):
+            server = await aio.start_server(Lines, "127.0.0.1", 0, tls=tls)
+            address = server.sockets[0].getsockname()
+            for make, error in ((HalfMade, ZeroDivisionError), (exit_now, asyncore.ExitNow)):
+                Lines.made.clear()
+                with pytest.raises(error):
+                    await aio.connect(make, *address, tls=tls and contexts[1])
+                await until(lambda: all(channel._fileno is None for channel in Lines.made))
+            server.close()
+
+    run(main())
+
+
+def test_a_connection_may_be_cancelled_at_any_moment(run, contexts):
+    failures = []
+
+    async def cancel(steps, address, tls):
+        task = asyncio.ensure_future(aio.connect(Lines, *address, tls=tls))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            (await task).close()
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context))
+        for tls in (None, contexts[0]):
+            server = await aio.start_server(Lines, "127.0.0.1", 0, tls=tls)
+            address = server.sockets[0].getsockname()
+            for steps in range(12):
+                await cancel(steps, address, tls and contexts[1])
+            await until(lambda: all(channel._fileno is None for channel in Lines.made))
+            server.close()
+        gc.collect()
+
+    Lines.made.clear()
+    run(main())
+    assert not failures
 
 
 def test_a_channel_that_cannot_be_made_costs_its_connection_only(run, caplog):
@@ -951,6 +1053,26 @@ def test_a_protocol_factory_serves_one_loop_after_the_other(run):
 def test_start_server_wants_a_class():
     with pytest.raises(TypeError, match="channel_class"):
         aio.chat_protocol("Lines")
+
+
+def test_arguments_that_cannot_work_are_said_before_anything_is_done(run, contexts):
+    theirs, ours = contexts
+
+    async def main():
+        for make in (aio.start_server, aio.connect):
+            for tls in (None, theirs if make is aio.start_server else ours):
+                with pytest.raises(TypeError, match="channel_class"):
+                    await make("Lines", "127.0.0.1", 0, tls=tls)
+            with pytest.raises(TypeError, match="SSLContext"):
+                await make(Lines, "127.0.0.1", 0, tls="certificate.pem")
+            with pytest.raises(ValueError, match="takes a context"):
+                await make(Lines, "127.0.0.1", 0, tls=ours if make is aio.start_server else theirs)
+        with pytest.raises(TypeError, match="server_hostname"):
+            await aio.connect(Lines, "127.0.0.1", 0, tls=ours, server_hostname=5)
+        with pytest.raises(TypeError, match="map"):
+            aio.embedded(5)
+
+    run(main())
 
 
 # Embedded

@@ -661,6 +661,66 @@ def test_a_channel_on_a_file(map, loop_until, place):
     assert reader.lines == [b"one", b"two"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes are served on POSIX only")
+def test_a_channel_on_a_descriptor_without_a_socket(map, loop_until):
+    """Channels on serial ports and pipes put a descriptor into the map, and never have a socket."""
+
+    class Port(async_chat):
+        collect_incoming_data = async_chat._collect_incoming_data
+
+        def __init__(self, descriptor):
+            self.ac_in_buffer, self.incoming, self.producer_fifo = b"", [], deque()
+            self._map, self._fileno = map, descriptor
+            self.connected = True
+            self.lines = []
+            self.set_terminator(b";")
+            self.add_channel()
+
+        def recv(self, size):
+            return os.read(self._fileno, size)
+
+        def found_terminator(self):
+            self.lines.append(self._get_data())
+
+        def handle_close(self):
+            self.del_channel()
+
+    reading, writing = os.pipe()
+    port = Port(reading)
+    os.write(writing, b"one;two;")
+    loop_until(lambda: len(port.lines) == 2)
+    port.handle_close()
+    os.close(reading)
+    os.close(writing)
+    assert port.lines == [b"one", b"two"]
+    assert not map
+
+
+def test_a_channel_used_as_a_plain_dispatcher(pair, map, loop_until):
+    """A subclass that overrides everything calls dispatcher.__init__() alone, and has no buffers."""
+
+    class Doubling(async_chat):
+        def __init__(self, sock):
+            asyncore.dispatcher.__init__(self, sock, map)
+
+        def writable(self):
+            return False
+
+        def handle_read(self):
+            data = self.recv(100)
+            if data:
+                self.send(data * 2)
+
+        def handle_error(self):
+            raise
+
+    Doubling(pair[0])
+    pair[1].sendall(b"ab")
+    pair[1].shutdown(socket.SHUT_WR)
+    loop_until(lambda: not map)
+    assert read_all(pair[1]) == b"abab"
+
+
 def test_a_mixin_before_it_decides_how_to_receive_and_send(pair, map, loop_until):
     """The TLS mixins of FTP and SMTP servers override recv() and send() like this."""
 

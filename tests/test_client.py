@@ -340,6 +340,27 @@ class TestComingBack:
         our_loop.until(lambda: client.channel.lines)
         assert client.channel.lines == [b"whole"]
 
+    def test_a_handshake_in_the_conversation_that_fails_is_a_loss(self, loop, client_context):
+        class Starts(Lines):
+            def found_terminator(self):
+                super().found_terminator()
+                self.start_tls(client_context, server_side=False, server_hostname="localhost")
+
+        with Peer(loop) as peer:
+            client = client_of(peer, Starts)
+            for last_words in (b"", b"no TLS here\n"):
+                sock = peer.accept()
+                loop.until(lambda: client.state == "connected")
+                client.channel.told.clear()
+                sock.send(b"go\n")
+                peer.received(sock, 5)  # of the ClientHello
+                sock.send(last_words)
+                sock.close()
+                loop.until(lambda: "close" in client.channel.told)
+                assert client.channel.told[:2] == ["error", "close"]
+                assert client.state != "stopped"
+            client.stop()
+
     def test_refused_until_somebody_listens(self, loop):
         with Peer(loop, listens=False) as peer:
             client = client_of(peer)
@@ -1258,7 +1279,12 @@ class TestArguments:
             ((("localhost", 80), Lines), {"retry": (0, 1)}, ValueError),
             ((("localhost", 80), Lines), {"retry": (1, "2")}, TypeError),
             ((("localhost", 80), Lines), {"connect_timeout": 0}, ValueError),
+            ((("localhost", 80), Lines), {"connect_timeout": "5"}, TypeError),
             ((("localhost", 80), Lines), {"tls": True}, TypeError),
+            ((("localhost", 80), Lines), {"tls": ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)}, ValueError),
+            ((("localhost", 70_000), Lines), {}, ValueError),
+            ((("localhost", 80.5), Lines), {}, TypeError),
+            (((80, "localhost"), Lines), {}, TypeError),
         ],
     )
     def test_what_cannot_work_is_said_at_once(self, arguments, options, error):
@@ -1266,6 +1292,10 @@ class TestArguments:
         with pytest.raises(error):
             chat_client(*arguments, map=channels, **options)
         assert channels == {}
+
+    def test_a_map_that_is_none(self):
+        with pytest.raises(TypeError, match="map"):
+            chat_client(("localhost", 80), Lines, map=5)
 
     def test_tls_of_a_unix_socket_takes_a_context_without_names(self, tmp_path):
         with pytest.raises(ValueError, match="server_hostname"):

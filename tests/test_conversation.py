@@ -914,18 +914,27 @@ def test_payloads_that_do_not_end_at_bytes_have_no_limit(limited, cut, terminato
         assert chat.logged == []
 
 
-def test_an_overlong_payload_may_end_otherwise(limited):
-    """The handler may change the terminator, which then decides about the rest."""
+@pytest.mark.parametrize(
+    ("terminator", "payloads"), [(b"\n", [b"ab", b"cd\r"]), (4, [b"ab\nc"]), (None, []), (b"\r\n", [b"ab\ncd"])]
+)
+def test_a_terminator_set_for_an_overlong_payload_holds_for_what_follows_it(limited, cut, terminator, payloads):
+    """The rest is dropped up to the old terminator: it must not matter in how many pieces it arrives."""
 
     class Changing(limited):
         def handle_overlong_payload(self):
-            self.set_terminator(None)
+            self.incoming.clear()
+            self.trace[:] = ["overlong"]
+            self.set_terminator(terminator)
+            assert self.get_terminator() == terminator
 
-    chat = Changing()
-    chat.set_terminator(b"\r\n")
-    chat.arrive(b"123456")
-    chat.arrive(b"789")
-    assert chat.collected == [b"789"]
+    for chunks in cut(b"123456\n78\r\nab\ncd\r\n"):
+        chat = Changing()
+        chat.set_terminator(b"\r\n")
+        for chunk in chunks:
+            chat.arrive(chunk)
+        assert chat.payloads == payloads
+        assert chat.trace.pop(0) == "overlong"
+        assert b"".join(each for each in chat.trace if each != "found").startswith(b"ab")
 
 
 def test_a_handler_of_overlong_payloads_that_raises_is_not_called_again(limited):

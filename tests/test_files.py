@@ -305,6 +305,12 @@ def test_negative_numbers(file, offset, count):
     assert not file.closed
 
 
+@pytest.mark.parametrize("wrong", [None, 5, "name", io.StringIO("text")])
+def test_what_is_no_file_of_bytes(wrong):
+    with pytest.raises(TypeError, match="open for reading bytes"):
+        file_producer(wrong)
+
+
 def test_a_pipe_has_no_offset(path):
     with KINDS["pipe"](path) as pipe, pytest.raises(ValueError, match="offset"):
         file_producer(pipe, 0)

@@ -448,7 +448,7 @@ def test_the_limit_is_for_terminators_of_bytes_only(framing, cut, terminator):
         assert pull_limited(framing.InputBuffer(terminator, 5), chunks) == ([], b"more than five bytes")
 
 
-def test_an_overlong_payload_is_skipped_until_no_terminator_is_awaited(framing):
+def test_an_overlong_payload_is_dropped_to_its_end_whatever_terminator_is_set_meanwhile(framing):
     buffer = framing.InputBuffer(b"\n", 2)
     buffer.feed(b"123")
     assert buffer.take_partial() == b""
@@ -457,11 +457,12 @@ def test_an_overlong_payload_is_skipped_until_no_terminator_is_awaited(framing):
     buffer.feed(b"456")
     assert buffer.take_partial() == b""
     assert not buffer.overlong  # said once
-    buffer.set_terminator(None, 2)
-    buffer.feed(b"789")
-    assert buffer.take_partial() == b"789"
-    buffer.set_terminator(b"\n", 2)
-    buffer.feed(b"ab\n")
+    buffer.set_terminator(2)
+    assert buffer.terminator == 2
+    with pytest.raises(ValueError, match="-1"):
+        buffer.set_terminator(-1)
+    assert buffer.terminator == 2
+    buffer.feed(b"789\nab")
     assert list(buffer) == [b"ab"]
 
 
@@ -607,6 +608,21 @@ class TestEvents:
         events = buffer.feed(b"o\r\n.")
         assert (next(events), buffer.unread) == (b"o\r\n", b"o\r\n.")
         assert (next(events), buffer.unread) == (None, b".")
+
+    def test_what_is_behind_the_data_handed_out_is_undelivered(self, framing):
+        buffer = framing.EventBuffer()
+        buffer.terminator = b"\r\n"
+        assert buffer.undelivered == b""
+        events = buffer.feed(b"one\r\n\r\ntw")
+        for undelivered in (b"\r\ntw", b"\r\ntw", b"tw", b"", b""):
+            next(events, None)
+            assert buffer.undelivered == undelivered
+        assert next(buffer.feed(b"o\r\n.")) == b"o"
+        buffer.undo()
+        assert buffer.undelivered == buffer.unread == b"o\r\n."
+        assert (buffer.ask(3), buffer.undelivered) == (b"o\r\n", b".")
+        buffer.settle()
+        assert buffer.undelivered == b"."
 
     def test_only_the_beginning_of_a_terminator_stays_unread(self, framing, cut):
         for chunks in cut(b"one\r\n.\r.\r\n.\r\ntwo\r\n."):

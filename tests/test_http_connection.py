@@ -331,6 +331,8 @@ WRONG = {
     "body is bytes": (200, None, ()),
     "headers": (200, b"", "X: y"),
     "headers are": (200, b"", 5),
+    "headers are pairs": (200, b"", [("X",)]),
+    "headers are pairs of": (200, b"", ["X: y"]),
     "the value of X": (200, b"", [("X", None)]),
     "the value of X is": (200, b"", {"X": 1.5}),
     "name": (200, b"", [(b"X", "y")]),

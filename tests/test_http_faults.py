@@ -359,6 +359,23 @@ def test_interim_responses_count_as_bytes_that_wait(site):
     assert len(site.lines) < 20
 
 
+def write_a_number(self):
+    self.write(5)
+
+
+def write_too_much(self):
+    self.send_response(200)
+    self.send_header("Content-Length", "3")
+    self.write(b"12345")
+
+
+@pytest.mark.parametrize("do_get", [write_a_number, write_too_much])
+def test_a_first_write_that_cannot_be_sent_is_a_500(site, do_get):
+    site.serve(do_get)
+    assert statuses(site.ask(get())) == [500]
+    assert [status for status, _ in logged(site)] == ["500"]
+
+
 # Responses that nobody finishes
 
 

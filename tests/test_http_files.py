@@ -464,6 +464,13 @@ def test_credentials(connect, caplog, value, status):
     assert base64.b64encode("me:pass:wörd".encode()).decode() not in caplog.text
 
 
+def test_credentials_of_a_user_whose_name_is_no_utf_8(get):
+    user = os.fsdecode(b"\xff")
+    right = ("Authorization", "Basic " + base64.b64encode(b"\xff:pass").decode())
+    assert get("/text.txt", right, credentials=(user, "pass")).status == 200
+    assert get("/text.txt", ("Authorization", basic("ÿ:pass")), credentials=(user, "pass")).status == 401
+
+
 # Folders
 
 

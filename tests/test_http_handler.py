@@ -927,6 +927,14 @@ def test_a_connection_may_be_taken_over(connect):
     client.until(lambda: client.received == b"body one\ntwo\nthree\n")
 
 
+def test_a_connection_that_is_taken_over_is_logged_once(connect):
+    lines = []
+    client = connect(Upgrading, ("192.0.2.1", 9), None, lines.append)
+    client.send(post(b"", "Upgrade: lines", "Connection: upgrade") + b"one\n")
+    client.until(lambda: client.received.endswith(b"one\n"))
+    assert [line.rpartition('" ')[2] for line in lines] == ["101 -"]
+
+
 @pytest.mark.parametrize("fields", [("Upgrade: lines",), ("Upgrade: lines", "Connection: upgrade")])
 def test_an_upgrade_is_ignored_otherwise(connect, fields):
     class Not(Upgrading):

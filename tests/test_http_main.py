@@ -438,7 +438,7 @@ def test_a_single_page(start, tmp_path):
 
 @posix
 def test_a_password(start, tmp_path):
-    (tmp_path / "password").write_bytes(b"sesame\r\nmore\n")
+    (tmp_path / "password").write_bytes(b"\xef\xbb\xbfsesame\r\nmore\n")  # as Windows' editors write it
     server = start(0, "-b", "127.0.0.1", "--auth", "ali:password", "--log-format", "json")
     right = {"Authorization": "Basic " + base64.b64encode(b"ali:sesame").decode()}
     wrong = {"Authorization": "Basic " + base64.b64encode(b"ali:barley").decode()}

@@ -1208,6 +1208,16 @@ class TestDescriptorsClosedBehindTheChannel:
         peer.sendall(b"line\n")
         serve_until(lambda: other.events)
 
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_before_the_first_loop(self, map, connect, one_pass, count):
+        """The loop opens descriptors of its own, which must not get the numbers that are still in the map."""
+        channels = [connect()[0] for _ in range(count)]
+        for channel in channels:
+            channel.socket.close()
+        one_pass()
+        assert [channel.events for channel in channels] == [["close"]] * count
+        assert not map
+
     @pytest.mark.parametrize("channel_class", [Chat, Foreign])
     def test_while_waited_for(self, map, connect, serve_until, one_pass, channel_class):
         channel, _ = connect(channel_class)

@@ -28,6 +28,7 @@ OURS = {"SocketMap": SocketMap, "dict": dict}
 LONGEST = 0.02  # seconds of a pass in which nothing happens
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="pipes and terminals are served on POSIX only")
+unix_only = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no unix sockets")
 
 
 def scenario(*marks):
@@ -278,6 +279,15 @@ def connection_that_is_refused(stage):
     client.create_socket()
     client.connect(refused_address())
     stage.run()
+
+
+@scenario(unix_only)
+def connection_that_fails_at_once(stage):
+    client = Plain(stage)
+    client.create_socket(socket.AF_UNIX)
+    with contextlib.suppress(FileNotFoundError):
+        client.connect(os.path.join(os.path.abspath(os.sep), "no", "such", "server"))
+    stage.run(12)
 
 
 @scenario()

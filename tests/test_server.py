@@ -460,7 +460,7 @@ def test_an_unknown_host(serve, map, monkeypatch):
 
 def test_a_port_that_there_is_not(serve, map):
     before = open_descriptors()
-    with pytest.raises(OverflowError):
+    with pytest.raises(ValueError, match="not 70000"):
         serve(("127.0.0.1", 70_000))
     assert not map
     assert open_descriptors() == before
@@ -485,7 +485,9 @@ def test_a_string_is_a_path_only_with_a_slash(serve, map, tmp_path, monkeypatch,
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("address", [8007, None, ("localhost",), 1.5, {"port": 8000}])
+@pytest.mark.parametrize(
+    "address", [8007, None, ("localhost",), 1.5, {"port": 8000}, (127, 8000), ("", 80.5), ("", None)]
+)
 def test_an_address_of_another_kind(serve, map, address):
     with pytest.raises(TypeError, match="address"):
         serve(address)
@@ -652,6 +654,24 @@ def test_somebody_must_be_able_to_connect(serve, map, number):
     with pytest.raises(ValueError, match=f"{number}"):
         serve(max_connections=number)
     assert not map
+
+
+@pytest.mark.parametrize("name", ["max_connections", "backlog", "header_timeout"])
+@pytest.mark.parametrize("wrong", ["5", [], -1])
+def test_an_argument_that_cannot_work_is_named(serve, map, name, wrong):
+    before = open_descriptors()
+    with pytest.raises(TypeError if wrong != -1 else ValueError, match=name):
+        serve(proxy_protocol=True, **{name: wrong})
+    assert not map
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("wrong", [5, "map", []])
+def test_a_map_that_is_none(wrong):
+    before = open_descriptors()
+    with pytest.raises(TypeError, match="map"):
+        chat_server(LOCAL, Echo, map=wrong)
+    assert open_descriptors() == before
 
 
 def test_a_connection_whose_channel_could_not_be_made_does_not_count(serve, connect, ask, echo_class):

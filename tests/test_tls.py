@@ -683,6 +683,26 @@ class TestStartTLS:
         assert line.startswith("no TLS with 127.0.0.1:")
         assert "SSL:" in line
 
+    def test_a_callback_that_collects_may_begin_it(self, loop, serve_starttls, client_context, channels):
+        def collect(self, data):
+            self.incoming.append(data)
+            if data == b"STARTTLS":
+                self.push(b"go\r\n")
+                self.start_tls(self.context)
+
+        server = serve_starttls(loop, collect_incoming_data=collect, act=Lines.act)
+
+        def client():
+            with socket.create_connection(server.addr, PATIENCE) as plain:
+                plain.sendall(b"STARTTLS")
+                assert read_line(plain) == b"go"
+                with client_context.wrap_socket(plain, server_hostname="localhost") as sock:
+                    sock.sendall(b"\r\nb\r\n")
+                    return read_line(sock), read_line(sock)
+
+        assert loop.beside(client) == (b"STARTTLS!", b"b!")
+        assert channels[0].lines == ["TLS", b"STARTTLS", b"b"]
+
     def test_an_early_client_hello(self, loop, serve_starttls, client_context, channels):
         server = serve_starttls(loop)
 
@@ -718,12 +738,29 @@ class TestStartTLS:
             channel.start_tls("certificate.pem")
         with pytest.raises(ValueError, match="hostname"):
             channel.start_tls(client_context, server_side=False)
+        with pytest.raises(TypeError, match="server_hostname"):
+            channel.start_tls(client_context, server_side=False, server_hostname=5)
+        with pytest.raises(ValueError, match="a server takes"):
+            channel.start_tls(client_context)
+        channel.ac_in_buffer = b"unread"
+        for error, wrong in [(TypeError, "10"), (ValueError, -1), (ValueError, 0), (ValueError, float("nan"))]:
+            with pytest.raises(error, match="handshake_timeout"):
+                channel.start_tls(server_context, handshake_timeout=wrong)
+            with pytest.raises(error, match="handshake_timeout"):
+                asynchat_fast.chat_server(
+                    ("127.0.0.1", 0), Lines, map=our_loop.map, tls=server_context, handshake_timeout=wrong
+                )
         assert channel.socket is ours
+        assert channel.ac_in_buffer == b"unread"
+        assert list(our_loop.map.values()) == [channel]
+        channel.ac_in_buffer = b""
         channel.start_tls(server_context)
         with pytest.raises(RuntimeError, match="already"):
             channel.start_tls(server_context)
         with pytest.raises(TypeError, match="SSLContext"):
             asynchat_fast.chat_server(("127.0.0.1", 0), Lines, map=our_loop.map, tls="certificate.pem")
+        with pytest.raises(ValueError, match="a server takes"):
+            asynchat_fast.chat_server(("127.0.0.1", 0), Lines, map=our_loop.map, tls=client_context)
 
     def test_of_a_client(self, loop, serve_starttls, client_context, channels):
         class Client(StartsTLS):
@@ -1106,6 +1143,31 @@ class TestEnd:
         loop.beside(client)
         loop.until(lambda: channels[0].ends)
         assert channels[0].ends[0] is True
+        assert len(loop.map) == 1
+
+    def test_a_reset_has_no_clean_end(self, loop, serve, client_context):
+        class Resets(Lines):
+            def act(self, line):
+                self.push(b"half\r\n")
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                self.close()
+
+        server = serve(loop, Resets)
+
+        def client():
+            with RawClient(server.addr, client_context) as raw:
+                raw.handshake()
+                raw.do(raw.object.write, b"a\r\n")
+                received = b""
+                try:
+                    while data := raw.do(raw.object.read, 100):
+                        received += data
+                except OSError as error:
+                    return received, type(error)
+
+        received, error = loop.beside(client)
+        assert received in (b"", b"half\r\n")
+        assert error is ConnectionResetError
         assert len(loop.map) == 1
 
     def test_close_says_so(self, loop, serve, connect, channels):

@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from .._asyncore import asyncore
+from ..arguments import check_map
 from ..eventloop.maps import Map
 from ..eventloop.reactor import Reactor
 from .alarm import Alarm
@@ -30,6 +31,8 @@ class embedded:
     ended: asyncio.Future[None]
 
     def __init__(self, map: Map | None = None) -> None:
+        if map is not None:
+            check_map(map)
         self.map: Map = asyncore.socket_map if map is None else map
 
     async def __aenter__(self) -> "embedded":

@@ -175,7 +175,8 @@ class Link(asyncio.Protocol):
         channel = self.channel
         if channel is None:
             return
-        if self._is_direct and self._is_read and not self._arrived:
+        # If touched, the channel may have been paused since settle() has looked at its interest.
+        if self._is_direct and self._is_read and not (self._arrived or self._is_touched):
             self._call(channel._ac_receive, data)
         else:
             self._arrived += data
@@ -274,6 +275,15 @@ class Link(asyncio.Protocol):
         return True
 
     # The end
+
+    def abandon(self) -> None:
+        """Close the channel, if there is one, and the transport at once.
+
+        uvloop, when its create_connection() is cancelled, closes the transport and does not call connection_lost().
+        """
+        self.resets = True
+        if self.channel is not None:
+            self._call(self.channel.close)
 
     def close(self) -> None:
         """Let go of the channel, and close the transport, after the bytes in its buffer unless ``resets`` is set."""

@@ -1,13 +1,15 @@
 """TLS on transports, by our own engine: the channel is made after the handshake."""
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from ..tls import Engine, reason_of
+from ..arguments import check_class
+from ..tls import Engine, check_context, reason_of
 from ..tls_handshake import Handshake
 from ..tls_socket import TLSSocket
 
@@ -20,6 +22,8 @@ _logger = logging.getLogger("asynchat_fast")
 
 def serving(channel_class: Callable[..., Any], args: tuple[Any, ...], context: ssl.SSLContext) -> Callable[[Any], None]:
     """Return a function of a socket that runs a server's handshake on it, then calls *channel_class* with *args*."""
+    check_class(channel_class)
+    check_context(context, server_side=True)
 
     def begin(sock: Any) -> None:
         face = TLSSocket(sock, Engine(context, True))
@@ -54,28 +58,39 @@ def connecting(
     If that fails, the exception is set in *made*.
     """
 
+    engine = Engine(context, False, server_hostname)  # here, because it raises if the arguments cannot work
+
     def begin(sock: Any) -> None:
-        face = TLSSocket(sock, Engine(context, False, server_hostname))
+        face = TLSSocket(sock, engine)
         Handshake(face, sock._ac_map, _Connected(make, made), _TIMEOUT).enter_map()
 
     return begin
 
 
 class _Connected:
-    """Calls *make* after the handshake with a server, or sets the exception in *made*."""
+    """Calls *make* after the handshake with a server; an exception of either is set in *made*."""
 
     def __init__(self, make: Callable[[Any], Any], made: "asyncio.Future[Any]") -> None:
         self._make = make
         self._made = made
 
     def opened(self, face: TLSSocket) -> None:
-        self._make(face)
+        try:
+            self._make(face)
+        except Exception as error:
+            channel = face._ac_place.channel
+            if channel is not None:
+                with contextlib.suppress(Exception):  # its __init__() has not run to the end
+                    channel.close()
+            face.close()
+            self.failed(error)
 
-    def failed(self, error: OSError) -> None:
+    def failed(self, error: BaseException) -> None:
         if not self._made.done():
             self._made.set_exception(error)
+            self._made.exception()  # no complaint that it was never retrieved: connect() may have been cancelled
 
     def handle_error(self) -> None:
         error = sys.exc_info()[1]
-        if not self._made.done() and error is not None:
-            self._made.set_exception(error)
+        if error is not None:
+            self.failed(error)

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+from ..arguments import check_class
 from .link import Link
 from .securing import connecting, serving
 from .transport_map import TransportMap
@@ -20,8 +21,7 @@ def chat_protocol(channel_class: Callable[..., Any], *args: Any) -> Callable[[],
     *channel_class* is called with a socket-like object that stands for the transport, and with *args*.
     TypeError if it cannot be called.  Source: the asyncio documentation, "Transports and Protocols".
     """
-    if not callable(channel_class):
-        raise TypeError(f"channel_class must be a class or a function that makes a channel, not {channel_class!r}")
+    check_class(channel_class)
     maps: list[TransportMap] = []  # one at most: the map of the loop that has used the factory last
 
     def make_protocol() -> Link:
@@ -62,6 +62,7 @@ async def connect(
     None for *host*.  OSError, such as ssl.SSLError, if connecting or the handshake fails; exceptions of
     *channel_class* are raised.
     """
+    check_class(channel_class)
     loop = asyncio.get_running_loop()
     map, made = TransportMap(loop), loop.create_future()
 
@@ -76,11 +77,12 @@ async def connect(
         begin = connecting(make, made, tls, server_hostname or host)
     elif server_hostname is not None:
         raise ValueError("server_hostname is for TLS: pass tls=")
-    transport, link = await loop.create_connection(lambda: Link(begin, map, expects=True), host, port)
-    if link.failure is not None:
-        raise link.failure
+    link = Link(begin, map, expects=True)
     try:
+        await loop.create_connection(lambda: link, host, port)
+        if link.failure is not None:
+            raise link.failure
         return await made
     except asyncio.CancelledError:
-        transport.abort()
+        link.abandon()
         raise

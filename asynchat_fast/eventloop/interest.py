@@ -7,6 +7,7 @@ Only types are looked at, because an object may delegate unknown names to a sock
 
 import select
 import socket
+import time
 from typing import Any
 
 from .exhaustion import Pause, pauses
@@ -15,6 +16,7 @@ from .pollers import HANGUP, READ, URGENT, look
 __all__ = ["Exceptions", "is_elsewhere", "methods_of", "reports"]
 
 _UNUSED_WAIT = 0.02  # seconds between two looks at an unused socket: another thread's connect() is not reported
+_CONNECTING = 0.1  # seconds from the beginning of another thread's connect(), at most, until the system knows of it
 
 
 def methods_of(cls: type) -> tuple[Any, Any]:
@@ -57,7 +59,8 @@ class Exceptions:
 
     def __init__(self) -> None:
         self.fds: set[int] = set()  # all of the following
-        self._unused: set[int] = set()  # sockets that neither connect nor listen yet
+        # Sockets that neither connect nor listen yet, and when connect() was seen to have begun, 0.0 if it has not.
+        self._unused: dict[int, float] = {}
         self._urgent: set[int] = set()  # urgent data was reported; the system goes on to report it until it is read
         self._pauses: dict[int, Pause] = {}
 
@@ -65,7 +68,7 @@ class Exceptions:
         """Look whether *channel* at *fd*, a dispatcher that has come and is not connected, is an exception."""
         if _is_unused(fd, channel):
             self.fds.add(fd)
-            self._unused.add(fd)
+            self._unused[fd] = 0.0
         elif pauses and channel in pauses:
             self.fds.add(fd)
             self._pauses[fd] = pauses[channel]
@@ -73,7 +76,7 @@ class Exceptions:
     def discard(self, fd: int) -> None:
         """End all exceptions for *fd*."""
         self.fds.discard(fd)
-        self._unused.discard(fd)
+        self._unused.pop(fd, None)
         self._urgent.discard(fd)
         self._pauses.pop(fd, None)
 
@@ -106,16 +109,30 @@ class Exceptions:
         if fd not in self.fds:
             return mask
         if fd in self._unused:
-            if _is_unused(fd, channel):
+            if self._stays_unused(fd, channel):
                 return 0
             self.discard(fd)
         if fd in self._pauses and self._pauses[fd].seconds_left():
             return 0
         return mask & ~URGENT if fd in self._urgent else mask
 
+    def _stays_unused(self, fd: int, channel: Any) -> bool:
+        """Return whether to go on not waiting for *channel* at *fd*, which was unused.
+
+        After a connect() that has failed at once, as on a unix socket without a server, the socket looks as before.
+        Then the channel must be told of the hangup, for which a client may wait to connect again.
+        """
+        if not _is_unused(fd, channel):
+            return False
+        if not channel.connecting:
+            return True
+        now = time.monotonic()
+        began = self._unused[fd] = self._unused[fd] or now
+        return now - began < _CONNECTING
+
     def to_ask(self) -> set[int]:
         """Return the descriptors whose exception may end by time or by another thread: they are asked in each pass."""
-        return self._unused.union(self._pauses)
+        return {*self._unused, *self._pauses}
 
     def longest_wait(self) -> float | None:
         """Return the seconds after which an exception may end, and its channel must be asked; None for no limit."""

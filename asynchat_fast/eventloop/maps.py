@@ -159,7 +159,10 @@ def kept_for(map: Map) -> Kept:
         return map._kept
     key = id(map)  # for the lambda, which must not refer to the map: that would be a cycle
     with _keeping:
-        return _of_plain_maps.setdefault(key, (map, Kept(lambda: _let_go(key))))[1]
+        found = _of_plain_maps.get(key)
+        if found is None:
+            found = _of_plain_maps[key] = map, Kept(lambda: _let_go(key))
+        return found[1]
 
 
 def let_go_of(map: Map) -> None:

@@ -14,7 +14,7 @@ from .maps import Embedder, Kept, Map, SocketMap, kept_for, let_go_of
 from .pollers import INVALID, READ, URGENT, Events, Lost, Poller, pollers
 from .registrations import Registrations
 from .telling import ENDING, POLL, SELECT
-from .waker import Waker
+from .waker import Waker, waker_beside
 
 __all__ = ["Reactor", "log_failure"]
 
@@ -131,8 +131,10 @@ class Reactor:
         if registrations.use_poll:
             registrations.show(False)
         try:
+            if registrations.noting is not None and registrations.noting.changed:
+                registrations.ask(self.counters.since)  # asyncio's code may have paused a channel since the last pass
             happened = registrations.poller.poll(0, most)
-        except OSError:  # the program has become a daemon, and closed all descriptors
+        except (OSError, Lost):  # the program has become a daemon, and closed all descriptors
             self.close()
             happened = []
         self._act(self._with_closed(happened), False)
@@ -164,7 +166,7 @@ class Reactor:
         self._is_waiting = True  # before asking: a change that another thread makes from here on must end the wait
         try:
             if self._waker is None and registrations.noting is not None:
-                self._waker = Waker()
+                self._waker = waker_beside(self._map)
                 registrations.poller.set(self._waker.fd, READ)
             is_ready = registrations.ask(counters.since)
             now = monotonic()

@@ -4,8 +4,9 @@ import contextlib
 import os
 import socket
 import weakref
+from collections.abc import Container
 
-__all__ = ["Waker"]
+__all__ = ["Waker", "waker_beside"]
 
 
 def _number_of(sock: socket.socket) -> int | None:
@@ -56,3 +57,17 @@ class Waker:
     def close(self) -> None:
         """Close the sockets, unless their descriptors belong to something else by now."""
         self._finalizer()
+
+
+def waker_beside(map: Container[int]) -> Waker:
+    """Return a Waker at a descriptor that is not in *map*.
+
+    A channel at a free descriptor has a closed socket.  With a waker there, it would never be told.
+    """
+    waker = Waker()
+    if waker.fd not in map:
+        return waker
+    try:
+        return waker_beside(map)
+    finally:
+        waker.close()

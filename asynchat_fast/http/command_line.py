@@ -201,7 +201,7 @@ def _credentials(text: str) -> tuple[str, str]:
     if not (user and colon and path):
         raise argparse.ArgumentTypeError("this is not USER:FILE, with the password in the first line of FILE")
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:  # Windows' editors begin files with a byte order mark
             password = file.readline().rstrip("\r\n")
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8"

@@ -1,5 +1,6 @@
 """Requests and responses on a channel: the Connection gets the received data, and its responses are pushed."""
 
+import sys
 from collections.abc import Coroutine
 from typing import Any
 
@@ -100,7 +101,8 @@ class Exchange(HTTPChannel):
             if event is _REQUEST:
                 if self._ac_health is None or not self.__tell_health():
                     self.handle_head()
-                    self.__finish_written()
+                    if connection.writer.progress is not _NOTHING:
+                        self.__finish_written()
                 if connection.state is not _HANDLING:
                     self.__begin_body()
                     return
@@ -148,13 +150,19 @@ class Exchange(HTTPChannel):
                 self._ac_begin_task(task)
                 return
             steps.close()
-        self.__end_handling(result)
+        if result is not None or self._ac_connection.writer.progress is not _DONE:
+            self.__end_handling(result)
 
     async def __run(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         try:
             self.__end_handling(await coroutine)
         except Exception as error:
             self.__fail(error)
+        except sys.modules["asyncio"].CancelledError:  # not imported here, which would delay all other programs
+            if self.connected and self._ac_connection.writer.progress in (_NOTHING, _BEGUN, _BODY):
+                self._ac_log("the task for %r was cancelled before its response was complete", self.requestline)
+                self._ac_refuse(500)
+            raise
         finally:
             self._ac_end_task()
 
@@ -182,6 +190,7 @@ class Exchange(HTTPChannel):
         self._ac_followed, self._ac_framed = State.UPGRADED, None
         self.set_terminator(None)
         if self.handle_upgrade():
+            self._ac_log_response(101, 0)
             return True
         connection.stay()
         return False

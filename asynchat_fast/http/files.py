@@ -7,7 +7,7 @@ import hmac
 import io
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from .negotiation import preferred_coding, wants_html
 from .pages import HTML, PAGE_FIELDS
 from .preconditions import range_applies, status_for
 from .ranges import wanted_part
+from .response_head import pairs_of
 
 __all__ = ["file_handler"]
 
@@ -103,14 +104,14 @@ class file_handler(http_request_handler):
             given = base64.b64decode(encoded.strip(" "), validate=True)
         except (binascii.Error, ValueError):
             return False
-        return scheme.lower() == "basic" and hmac.compare_digest(given, f"{user}:{password}".encode())
+        wanted = f"{user}:{password}".encode("utf-8", "surrogateescape")  # the user is an argument of the command line
+        return scheme.lower() == "basic" and hmac.compare_digest(given, wanted)
 
     def respond(self, status: int, body: Any = b"", headers: Any = (), content_type: str | None = None) -> None:
         """Respond as ``http_request_handler`` does, with ``extra_headers`` among the fields."""
         if self.extra_headers:
             own = {name.lower() for name, _ in self.extra_headers} - {"vary"}
-            pairs: Iterable[tuple[str, Any]] = headers.items() if isinstance(headers, Mapping) else headers
-            headers = [pair for pair in pairs if pair[0].lower() not in own]
+            headers = [pair for pair in pairs_of(headers) if pair[0].lower() not in own]
             headers += self.extra_headers
             if "content-type" in own:
                 content_type = None

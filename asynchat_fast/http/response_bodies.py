@@ -5,7 +5,18 @@ from typing import Any, BinaryIO, Protocol, TypeAlias
 
 from ..producers import file_producer
 
-__all__ = ["BYTES", "Body", "Data", "Pieces", "Producer", "WriteFile", "as_bytes", "close_source", "source_of"]
+__all__ = [
+    "BYTES",
+    "Body",
+    "Data",
+    "Pieces",
+    "Producer",
+    "WriteFile",
+    "as_bytes",
+    "check_size",
+    "close_source",
+    "source_of",
+]
 
 Data: TypeAlias = bytes | bytearray | memoryview | str
 """Bytes, or a str that is sent in UTF-8."""
@@ -30,6 +41,12 @@ def as_bytes(data: Data) -> bytes:
     if not isinstance(data, BYTES):
         raise TypeError(f"a part of a body is bytes or str, not {data!r}")
     return bytes(data)
+
+
+def check_size(size: int, length: int | None) -> None:
+    """Raise ValueError if *size* bytes are more than Content-Length says, which is *length*; None for no such field."""
+    if length is not None and size > length:
+        raise ValueError(f"these are more bytes than the {length} that Content-Length says")
 
 
 def source_of(body: Any) -> tuple[Iterator[Data] | file_producer, int | None]:
@@ -102,8 +119,7 @@ class Pieces:
         return b"0\r\n\r\n"
 
     def _count(self, size: int) -> None:
-        if self._length is not None and self.sent + size > self._length:
-            raise ValueError(f"these are more bytes than the {self._length} that Content-Length says")
+        check_size(self.sent + size, self._length)
         self.sent += size
 
 

@@ -10,7 +10,7 @@ import re
 from typing import Any, TypeAlias
 
 from ..producers import file_producer
-from .response_bodies import BYTES, Body, Data, Pieces, as_bytes, close_source, source_of
+from .response_bodies import BYTES, Body, Data, Pieces, as_bytes, check_size, close_source, source_of
 from .response_head import Headers, Value, beginning, date_line, field_line, pairs_of, status_line
 from .settings import Settings
 from .syntax import members
@@ -163,12 +163,14 @@ class ResponseWriter:
         if self.progress is not _NOTHING:
             raise RuntimeError("this request has its response already")
         beginning(status, reason, "", "")  # raises if *status* is not valid
-        self.status = status
-        self._length = None
+        self.status, self._reason, self._length = status, reason, None
         self._lines, self._names = [], set()
-        for name, value in pairs_of(headers):
+        for pair in pairs_of(headers):
+            try:
+                name, value = pair
+            except (TypeError, ValueError):
+                raise TypeError(f"headers are pairs of name and value, and {pair!r} is none") from None
             self._add_field(name, value)
-        self._reason = reason
 
     # In steps, for the methods of http.server
 
@@ -220,6 +222,9 @@ class ResponseWriter:
 
     def write(self, data: Data, settings: Settings) -> list[Item]:
         """Return *data* framed as a part of a body that finish() ends; before it the head, if it was not sent yet."""
+        data = as_bytes(data)
+        if self.progress is _BEGUN:
+            check_size(len(data), self._length)  # now: an exception after the head was made would lose it
         self.awaits_finish = True
         items: list[Item] = []
         if self.progress is _NOTHING:
@@ -237,8 +242,7 @@ class ResponseWriter:
         size = len(data)
         if not size or self._bodyless:
             return []
-        if self._length is not None and self.written + size > self._length:
-            raise ValueError(f"these are more bytes than the {self._length} that Content-Length says")
+        check_size(self.written + size, self._length)
         self.written += size
         return [b"%x\r\n%b\r\n" % (size, data) if self._chunked else data]
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ..arguments import check_limit, check_seconds
+
 __all__ = ["BEAT", "LEAVING", "Limits"]
 
 BEAT = b"."  # the worker's loop has made a pass; the first one says that the worker serves
@@ -23,10 +25,9 @@ class Limits:
     timeout: float | None = 30
 
     def __post_init__(self) -> None:
-        if self.grace < 0 or self.drain < 0:
-            raise ValueError(f"grace and drain are seconds, not {self.grace!r} and {self.drain!r}")
-        if self.timeout is not None and self.timeout <= 0:
-            raise ValueError(f"with a worker_timeout of {self.timeout!r} no worker would be in time; None is no limit")
+        check_seconds("grace", self.grace)
+        check_seconds("drain", self.drain)
+        check_limit("worker_timeout", self.timeout)
 
     @property
     def between_beats(self) -> float:

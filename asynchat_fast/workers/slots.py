@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..addresses import bound_socket, checked, has_file, inherited_sockets, naming, remove_dead
+from ..arguments import check_count
 
 __all__ = ["Slots"]
 
@@ -22,8 +23,7 @@ class Slots:
 
     def __init__(self, addresses: Iterable[Any], count: int | None, balance: bool = True, mode: int | None = None):
         self.count = _processors() if count is None else count
-        if self.count < 1:
-            raise ValueError(f"{self.count} workers would serve nobody")
+        check_count("workers", self.count, least=1)
         self._by_address: list[list[socket.socket]] = []  # for each address a list of sockets, one for each worker
         self._files: list[str | bytes] = []
         inherited = inherited_sockets()
