@@ -21,6 +21,7 @@ from itertools import takewhile
 from typing import Any, NoReturn
 
 from . import COMPILED, __version__, install
+from ._printing import printing
 from .swap import Usage
 
 __all__ = ["main"]
@@ -59,15 +60,20 @@ def main() -> None:
 def _obey(arguments: list[str]) -> None:
     match arguments:
         case [] | ["-h" | "--help", *_]:
-            print(HELP, end="")
-        case ["--version", *_]:
-            print(f"asynchat_fast {__version__}")
-            print(f"{platform.python_implementation()} {platform.python_version()}")
-            print(f"InputBuffer: {'compiled' if COMPILED else 'plain Python'}")
-        case ["--benchmark", *rest]:
+            with printing("asynchat-fast"):
+                print(HELP, end="")
+        case ["--version" | "--benchmark" as option, more, *_]:
+            _fail(f"asynchat-fast: {option} takes no arguments, such as {more}")
+        case ["--version"]:
+            with printing("asynchat-fast"):
+                print(f"asynchat_fast {__version__}")
+                print(f"{platform.python_implementation()} {platform.python_version()}")
+                print(f"InputBuffer: {'compiled' if COMPILED else 'plain Python'}")
+        case ["--benchmark"]:
             from . import benchmark  # here, because it would delay the start of other programs
 
-            benchmark.main(rest)
+            with printing("asynchat-fast"):
+                benchmark.main()
         case ["-v" | "--loop", "--benchmark", *_]:
             _fail("asynchat-fast: --benchmark measures channels without a loop: it goes alone")
         case ["-v" | "--loop", *_]:

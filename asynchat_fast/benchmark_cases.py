@@ -99,6 +99,7 @@ class Case:
     reads: list[bytes]
     program: type[LineProgram] = LineProgram
     bigger: bool = False  # the case before it, in twice the size
+    is_artificial: bool = False  # no protocol sends such a stream
 
     @property
     def count(self) -> int:
@@ -150,7 +151,8 @@ def search_cases(total: int) -> Iterator[Case]:
         ("64 KiB of CR against CR LF", b"\r", CRLF),
         ("64 KiB of a against aaab", b"a", b"aaab"),
     ):
-        yield lines_case(name, byte * (64 * KIB - len(terminator)), total // (64 * KIB), terminator, unit="record")
+        payload = byte * (64 * KIB - len(terminator))
+        yield lines_case(name, payload, total // (64 * KIB), terminator, unit="record", is_artificial=True)
 
 
 def all_cases(total: int = 512 * KIB) -> list[Case]:

@@ -100,8 +100,9 @@ class async_chat(Conversation, logged_dispatcher):
         that are not delivered belong to the handshake.  On one that is not connected, the handshake follows the
         connection, and all pushed data is sent after it.  A handshake that fails, or takes more than
         *handshake_timeout* seconds (number, None for no limit), ends the connection: a server logs a line; on a client
-        ``handle_error()`` is called.  RuntimeError without a socket, if TLS has been started already, or while a
-        producer waits to be sent.
+        ``handle_error()`` is called.  RuntimeError without a socket, if TLS has been started already, while a
+        producer waits to be sent, and after ``close_when_done()``; ValueError if *server_hostname* is missing and the
+        context checks host names; TypeError for another kind of *context*.
         """
         from . import tls_start  # imports ssl, which would delay programs without TLS
 

@@ -194,7 +194,8 @@ class GracefulEnd:
             self._call(channel, channel.close)
         if channels:
             count = "1 connection that was" if len(channels) == 1 else f"{len(channels)} connections that were"
-            self._server.log_info(f"closed {count} still open {self._timeout} seconds after the end began", "error")
+            when = f"{self._timeout:g} seconds after" if self._timeout else "when"
+            self._server.log_info(f"closed {count} still open {when} the end began", "error")
 
     def _call(self, channel: Any, method: Callable[[], object] | None) -> None:
         """Call *method* of *channel*, unless it is None; an exception must not prevent the calls for other channels."""

@@ -71,8 +71,8 @@ def test_without_another_asynchat(capsys, monkeypatch):
     [
         (600.0, 100.0, "6.0 times as fast"),
         (5000.0, 100.0, "50 times as fast"),
-        (104.0, 100.0, "as fast"),
-        (97.0, 100.0, "as fast"),
+        (109.0, 100.0, "as fast"),
+        (92.0, 100.0, "as fast"),
         (100.0, 244.0, "takes 2.44 times as long"),
     ],
 )
@@ -96,11 +96,25 @@ def test_how_this_python_was_built(arguments, words, monkeypatch):
 
 def test_the_summary_names_what_is_slower():
     comparison = benchmark.Comparison(None, 0)
-    comparison.rows = [("lines", 100.0, 600.0), ("frames", 200.0, 100.0), ("text", 100.0, 100.0)]
+    comparison.rows = [benchmark.Row("lines", 100.0, 600.0), benchmark.Row("frames", 200.0, 100.0)]
+    comparison.rows += [benchmark.Row("text", 100.0, 300.0), benchmark.Row("long text", 108.0, 100.0)]
     assert comparison.summary() == (
-        f"asynchat_fast is faster than {benchmark.STDLIB} in 1 of 3 cases, 6.0 to 6.0 times as fast, and slower in 1: "
-        "frames."
+        f"asynchat_fast is faster than {benchmark.STDLIB} in 2 of 4 cases (3.0 to 6.0 times as fast), as fast in 1, "
+        "and slower in 1: frames."
     )
+
+
+def test_the_summary_leaves_artificial_cases_out_of_the_range():
+    comparison = benchmark.Comparison(None, 0)
+    comparison.rows = [benchmark.Row("lines", 100.0, 600.0), benchmark.Row("CR", 1.0, 900.0, is_artificial=True)]
+    assert comparison.summary() == (
+        f"asynchat_fast is faster than {benchmark.STDLIB} in 2 of 2 cases (6.0 to 6.0 times as fast, without the "
+        "artificial streams of one byte), and slower in none."
+    )
+    assert [case.name for case in CASES if case.is_artificial] == [
+        "64 KiB of CR against CR LF",
+        "64 KiB of a against aaab",
+    ]
 
 
 @pytest.mark.parametrize("arguments", [["--benchmark", "more"], ["--loop", "--benchmark"]])

@@ -264,6 +264,39 @@ def test_a_second_signal_ends_it_at_once(start, tmp_path):
         assert end(server, signal.SIGTERM) == (-signal.SIGTERM, [])
 
 
+@posix
+def test_connections_that_are_left_at_the_end_are_said_in_a_line(start, tmp_path):
+    with open(tmp_path / "huge", "wb") as file:
+        file.truncate(64 << 20)
+    server = start(0, "--bind", "127.0.0.1", "--quiet", "--grace", "0")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
+        client.sendall(b"GET /huge HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.recv(1)
+        status, logged = end(server, signal.SIGTERM)
+    assert status == 0
+    assert sorted(logged) == [
+        "asynchat-fast-http: terminated",
+        "closed 1 connection that was still open when the end began",
+    ]
+
+
+@posix
+def test_a_file_that_changes_while_it_is_sent_is_said_in_a_line(start, tmp_path):
+    path = tmp_path / "huge"
+    with open(path, "wb") as file:
+        file.truncate(64 << 20)
+    server = start(0, "--bind", "127.0.0.1", "--quiet")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
+        client.sendall(b"GET /huge HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.recv(1)
+        os.truncate(path, 1)
+        while client.recv(1 << 20):
+            pass
+        _, logged = end(server, signal.SIGTERM)
+    name = r"asynchat_fast\.http\.files\.file_handler"
+    assert re.fullmatch(rf"closing <{name} connected 127.0.0.1:\d+ at 0x\w+>: '.*huge' was changed .*", logged[0])
+
+
 def test_a_directory_whose_name_is_no_text(start, tmp_path):
     name = os.fsdecode(b"latin-\xe9")
     try:
@@ -327,7 +360,18 @@ def test_arguments_that_are_wrong(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
-    assert "usage: asynchat-fast-http" in capsys.readouterr().err
+    assert re.fullmatch("asynchat-fast-http: error: [^\n]+\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_output_that_nobody_reads_is_no_error(option):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with open(theirs, "wb") as output:
+        process = subprocess.run(
+            [*COMMAND, option], env=ENVIRONMENT, stdout=output, stderr=subprocess.PIPE, timeout=PATIENCE
+        )
+    assert process.stderr == b""
 
 
 def test_version_and_help(capsys):
@@ -429,9 +473,10 @@ def test_a_password(start, tmp_path):
 def test_mistakes_are_said_in_words(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").touch()
-    said = failed(arguments, capsys).splitlines()[-1]
+    said = failed(arguments, capsys)
     assert said.startswith("asynchat-fast-http: ")
     assert words in said
+    assert said.count("\n") == 1
 
 
 @posix
@@ -499,8 +544,9 @@ def test_workers(start, tmp_path):
     assert (tmp_path / "pid").read_text() == f"{server.process.pid}\n"
     assert fetch(server) == (200, b"content")
     status, logged = end(server, signal.SIGTERM)
-    assert (status, len(logged)) == (0, 1)
+    assert (status, len(logged)) == (0, 2)
     assert re.fullmatch(COMMON, logged[0])
+    assert logged[1] == "asynchat-fast-http: terminated"
     assert not (tmp_path / "pid").exists()
 
 
@@ -510,7 +556,7 @@ def test_workers_at_unix_sockets(start, tmp_path):
     server = start("./{worker}.sock", "--workers", "2")
     assert server.host == "0.sock"
     assert server.process.stdout.readline().endswith("at the unix socket 1.sock ...\n")
-    assert end(server, signal.SIGINT)[0] == 0
+    assert end(server, signal.SIGINT) == (0, ["asynchat-fast-http: interrupted"])
     assert not [*tmp_path.glob("*.sock")]
 
 

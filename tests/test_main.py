@@ -408,7 +408,28 @@ def test_version(tmp_path, environment, compiled):
     assert ("compiled" in text, "plain Python" in text) == (compiled, not compiled)
 
 
-@pytest.mark.parametrize("arguments", [["--nothing"], ["-x", "prog.py"], ["-"], ["-m"]], ids=" ".join)
+@pytest.mark.parametrize("option", ["--help", "--version", "--benchmark"])
+@pytest.mark.parametrize("flags", [[], ["-u"]], ids=["buffered", "unbuffered"])
+def test_output_that_nobody_reads_is_no_error(tmp_path, option, flags):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with open(theirs, "wb") as output:
+        command = [sys.executable, *flags, *SWAPPED[1:], option]
+        process = run(*command, cwd=tmp_path, capture_output=False, stdout=output, stderr=subprocess.PIPE)
+    assert (process.returncode, process.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_output_that_cannot_be_written_is_said_in_a_line(tmp_path):
+    with open("/dev/full", "wb") as full:
+        process = run(*SWAPPED, "--help", cwd=tmp_path, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert process.returncode == 1
+    assert re.fullmatch("asynchat-fast: the output cannot be written: .+\n", process.stderr)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--nothing"], ["-x", "prog.py"], ["-"], ["-m"], ["--version", "prog.py"]], ids=" ".join
+)
 def test_mistaken_options(tmp_path, arguments):
     write(tmp_path / "prog.py", "print('run')")
     status, text, errors = outcome(run(*SWAPPED, *arguments, cwd=tmp_path))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from .. import asyncore, call_later, loop
+from .._printing import printing
 from .command_line import DEFAULT_PORT, PROGRAM, Address, parser
 from .files import file_handler
 from .server import http_server
@@ -27,7 +28,8 @@ _FIRST_FREE_PORT = 1024  # ports below it are for root, on most systems
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with *arguments* (list of str), None for those of the command line."""
-    options = parser().parse_args(arguments)
+    with printing(PROGRAM):
+        options = parser().parse_args(arguments)
     options.directory = _directory(options.directory)
     handler_class = _handler_class(options)
     address = _address(options)
@@ -71,7 +73,10 @@ def _serve_by_workers(
         _announce(options, [sockets[0].getsockname() for sockets in slots])
         return slots
 
-    return supervise(start, Limits(options.grace), open_slots, lambda: _pid_file(options.pid_file))
+    def say_why(number: int) -> None:
+        _say(_WORDS[number])
+
+    return supervise(start, Limits(options.grace), open_slots, lambda: _pid_file(options.pid_file), say_why)
 
 
 def _pid_file(path: str | None) -> contextlib.AbstractContextManager[Any]:
@@ -134,6 +139,7 @@ def _tls_context(options: argparse.Namespace) -> Any:
 
 def _handler_class(options: argparse.Namespace) -> type[file_handler]:
     class handler(file_handler):
+        __module__, __qualname__ = file_handler.__module__, file_handler.__qualname__  # which its repr shows in the log
         directory = options.directory
         symlinks = options.symlinks
         hidden_files = options.hidden
@@ -155,7 +161,7 @@ def _error_page(options: argparse.Namespace) -> str | None:
     for path in (given, os.path.join(options.directory, given)):
         if os.path.isfile(path):
             return os.path.abspath(path)
-    _fail(f"{options.error_page!r}, the page for what is not there, is not a file")
+    _fail(f"the error page {options.error_page!r} is not a file")
 
 
 # Listening

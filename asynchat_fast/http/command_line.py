@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from .._version import __version__
 from .access_log import FORMATS
@@ -27,18 +28,25 @@ examples:
   asynchat-fast-http                          this directory, at http://localhost:8000/
   asynchat-fast-http 8080 -d public           another port and directory
   asynchat-fast-http 127.0.0.1:8080           for this machine only
-  asynchat-fast-http /run/files.sock          at a unix socket, for a proxy before it
+  asynchat-fast-http /run/files.sock          at a unix socket, for a proxy
   asynchat-fast-http --spa -d dist            a single-page application
-  asynchat-fast-http --tls-self-signed        over HTTPS, for trying
+  asynchat-fast-http --tls-self-signed        over HTTPS, for testing
   asynchat-fast-http --auth me:password.txt   with a password
   asynchat-fast-http --workers 4              by several processes; SIGHUP replaces them
   asynchat-fast-http --header "Cache-Control: no-store" --header "Access-Control-Allow-Origin: *"
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=PROGRAM,
         description="Serve the files of a directory over HTTP.",
         epilog=_EPILOG,
@@ -52,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
         help=f"where to listen: PORT, ADDRESS:PORT, or the path of a unix socket (default: {DEFAULT_PORT})",
     )
     parser.add_argument(
-        "-p", "--port", type=_port, metavar="N", help="the port, whatever ADDRESS says; 0 is any that is free"
+        "-p", "--port", type=_port, metavar="N", help="the port, whatever ADDRESS says; 0 means any free port"
     )
     parser.add_argument("-b", "--bind", metavar="ADDR", help="the address to listen at (default: all)")
     _add_tls_options(parser)
@@ -65,24 +73,24 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_tls_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--tls-cert", metavar="FILE", help="serve HTTPS, with the certificate (and those that vouch for it) in FILE")
+    add("--tls-cert", metavar="FILE", help="serve HTTPS with the certificate chain in FILE")
     add("--tls-key", metavar="FILE", help="the key of the certificate (default: in the same file)")
-    add("--tls-self-signed", action="store_true", help="serve HTTPS with a certificate made now, for trying")
+    add("--tls-self-signed", action="store_true", help="serve HTTPS with a certificate made at the start, for testing")
 
 
 def _add_site_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("-d", "--directory", metavar="DIR", default=os.curdir, help="what to serve (default: the current directory)")
+    add("-d", "--directory", metavar="DIR", default=os.curdir, help="the directory to serve (default: the current one)")
     add(
         "--symlinks",
         choices=POLICIES,
         default=file_handler.symlinks,
-        help="follow symbolic links that stay within the directory, or all, or refuse them (default: %(default)s)",
+        help="which symbolic links to follow: those within the directory, all, or none (default: %(default)s)",
     )
     add("--hidden", action="store_true", help="serve and list names that begin with a dot, too")
     add("--no-listing", action="store_true", help="do not list folders that have no index.html")
-    add("--spa", action="store_true", help="send index.html to browsers for pages that are not there")
-    add("--error-page", metavar="FILE", help="the page for what is not there (status 404)")
+    add("--spa", action="store_true", help="send index.html to browsers for pages that do not exist")
+    add("--error-page", metavar="FILE", help="the page to send with status 404")
     add(
         "--header",
         metavar="NAME:VALUE",
@@ -91,7 +99,12 @@ def _add_site_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a field to add to each response; may be given several times",
     )
-    add("--auth", metavar="USER:FILE", type=_credentials, help="ask for USER and the password in FILE's first line")
+    add(
+        "--auth",
+        metavar="USER:FILE",
+        type=_credentials,
+        help="require USER and, as the password, the first line of FILE",
+    )
 
 
 def _add_log_options(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +113,7 @@ def _add_log_options(parser: argparse.ArgumentParser) -> None:
         "--log-format",
         choices=sorted(FORMATS),
         default="coloured" if coloured else "common",
-        help="of the access log, which goes to stderr (default: coloured on a terminal, else common)",
+        help="the format of the access log on stderr (default: coloured on a terminal, else common)",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="write no access log")
 
@@ -112,15 +125,19 @@ def _add_process_options(parser: argparse.ArgumentParser) -> None:
         type=_count,
         default=1,
         metavar="N",
-        help="serve by N processes, and one that restarts them, and replaces them at SIGHUP (default: 1, and no other)",
+        help="serve by N processes, which a parent restarts, and replaces at SIGHUP (default: 1, without a parent)",
     )
-    add("--pid-file", metavar="FILE", help="write the number of the process to tell to FILE, which goes at the end")
+    add(
+        "--pid-file",
+        metavar="FILE",
+        help="write the number of the process that takes signals to FILE, and remove FILE at the end",
+    )
     add(
         "--grace",
         type=_seconds,
         default=10.0,
         metavar="S",
-        help="how many seconds SIGTERM leaves for requests to be completed (default: %(default)g)",
+        help="seconds for responses to be completed after SIGTERM or Ctrl-C (default: %(default)g)",
     )
 
 

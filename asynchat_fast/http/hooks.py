@@ -161,7 +161,10 @@ class Hooks(Settings):
         self.ac_logger.error("%s: " + format, self.address_string(), *args)
 
     def log_info(self, message: object, type: str = "info") -> None:
-        """Log *message*, of asyncore or the channel, to ``ac_logger``; *type* is "error", "warning" or "info"."""
+        """Log *message*, of asyncore or the channel, to ``ac_logger``.
+
+        The *type* "error" is logged at the level ERROR, "warning" at WARNING, and any other, such as "info", at DEBUG.
+        """
         level = {"error": logging.ERROR, "warning": logging.WARNING}.get(type, logging.DEBUG)
         self.ac_logger.log(level, "%s", message)
 

@@ -52,7 +52,7 @@ def self_signed() -> ssl.SSLContext:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "cryptography":
             raise
-        raise NoContext("making a certificate takes cryptography: pip install 'asynchat-fast[tls]'") from None
+        raise NoContext("making a certificate takes cryptography: pip install cryptography") from None
     context = _context()
     descriptor, path = tempfile.mkstemp(suffix=".pem")  # readable by this user only; ssl reads files only
     try:

@@ -36,15 +36,19 @@ def supervise(
     limits: Limits,
     open_slots: Callable[[], Slots],
     open_pid_file: Callable[[], contextlib.AbstractContextManager[PidFile | None]],
+    note_end: Callable[[int], object] = lambda number: None,
 ) -> int:
-    """Have workers serve the sockets of *open_slots* until told to end; return the exit status.  See ``run()``."""
+    """Have workers serve the sockets of *open_slots* until told to end; return the exit status.  See ``run()``.
+
+    *note_end* is called with the number of the signal that tells it to end.
+    """
     check_start(start)
     # The signals first: after one of the others, a signal that ends the process would leave its file behind.
     with (
         CaughtSignals() as signals,
         open_pid_file() as pid_file,
         open_slots() as slots,
-        Supervisor(start, slots, limits, pid_file, signals) as supervisor,
+        Supervisor(start, slots, limits, pid_file, signals, note_end) as supervisor,
     ):
         return supervisor.run()
 
@@ -60,17 +64,24 @@ class Phase(Enum):
 class Supervisor:
     """The parent process: it starts a worker for each of *slots*, watches them, and obeys *signals*.
 
-    Leaving the context kills the workers that are left.
+    *note_end* is that of ``supervise()``.  Leaving the context kills the workers that are left.
     """
 
     def __init__(
-        self, start: Start, slots: Slots, limits: Limits, pid_file: PidFile | None, signals: CaughtSignals
+        self,
+        start: Start,
+        slots: Slots,
+        limits: Limits,
+        pid_file: PidFile | None,
+        signals: CaughtSignals,
+        note_end: Callable[[int], object],
     ) -> None:
         self._start = start
         self._slots = slots
         self._limits = limits
         self._pid_file = pid_file
         self._signals = signals
+        self._note_end = note_end
         self._phase = Phase.STARTING
         self._status = 0
         self._workers: list[Worker] = []
@@ -229,6 +240,7 @@ class Supervisor:
                 self._kill()
             else:
                 self._end()
+                self._note_end(number)
         elif number == signal.SIGHUP and self._phase is not Phase.ENDING:
             self._reload()
         elif number == signal.SIGUSR1:
