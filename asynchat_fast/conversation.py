@@ -80,7 +80,7 @@ class Conversation:
     _ac_has_options = False  # an option was assigned on the object
     _ac_own_get_terminator: Any = None  # a function that the program has put on the object in the method's place
     _ac_blocked: str | None = None  # what a TLS socket needs before it can go on: "received" or "writable"
-    _ac_paused = False
+    _ac_paused = _ac_held = False
 
     def __init__(self) -> None:
         self._ac_prepared()  # only once: programs call __init__() again, for another map, and keep the terminator

@@ -14,6 +14,7 @@ from .transport import BYTES_LIKE, reporting
 __all__ = [
     "block_receiving",
     "block_sending",
+    "hold_reading",
     "pause_reading",
     "readable",
     "resume_reading",
@@ -46,7 +47,7 @@ def writable(self: Any) -> bool:
 
 
 def _may_read(self: Any) -> bool:
-    if self._ac_paused or self._ac_blocked == "writable":
+    if self._ac_paused or self._ac_held or self._ac_blocked == "writable":
         return False
     most = self.output_high_water
     if most is None:
@@ -86,6 +87,14 @@ def pause_reading(self: Any) -> None:
 def resume_reading(self: Any) -> None:
     """Receive again after ``pause_reading()``."""
     self._ac_paused = False
+    self._ac_report()
+
+
+def hold_reading(self: Any, held: bool) -> None:
+    """Receive nothing while *held*, for a protocol's own reasons, whether or not the program has paused reading, too."""
+    self._ac_held = held
+    if held:
+        self._ac_unreadable = True
     self._ac_report()
 
 

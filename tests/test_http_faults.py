@@ -131,6 +131,34 @@ def test_a_client_that_resets_while_its_response_is_awaited_is_noticed(site, is_
     assert logged(site) == [("200", "5")] * is_begun
 
 
+def test_nothing_is_read_while_a_response_is_awaited_though_the_program_resumes_reading(site):
+    site.serve(lambda self: None)
+    site.dial(get())
+    site.until(lambda: site.handlers and site.handlers[0].handling)
+    (handler,) = site.handlers
+    handler.pause_reading()
+    handler.resume_reading()
+    assert not handler.readable()
+    handler.respond(200)
+    assert handler.readable()
+
+
+def test_a_pause_of_the_program_outlasts_the_response(site):
+    site.serve(lambda self: None)
+    client = site.dial(get())
+    site.until(lambda: site.handlers and site.handlers[0].handling)
+    (handler,) = site.handlers
+    handler.pause_reading()
+    handler.respond(200, b"first")
+    assert site.receive(client, b"first")
+    client.sendall(get())
+    for _ in range(3):
+        site.turn()
+    assert not handler.handling
+    handler.resume_reading()
+    site.until(lambda: handler.handling)
+
+
 def test_a_client_that_ends_its_output_gets_the_response_that_it_awaits(site):
     site.serve(lambda self: None, head_timeout=0.1)
     client = site.dial(get())

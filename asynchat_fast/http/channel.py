@@ -13,6 +13,7 @@ from typing import Any
 
 from ..channel import async_chat
 from ..eventloop.maps import clock_of
+from ..interest import hold_reading
 from ..producers import Then
 from ..transport import passing
 from .connection import Connection, State
@@ -54,7 +55,6 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
         "_ac_connection",
         "_ac_followed",
         "_ac_framed",
-        "_ac_is_paused",
         "_ac_task",
         "_ac_unlogged",
         "ibuffer",
@@ -63,7 +63,6 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
     def __init__(self, sock: Any, map: Any) -> None:
         self.__timer: Any = None
         self.__receives = False  # recv() is running, so that handle_close() means the end of input
-        self._ac_is_paused = False
         self._ac_task: Any = None  # the asyncio.Task of the present request, which may outlast its response
         self._ac_unlogged = None
         self._ac_followed = _IDLE  # the state that _ac_follow() has adapted the channel to
@@ -93,10 +92,8 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
         if terminator is not self._ac_framed:
             self._ac_framed = terminator
             self.set_terminator(terminator)
-        paused = connection.is_paused
-        if paused != self._ac_is_paused:
-            self._ac_is_paused = paused
-            self.pause_reading() if paused else self.resume_reading()
+        if connection.is_paused != self._ac_held:
+            hold_reading(self, connection.is_paused)
         if connection.ahead and state is _IDLE:
             ahead = b"".join(connection.ahead)
             connection.ahead.clear()
@@ -286,7 +283,7 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
         unsent = unsent_bytes(self.socket)
         outgoing = (self._ac_sent(), unsent) if unsent or self._ac_is_sending() else None
         status = self.__deadlines.look(connection, outgoing, self.readable(), self)
-        if status == CLOSE or (self._ac_is_paused and is_reset(self.socket)):
+        if status == CLOSE or (self._ac_held and is_reset(self.socket)):
             self.close()
         elif status is not None:
             if status == 503:

@@ -249,7 +249,7 @@ class Exchange(HTTPChannel):
             self._ac_unlogged = writer.status, writer.written
             if not queue_of(self).corked:
                 self._ac_log_sent()
-        if self._ac_connection.state is not _IDLE or self._ac_is_paused:
+        if self._ac_connection.state is not _IDLE or self._ac_held:
             self._ac_follow()
 
     def handle_write(self) -> None:
