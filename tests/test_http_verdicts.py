@@ -40,6 +40,8 @@ LINES = [
     b"GET\t/\tHTTP/1.1",
     b"GET /a b HTTP/1.1", b"GET /#a HTTP/1.1", b"GET /\xc3\xa0 HTTP/1.1", b"GET /\0 HTTP/1.1", b"GET a HTTP/1.1",
     b"G(T / HTTP/1.1", b"G\xc3T / HTTP/1.1", b"GET: / HTTP/1.1", b"GET / HTTP/\xef\xbc\x91.1", b"GET http:// HTTP/1.1",
+    b"GET * HTTP/1.1", b"GET a:80 HTTP/1.1", b"GET http://b:c@a/ HTTP/1.1", b"CONNECT a HTTP/1.1",
+    b"CONNECT / HTTP/1.1", b"GET / HTTP/0.9", b"GET / HTTP/2.0", b"GET\n/\nHTTP/1.1",
 ]  # fmt: skip
 FIELDS = [
     b"Fo@: x", b"Fo\x01o: x", b": x", b"Foo : x", b"Foo\t: x", b"Foo", b" Foo: x", b"\tFoo: x", b"Foo\n: x",
@@ -47,6 +49,7 @@ FIELDS = [
     b"Foo: x\r\n y", b"Foo: x\r\n\ty", b"Foo\r\n : x", b"Foo: x\rBar: y", b"Foo: x\nBar: y", b"Foo:\rBar: y",
     b"Foo:\nBar: y", b"Foo: x\0y", b"Foo: x\x7fy", b"\rZGET /evil: HTTP/1.1", b"Connection\r\x1b5\xd5eep-Alive",
     b"Foo: \"x\r\ny\"", b"Foo;: x", b"{Foo}: x", b"Foo,: x", b"(Foo): x", b"Host: b", b"Host: a",
+    b"Foo: x\x0cy",
 ]  # fmt: skip
 LENGTHS = [
     b"Content-Length: +5", b"Content-Length: -5", b"Content-Length: 0x5", b"Content-Length: 5_0",
@@ -69,7 +72,7 @@ CHUNKS = [
     b"5\r\nhello\r0",
     b"5\r\nhello0\r\n\r\n", b"2 abc\r\naa\r\n", b"2;\r\naa\r\n", b"2;;\r\naa\r\n", b"2;=b\r\naa\r\n", b"2;a=\r\naa\r\n",
     b'2;a="b\r\naa\r\n', b'2;a="b"c\r\naa\r\n', b"2;a\0\r\naa\r\n", b"2;a\n\r\naa\r\n", b"2;a=(\r\naa\r\n",
-    b"2,a\r\naa\r\n",
+    b"2 \r\naa\r\n", b"0 \r\n\r\n", b"2,a\r\naa\r\n",
     b"0\r\nVary\r\n\r\n", b"0\r\nVa ry: x\r\n\r\n", b"0\r\n Vary: x\r\n\r\n", b"0\r\nVary: x\n\r\n", b"0\r\n\n",
     b"0 a\r\n\r\n",
 ]  # fmt: skip
@@ -107,7 +110,11 @@ TAKEN = {
     chunks(b"5;a;b=c;d=\"e \\\"; f\"\r\nhello\r\n0;g\r\nVary: *\r\nX: y\r\n\r\n") + request(): 2,
     chunks(b"5 ; a = b\r\nhello\r\n0\r\n\r\n"): 1,
     request(b"POST / HTTP/1.1", b"transfer-encoding: CHUNKED", body=b"0\r\n\r\n"): 1,
+    chunks(b"0\r\nContent-Length: 9\r\nTransfer-Encoding: x\r\nHost: b\r\n\r\n") + request(): 2,
     request(b"GET / HTTP/1.1", b"Connection: close") + request(): 1,
+    request(b"GET / HTTP/1.1", b"Connection: a, upgrade", b"Upgrade: b") + request(): 2,
+    b"GET / HTTP/1.0\r\n\r\n" + request(): 1,
+    b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" + request(): 2,
 }  # fmt: skip
 
 
