@@ -91,7 +91,7 @@ def resume_reading(self: Any) -> None:
 
 
 def hold_reading(self: Any, held: bool) -> None:
-    """Receive nothing while *held*, for a protocol's own reasons, whether or not the program has paused reading, too."""
+    """Receive nothing while *held*, for a protocol's own reasons, whatever the program pauses and resumes."""
     self._ac_held = held
     if held:
         self._ac_unreadable = True

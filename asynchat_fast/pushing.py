@@ -12,7 +12,7 @@ from typing import Any
 from .borrowed import queue_of
 from .output_queue import OutputQueue
 from .producers import Producer
-from .pulling import cut, note_that_something_waits, send_failed, send_head, sent_something
+from .queue_head import cut, note_that_something_waits, send_failed, send_head, sent_something
 from .transport import BYTES_LIKE, BytesLike
 
 __all__ = [
