@@ -79,6 +79,13 @@ def _deliver_asked(self: Any, data: Any) -> None:
         deliver(self, data)
         return
     buffer = self._ac_input.feed(data)
+    try:
+        _ask_for_each(self, buffer)
+    finally:
+        buffer.interrupt()  # or a loop over the events, whose callback has read again, would go on without asking
+
+
+def _ask_for_each(self: Any, buffer: Any) -> None:
     while buffer:
         terminator = self.get_terminator() if self._ac_asked == "method" else self.terminator
         count = terminator if type(terminator) is not bytes and isinstance(terminator, int) else 0
