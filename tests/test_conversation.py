@@ -914,6 +914,23 @@ def test_payloads_that_do_not_end_at_bytes_have_no_limit(limited, cut, terminato
         assert chat.logged == []
 
 
+def test_a_get_terminator_put_on_the_object_in_a_nested_read_is_asked_in_the_outer_one_too(chat_class):
+    class Rereads(chat_class):
+        def found_terminator(self):
+            super().found_terminator()
+            if len(self.payloads) == 1:
+                self.arrive(b"ca")
+            elif len(self.payloads) == 2:
+                self.get_terminator = lambda: b"ab"
+
+    chat = Rereads()
+    chat.set_terminator(b"a")
+    chat.arrive(b"aa")
+    assert chat.payloads == [b"", b""]  # the last byte may be the beginning of "ab"
+    chat.arrive(b"b")
+    assert chat.payloads == [b"", b"", b"c"]
+
+
 @pytest.mark.parametrize(
     ("terminator", "payloads"), [(b"\n", [b"ab", b"cd\r"]), (4, [b"ab\nc"]), (None, []), (b"\r\n", [b"ab\ncd"])]
 )
