@@ -114,7 +114,7 @@ cdef class EventBuffer(InputBuffer):
         cdef object known = self._terminator
         cdef bytes needle = self._needle
         cdef Py_ssize_t count = self._count
-        cdef int kind = self._kind & ~INTERRUPTED
+        cdef int kind = self._kind
         self._kind = NEVER
         try:
             self._set(terminator)

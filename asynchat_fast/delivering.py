@@ -79,13 +79,6 @@ def _deliver_asked(self: Any, data: Any) -> None:
         deliver(self, data)
         return
     buffer = self._ac_input.feed(data)
-    try:
-        _ask_for_each(self, buffer)
-    finally:
-        buffer.interrupt()  # or a loop over the events, whose callback has read again, would go on without asking
-
-
-def _ask_for_each(self: Any, buffer: Any) -> None:
     while buffer:
         terminator = self.get_terminator() if self._ac_asked == "method" else self.terminator
         count = terminator if type(terminator) is not bytes and isinstance(terminator, int) else 0
@@ -114,6 +107,7 @@ def _go_on(self: Any) -> None:
         elif not self._ac_asked:
             deliver(self, b"")  # the terminator cannot be searched for, or is not set
         if self._ac_asked:
+            buffer.interrupt()  # so that a loop over the events, within which this read has begun, asks from now on, too
             _deliver_asked(self, b"")
             return
         for event in buffer:

@@ -129,14 +129,14 @@ class PlainEventBuffer(PlainInputBuffer):
         None if there is none.  The bytes count as unread until ``settle()``, which returns whether they were a whole
         payload.  TypeError and ValueError for a wrong terminator.
         """
-        known = self._terminator, self._needle, self._count, self._held
+        known = self._terminator, self._needle, self._count, self._held, self._interrupted
         self._interrupted = False
         try:
             PlainInputBuffer._set(self, terminator)
             self._held = False
             event = next(self, _STOP)
         finally:
-            self._terminator, self._needle, self._count, self._held = known
+            self._terminator, self._needle, self._count, self._held, self._interrupted = known
             self._scanned = self._start
         if event is None or event is _STOP:
             self._phase = _EMPTY if event is None else _STOP
