@@ -107,7 +107,7 @@ def _go_on(self: Any) -> None:
         elif not self._ac_asked:
             deliver(self, b"")  # the terminator cannot be searched for, or is not set
         if self._ac_asked:
-            buffer.interrupt()  # so that a loop over the events, within which this read has begun, asks from now on, too
+            buffer.interrupt()  # a loop over the events, within which this read has begun, must ask from now on, too
             _deliver_asked(self, b"")
             return
         for event in buffer:
