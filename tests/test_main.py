@@ -66,8 +66,8 @@ PROGRAMS = {
         greeting = 'hello'
         threading.Thread(target=run).start()
         started.wait()
-        threading.Timer(0.01, ended.set).start()
         print('end of program')
+        ended.set()
         """,
     "exit status": "import sys; sys.exit(3)",
     "exit text": "import sys; sys.exit('text')",
