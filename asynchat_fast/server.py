@@ -11,6 +11,7 @@ from .addresses import bound_socket, checked, naming
 from .arguments import check_class, check_count, check_map
 from .eventloop import call_later
 from .eventloop.exhaustion import EXHAUSTED, PAUSE, Pause
+from .eventloop.maps import touch
 from .eventloop.timers import Timer
 from .graceful_end import GracefulEnd
 from .logged import logged_dispatcher
@@ -125,12 +126,6 @@ class chat_server(logged_dispatcher):
         """Return False: an acceptor sends nothing."""
         return False
 
-    def __report(self) -> None:
-        """Have the loop ask what ``readable()`` returns now."""
-        map: Any = self._map
-        if hasattr(type(map), "touch") and self._fileno is not None:
-            map.touch(self._fileno)
-
     def __is_full(self) -> bool:
         return self.max_connections is not None and self.__open.are_as_many_as(self.max_connections)
 
@@ -147,7 +142,7 @@ class chat_server(logged_dispatcher):
                 if error.errno in EXHAUSTED:
                     self.__pause.begin_for(self, error)
                     self.__stop_waking()
-                    self.__waking = call_later(PAUSE, self.__report, map=self._map)
+                    self.__waking = call_later(PAUSE, touch, self._map, self._fileno, map=self._map)
                     return
                 continue  # the connection has ended while it waited
             self.__pause.end()

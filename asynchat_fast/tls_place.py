@@ -3,6 +3,8 @@
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from .eventloop.maps import touch
+
 if TYPE_CHECKING:
     from .tls_socket import TLSSocket
 
@@ -77,9 +79,7 @@ class Place:
 
     def report_output(self, sent: int) -> None:
         """Act upon a send() of which the socket below took *sent* bytes, but not all: wait until it is writable."""
-        map: Any = self.map
-        if hasattr(type(map), "touch"):
-            map.touch(self._fd)
+        touch(self.map, self._fd)
 
     def close(self) -> None:
         """Close the channel and the socket at once: for asyncore's ``close_all()``."""

@@ -75,6 +75,13 @@ class Echo(async_chat):
         self.push(self._get_data() + b"\n")
 
 
+class Stubborn(Echo):
+    """Does not end when it is asked to."""
+
+    def handle_shut_down(self):
+        pass
+
+
 class Hello(http_request_handler):
     """Says hello."""
 
@@ -303,10 +310,6 @@ def test_the_server_serves_on_while_it_drains(map, connect):
 
 
 def test_a_second_call_ends_the_drain_and_counts_its_own_timeout(map, connect, caplog):
-    class Stubborn(Echo):
-        def handle_shut_down(self):
-            pass
-
     server = chat_server(LOCAL, Stubborn, map=map)
     client = connect(server)
     run_until(map, lambda: len(map) == 2)
@@ -339,10 +342,6 @@ def test_the_timeout_counts_from_the_end_of_the_drain(map, connect):
 
 
 def test_asyncore_s_loop_is_woken_in_time(map, connect, caplog):
-    class Stubborn(Echo):
-        def handle_shut_down(self):
-            pass
-
     server = chat_server(LOCAL, Stubborn, map=map)
     client = connect(server)
     run_until(map, lambda: len(map) == 2)
@@ -535,10 +534,6 @@ def test_without_descriptors(map, connect, monkeypatch):
 def test_without_threads_asyncore_s_loop_is_late_and_goes_on(map, connect, monkeypatch):
     def none(thread):
         raise RuntimeError("can't start new thread")
-
-    class Stubborn(Echo):
-        def handle_shut_down(self):
-            pass
 
     server = chat_server(LOCAL, Stubborn, map=map)
     client = connect(server)

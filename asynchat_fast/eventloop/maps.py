@@ -24,6 +24,7 @@ __all__ = [
     "let_go_of",
     "set_timer",
     "task_for",
+    "touch",
 ]
 
 Map = dict[int, Any]
@@ -145,6 +146,12 @@ class SocketMap(dict[int, Any]):
     def __ior__(self, other: Any) -> "SocketMap":  # type: ignore[override,misc]
         self.update(other)
         return self
+
+
+def touch(map: Map, fd: int) -> None:
+    """Have the channel at *fd* asked for its interest before the next wait; nothing, if *map* takes no reports."""
+    if hasattr(type(map), "touch"):
+        map.touch(fd)  # type: ignore[attr-defined]
 
 
 _of_plain_maps: dict[int, tuple[Map, Kept]] = {}  # by id(map): a plain dict has no attribute for it
