@@ -5,8 +5,8 @@ must be given the same bytes again, and it buffers the rest of a record where se
 """
 
 import contextlib
-import errno
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["Engine", "check_context", "reason_of"]
@@ -44,7 +44,6 @@ class Engine:
         "_object",
         "_outgoing",
         "_read",
-        "_write",
         "end",
         "has_begun",
         "input_ended",
@@ -53,6 +52,7 @@ class Engine:
         "plaintext",
         "take",
         "truncated",
+        "write",
     )
 
     def __init__(self, context: ssl.SSLContext, server_side: bool, server_hostname: str | None = None) -> None:
@@ -64,7 +64,12 @@ class Engine:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
         # Bound methods, not wrappers: a further Python call for each read and write would slow down every request.
-        self._read, self._write = self._object.read, self._object.write
+        self._read = self._object.read
+        self.write: Callable[[Any], int] = self._object.write
+        """Encrypt a record of the argument (bytes-like), and return how many bytes of it were taken (int).
+
+        ssl.SSLWantReadError if OpenSSL must first receive, other ssl.SSLError as of ``ssl.SSLObject.write()``.
+        """
         self.take = self._outgoing.read
         """Remove and return the ciphertext (bytes) that is to be sent to the peer, ``b""`` if there is none."""
         self.plaintext = b""  # decrypted, and not yet read
@@ -124,27 +129,45 @@ class Engine:
         """Take *data* (bytes-like), ciphertext from the peer, and decrypt the records that are complete."""
         if self._is_over:  # data after the end would be stored, and never read
             return
-        self._incoming.write(data)
+        incoming = self._incoming
+        incoming.write(data)
         if not self.is_complete:
             return
-        parts = [self.plaintext] if self.plaintext else []
         try:
-            while plain := self._read(_RECORD):
+            plain = self._read(_RECORD)
+        except ssl.SSLError as error:
+            self._note_failure(error)
+            return
+        if not plain or incoming.pending or self.plaintext:
+            self._receive_rest(plain)
+        else:  # nearly always
+            self.plaintext = plain
+
+    def _receive_rest(self, plain: bytes) -> None:
+        """Add *plain*, the first record, and those that follow it to the plaintext."""
+        parts = [self.plaintext]
+        try:
+            while plain:
                 parts.append(plain)
                 if not self._incoming.pending:  # one more read would raise SSLWantReadError, which is slower
                     break
+                plain = self._read(_RECORD)
             else:
                 self._note_end(True)
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            self._note_end(True)
         except ssl.SSLError as error:
-            if self.is_closed:  # after our close_notify, OpenSSL refuses data that was under way: discard it
-                self._incoming.read()
-            else:
-                self._note_end(error)
+            self._note_failure(error)
         self.plaintext = b"".join(parts)
+
+    def _note_failure(self, error: ssl.SSLError) -> None:
+        """Act upon *error*, by which OpenSSL says that there is no further plaintext, for now or for ever."""
+        if isinstance(error, ssl.SSLWantReadError):
+            return
+        if isinstance(error, ssl.SSLZeroReturnError):
+            self._note_end(True)
+        elif self.is_closed:  # after our close_notify, OpenSSL refuses data that was under way: discard it
+            self._incoming.read()
+        else:
+            self._note_end(error)
 
     def receive_eof(self) -> None:
         """Note that no more ciphertext will come."""
@@ -173,26 +196,13 @@ class Engine:
             raise end
         return b"" if self._is_over else None
 
-    def write(self, data: Any) -> int:
-        """Encrypt *data* (bytes-like), and return how many bytes of it were taken (int).
+    def write_rest(self, data: Any, sent: int) -> int:
+        """Encrypt *data* (bytes-like) from the byte *sent* on, and return how many bytes of *data* were taken (int).
 
-        All of them are, unless OpenSSL must first receive, as in a renegotiation: BlockingIOError if it has taken none.
-        BrokenPipeError after close(), ssl.SSLError if read() has raised one or is about to.
+        All of them are, unless OpenSSL must first receive, as in a renegotiation.
         """
-        if self.is_closed:
-            raise BrokenPipeError(errno.EPIPE, "close_notify has been sent")
-        sent, whole = 0, len(data)
-        try:
-            sent = self._write(data)
-            if sent < whole:
-                view = memoryview(data)
-                while sent < whole:
-                    sent += self._write(view[sent:])
-        except ssl.SSLWantReadError:
-            if not sent:
-                raise BlockingIOError(errno.EAGAIN, "OpenSSL must receive before it can send") from None
-        except ssl.SSLError as error:
-            if isinstance(self.end, ssl.SSLError):  # receive() has met the cause, which OpenSSL does not repeat
-                raise self.end from None
-            raise error
+        view = memoryview(data)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            while sent < len(data):
+                sent += self.write(view[sent:])
         return sent

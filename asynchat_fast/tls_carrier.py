@@ -61,7 +61,9 @@ class Carrier(Place):
         if channel.writable() or self.face._ac_unsent:
             return True
         engine = self._engine
-        return bool((engine.plaintext or engine.end) and channel.readable())
+        if engine.plaintext or engine.end:
+            return channel.readable()  # type: ignore[no-any-return]
+        return False
 
     def handle_read_event(self) -> None:
         """Receive ciphertext, and have the channel read the plaintext."""

@@ -81,11 +81,18 @@ class TLSSocket:
         try:
             if self._ac_unsent or not engine.is_complete:
                 raise BlockingIOError(errno.EAGAIN, "other bytes are to be sent first")
+            if engine.is_closed:
+                raise BrokenPipeError(errno.EPIPE, "close_notify has been sent")
             sent = engine.write(data)
+            if sent < len(data):
+                sent = engine.write_rest(data, sent)
             self._ac_send(engine.take())
             return sent
+        except ssl.SSLWantReadError:
+            raise BlockingIOError(errno.EAGAIN, "OpenSSL must receive before it can send") from None
         except ssl.SSLError as error:
-            raise self._ac_failed(error) from None
+            # receive() may have met the cause, which OpenSSL does not repeat.
+            raise self._ac_failed(engine.end if isinstance(engine.end, ssl.SSLError) else error) from None
         finally:
             lock.release()
 
