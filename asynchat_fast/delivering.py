@@ -6,10 +6,10 @@ anything: read, discard, close, change the terminator, raise.
 
 from typing import Any
 
-from . import pushing
 from .borrowed import deliver, queue_of
 from .events import Interrupted
 from .interest import block_receiving
+from .pushing import uncork
 from .transport import passing, wants_write, would_block
 
 __all__ = ["handle_read", "receive"]
@@ -51,7 +51,9 @@ def handle_read(self: Any) -> None:
 
 def receive(self: Any, data: Any) -> None:
     """Deliver *data* (bytes-like, or str with ``use_encoding``) to the callbacks, with all options in effect."""
-    corked = self.coalesce_pushes and queue_of(self).cork()
+    corked = queue_of(self) if self.coalesce_pushes else None
+    if corked is not None and not corked.cork():
+        corked = None  # a call further up has corked it
     try:
         if type(data) is not bytes and isinstance(data, str) and self.use_encoding:
             data = data.encode(self.encoding)
@@ -69,8 +71,8 @@ def receive(self: Any, data: Any) -> None:
         self._ac_input.undo()
         raise
     finally:
-        if corked:
-            pushing.uncork(self)
+        if corked is not None:
+            uncork(self, corked)
 
 
 def _deliver_asked(self: Any, data: Any) -> None:

@@ -155,9 +155,8 @@ def _send_more(self: Any, queue: OutputQueue) -> None:
         note_that_something_waits(self)
 
 
-def uncork(self: Any) -> None:
-    """Send the data that ``coalesce_pushes`` held back while input was handled."""
-    queue = queue_of(self)
+def uncork(self: Any, queue: OutputQueue) -> None:
+    """Send the data that *queue*, corked, has held back while input was handled."""
     if queue.uncork():
         self.initiate_send()
     if queue:

@@ -5,11 +5,13 @@ must be given the same bytes again, and it buffers the rest of a record where se
 """
 
 import contextlib
+import errno
 import ssl
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
-__all__ = ["Engine", "check_context", "reason_of"]
+__all__ = ["Engine", "State", "check_context", "reason_of"]
 
 _RECORD = 16384  # bytes of plaintext in a record, at most
 
@@ -30,6 +32,19 @@ def reason_of(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+class State(Enum):
+    """The state of an Engine, which only the Engine changes, to the next one each time."""
+
+    NEW = "handshake() has not been called"
+    HANDSHAKE = "the handshake has begun"
+    OPEN = "the handshake has succeeded"
+    CLOSED = "close() has been called after that"
+
+
+# Module names, because each access to a member of an Enum is a function call on CPython before 3.12.
+_OPEN, _CLOSED = State.OPEN, State.CLOSED
+
+
 class Engine:
     """One end of a TLS connection.
 
@@ -45,11 +60,9 @@ class Engine:
         "_outgoing",
         "_read",
         "end",
-        "has_begun",
         "input_ended",
-        "is_closed",
-        "is_complete",
         "plaintext",
+        "state",
         "take",
         "truncated",
         "write",
@@ -63,22 +76,19 @@ class Engine:
             raise ValueError("a context with check_hostname needs the server_hostname that the certificate is to have")
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
-        # Bound methods, not wrappers: a further Python call for each read and write would slow down every request.
-        self._read = self._object.read
-        self.write: Callable[[Any], int] = self._object.write
-        """Encrypt a record of the argument (bytes-like), and return how many bytes of it were taken (int).
-
-        ssl.SSLWantReadError if OpenSSL must first receive, other ssl.SSLError as of ``ssl.SSLObject.write()``.
-        """
+        # Bound methods of the object that SSLObject wraps: a Python call more for each read and write would slow down
+        # every request.  A program's own subclass of SSLObject is called itself.
+        wrapped = getattr(self._object, "_sslobj" if type(self._object) is ssl.SSLObject else "", self._object)
+        self._read = wrapped.read
+        self.write: Callable[[Any], int] = wrapped.write
+        """``ssl.SSLObject.write()``: encrypts at most a record of the argument; see ``refusal()``, ``write_rest()``."""
         self.take = self._outgoing.read
         """Remove and return the ciphertext (bytes) that is to be sent to the peer, ``b""`` if there is none."""
+        self.state = State.NEW
         self.plaintext = b""  # decrypted, and not yet read
-        self.end: ssl.SSLError | bool = False  # the error, or end of input, that read() reports after the plaintext
+        self.end: OSError | bool = False  # the error, or end of input, that read() reports after the plaintext
         self._is_over = False  # no more plaintext will come
-        self.has_begun = False  # handshake() has been called
-        self.is_complete = False  # the handshake has succeeded
         self.input_ended = False  # no more ciphertext will come
-        self.is_closed = False  # close() has been called
         self.truncated = False  # input ended without the peer's close_notify
 
     @property
@@ -101,25 +111,28 @@ class Engine:
     def handshake(self) -> bool:
         """Continue the handshake as far as the received ciphertext allows.
 
-        Return whether it is complete (bool); ssl.SSLError if it fails.  On a server, do not call this before
-        something was received: the first call makes OpenSSL allocate 32 KiB, which an idle client would hold.
+        Return whether it is complete (bool); ssl.SSLError, or the error of ``receive_eof()``, if it fails.  On a
+        server, do not call this before something was received: the first call makes OpenSSL allocate 32 KiB, which an
+        idle client would hold.
         """
-        self.has_begun = True
+        self.state = State.HANDSHAKE
+        if isinstance(self.end, OSError):
+            raise self.end
         if self.input_ended:
             self._incoming.write_eof()
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
             return False
-        self.is_complete = True
+        self.state = _OPEN
         if self._incoming.pending:
             self.receive(b"")
         return True
 
     def close(self) -> None:
         """Queue a close_notify, by which the peer learns that no more data will come; do not wait for the peer's."""
-        if self.is_complete and not self.is_closed:
-            self.is_closed = True
+        if self.state is _OPEN:
+            self.state = _CLOSED
             with contextlib.suppress(ssl.SSLError, ValueError):
                 self._object.unwrap()
 
@@ -131,7 +144,7 @@ class Engine:
             return
         incoming = self._incoming
         incoming.write(data)
-        if not self.is_complete:
+        if self.state is not _OPEN and self.state is not _CLOSED:
             return
         try:
             plain = self._read(_RECORD)
@@ -164,37 +177,45 @@ class Engine:
             return
         if isinstance(error, ssl.SSLZeroReturnError):
             self._note_end(True)
-        elif self.is_closed:  # after our close_notify, OpenSSL refuses data that was under way: discard it
+        elif self.state is _CLOSED:  # after our close_notify, OpenSSL refuses data that was under way: discard it
             self._incoming.read()
         else:
             self._note_end(error)
 
-    def receive_eof(self) -> None:
-        """Note that no more ciphertext will come."""
+    def receive_eof(self, error: OSError | None = None) -> None:
+        """Note that no more ciphertext will come; *error* is the reason, None for a connection closed by the peer."""
         self.input_ended = True
-        if self.is_complete and not self._is_over:
+        if self.state is not _OPEN and self.state is not _CLOSED:
+            self.end = error or False
+        elif not self._is_over:
             # Do not tell OpenSSL of the end: by default contexts ignore unexpected ones, so that it could not be told
             # from a close_notify.
             self.truncated = True
-            self._note_end(True)
+            self._note_end(error or True)
 
-    def _note_end(self, end: ssl.SSLError | bool) -> None:
+    def _note_end(self, end: OSError | bool) -> None:
         self.end = end
         self._is_over = True
 
     def read(self, size: int) -> bytes | None:
         """Return at most *size* bytes of plaintext, ``b""`` at the end of input, None if no whole record has come.
 
-        ssl.SSLError if the peer has violated the protocol or sent an alert.
+        ssl.SSLError if the peer has violated the protocol or sent an alert, another OSError as of ``receive_eof()``.
         """
         data = self.plaintext
         if data:
             self.plaintext = data[size:]
             return data[:size]
         end, self.end = self.end, False
-        if isinstance(end, ssl.SSLError):
+        if isinstance(end, OSError):
             raise end
         return b"" if self._is_over else None
+
+    def refusal(self) -> OSError:
+        """Return the exception for data that cannot be taken: BlockingIOError, or BrokenPipeError after close()."""
+        if self.state is _CLOSED:
+            return BrokenPipeError(errno.EPIPE, "close_notify has been sent")
+        return BlockingIOError(errno.EAGAIN, "the handshake, or bytes that wait, must come first")
 
     def write_rest(self, data: Any, sent: int) -> int:
         """Encrypt *data* (bytes-like) from the byte *sent* on, and return how many bytes of *data* were taken (int).

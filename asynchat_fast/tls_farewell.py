@@ -41,8 +41,6 @@ class Farewell(Place):
         """Receive, and discard the bytes."""
         self.face._ac_receive()
         self.face._ac_engine.plaintext = b""  # kept, it would grow with all that the peer sends
-        if self.face._ac_fault is not None:
-            self.drop()
 
     def handle_write_event(self) -> None:
         """Send what waits; close once it is all sent, or the connection is lost."""

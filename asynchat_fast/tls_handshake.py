@@ -7,6 +7,7 @@ import weakref
 from typing import Any, Protocol
 
 from .deadline import Deadline
+from .tls import State
 from .tls_carrier import Carrier
 from .tls_farewell import say_farewell
 from .tls_place import Place
@@ -108,7 +109,7 @@ class Handshake(Place):
         return self.connecting
 
     def _may_begin(self) -> bool:
-        return not (self._engine.has_begun or self._engine.object.server_side)
+        return self._engine.state is State.NEW and not self._engine.object.server_side
 
     # Events of the loop
 
@@ -172,7 +173,7 @@ class Handshake(Place):
         except OSError as error:
             with contextlib.suppress(OSError):
                 face._ac_flush()  # sends the alert
-            self._fail(face._ac_fault or error)
+            self._fail(error)
             return
         if is_done and not self.is_over:  # a push() in another thread may have closed the connection meanwhile
             self._open()

@@ -8,7 +8,7 @@ import ssl
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from .tls import Engine
+from .tls import Engine, State
 from .transport_socket import asks_for_reset
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TLSSocket"]
 
+_OPEN = State.OPEN
 _READ = 65536  # bytes of ciphertext to receive at once
 _FILE_PIECE = 65536  # bytes of a file to encrypt and send at once: four records
 _FILE_MOST = 8 * _FILE_PIECE  # bytes of a file in one call, so that other channels have their turn
@@ -32,7 +33,6 @@ class TLSSocket:
         "__weakref__",
         "_ac_engine",
         "_ac_failure",
-        "_ac_fault",
         "_ac_lock",
         "_ac_place",
         "_ac_reads",
@@ -51,7 +51,6 @@ class TLSSocket:
         self._ac_resets = False  # close() is to reset the connection, without a close_notify
         self._ac_reads = 0  # how many times the channel has called recv()
         self._ac_failure: OSError | None = None  # the reason why the handshake, or TLS later, has failed
-        self._ac_fault: OSError | None = None  # an error of the socket below; recv() raises it after all plaintext
         # One thread at a time: OpenSSL allows no more, and records must be sent in the order in which they were made.
         self._ac_lock = RLock()
 
@@ -65,13 +64,10 @@ class TLSSocket:
         self._ac_reads += 1
         try:
             data = self._ac_engine.read(size)
-        except OSError as error:
+        except ssl.SSLError as error:
             raise self._ac_failed(error) from None
         if data is None:
             raise BlockingIOError(errno.EAGAIN, "no whole record has come")
-        if not data and self._ac_fault is not None:
-            fault, self._ac_fault = self._ac_fault, None
-            raise fault
         return data
 
     def send(self, data: Any, flags: int = 0) -> int:
@@ -79,17 +75,15 @@ class TLSSocket:
         engine, lock = self._ac_engine, self._ac_lock
         lock.acquire()
         try:
-            if self._ac_unsent or not engine.is_complete:
-                raise BlockingIOError(errno.EAGAIN, "other bytes are to be sent first")
-            if engine.is_closed:
-                raise BrokenPipeError(errno.EPIPE, "close_notify has been sent")
+            if self._ac_unsent or engine.state is not _OPEN:
+                raise engine.refusal()
             sent = engine.write(data)
             if sent < len(data):
                 sent = engine.write_rest(data, sent)
             self._ac_send(engine.take())
             return sent
         except ssl.SSLWantReadError:
-            raise BlockingIOError(errno.EAGAIN, "OpenSSL must receive before it can send") from None
+            raise engine.refusal() from None
         except ssl.SSLError as error:
             # receive() may have met the cause, which OpenSSL does not repeat.
             raise self._ac_failed(engine.end if isinstance(engine.end, ssl.SSLError) else error) from None
@@ -138,12 +132,7 @@ class TLSSocket:
         engine, lock = self._ac_engine, self._ac_lock
         lock.acquire()  # takes half the time of a with statement
         try:
-            try:
-                data = self._ac_socket.recv(_READ)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                data, self._ac_fault = b"", error
+            data = self._ac_socket.recv(_READ)
             if data:
                 engine.receive(data)
                 # OpenSSL may have produced output while it read, such as a refusal to renegotiate.  The peer waits for
@@ -153,6 +142,10 @@ class TLSSocket:
                         self._ac_flush()
             else:
                 engine.receive_eof()
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            engine.receive_eof(error)
         finally:
             lock.release()
 

@@ -234,7 +234,7 @@ class Exchange(HTTPChannel):
             self._ac_end_response()
         finally:
             if corked:
-                uncork(self)
+                uncork(self, queue)
                 self._ac_log_sent()
 
     def _ac_end_response(self) -> None:
