@@ -1,4 +1,4 @@
-"""TLS without a socket: an Engine turns plaintext into ciphertext and ciphertext into plaintext.
+"""TLS: an Engine turns plaintext into ciphertext, and the ciphertext that it receives into plaintext.
 
 It holds an ``ssl.SSLObject`` between two ``MemoryBIO``s.  An ``ssl.SSLSocket`` would not do: after a failed write it
 must be given the same bytes again, and it buffers the rest of a record where select() and poll() do not see it.
@@ -9,11 +9,13 @@ import errno
 import ssl
 from collections.abc import Callable
 from enum import Enum
+from threading import RLock
 from typing import Any
 
 __all__ = ["Engine", "State", "check_context", "reason_of"]
 
 _RECORD = 16384  # bytes of plaintext in a record, at most
+_READ = 65536  # bytes of ciphertext to receive at once
 
 
 def check_context(context: Any, server_side: bool) -> None:
@@ -61,6 +63,7 @@ class Engine:
         "_read",
         "end",
         "input_ended",
+        "lock",
         "plaintext",
         "state",
         "take",
@@ -84,6 +87,8 @@ class Engine:
         """``ssl.SSLObject.write()``: encrypts at most a record of the argument; see ``refusal()``, ``write_rest()``."""
         self.take = self._outgoing.read
         """Remove and return the ciphertext (bytes) that is to be sent to the peer, ``b""`` if there is none."""
+        # One thread at a time: OpenSSL allows no more, and records must be sent in the order in which they were made.
+        self.lock = RLock()
         self.state = State.NEW
         self.plaintext = b""  # decrypted, and not yet read
         self.end: OSError | bool = False  # the error, or end of input, that read() reports after the plaintext
@@ -111,7 +116,7 @@ class Engine:
     def handshake(self) -> bool:
         """Continue the handshake as far as the received ciphertext allows.
 
-        Return whether it is complete (bool); ssl.SSLError, or the error of ``receive_eof()``, if it fails.  On a
+        Return whether it is complete (bool); ssl.SSLError, or the error of ``sock.recv()``, if it fails.  On a
         server, do not call this before something was received: the first call makes OpenSSL allocate 32 KiB, which an
         idle client would hold.
         """
@@ -126,7 +131,7 @@ class Engine:
             return False
         self.state = _OPEN
         if self._incoming.pending:
-            self.receive(b"")
+            self._receive_rest(None)
         return True
 
     def close(self) -> None:
@@ -138,28 +143,41 @@ class Engine:
 
     # Plaintext
 
-    def receive(self, data: Any) -> None:
-        """Take *data* (bytes-like), ciphertext from the peer, and decrypt the records that are complete."""
-        if self._is_over:  # data after the end would be stored, and never read
-            return
-        incoming = self._incoming
-        incoming.write(data)
-        if self.state is not _OPEN and self.state is not _CLOSED:
-            return
+    def feed(self, data: Any) -> None:
+        """Take *data* (bytes-like), the first ciphertext of the peer, for ``handshake()``."""
+        self._incoming.write(data)
+
+    def receive(self, sock: Any) -> None:
+        """Take the ciphertext that ``sock.recv()`` returns, and decrypt the records that are complete."""
+        lock = self.lock
+        lock.acquire()  # takes half the time of a with statement
         try:
-            plain = self._read(_RECORD)
+            data = sock.recv(_READ)
+            if not data:
+                self._note_eof(None)
+            elif not self._is_over:  # data after the end would be stored, and never read
+                self._incoming.write(data)
+                if self.state is _OPEN or self.state is _CLOSED:
+                    plain = self._read(_RECORD)
+                    if plain and not (self._incoming.pending or self.plaintext):  # nearly always
+                        self.plaintext = plain
+                    else:
+                        self._receive_rest(plain)
         except ssl.SSLError as error:
             self._note_failure(error)
-            return
-        if not plain or incoming.pending or self.plaintext:
-            self._receive_rest(plain)
-        else:  # nearly always
-            self.plaintext = plain
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            self._note_eof(error)
+        finally:
+            lock.release()
 
-    def _receive_rest(self, plain: bytes) -> None:
-        """Add *plain*, the first record, and those that follow it to the plaintext."""
+    def _receive_rest(self, plain: bytes | None) -> None:
+        """Add *plain*, the first record unless it is None, and those that follow it to the plaintext."""
         parts = [self.plaintext]
         try:
+            if plain is None:
+                plain = self._read(_RECORD)
             while plain:
                 parts.append(plain)
                 if not self._incoming.pending:  # one more read would raise SSLWantReadError, which is slower
@@ -182,7 +200,7 @@ class Engine:
         else:
             self._note_end(error)
 
-    def receive_eof(self, error: OSError | None = None) -> None:
+    def _note_eof(self, error: OSError | None) -> None:
         """Note that no more ciphertext will come; *error* is the reason, None for a connection closed by the peer."""
         self.input_ended = True
         if self.state is not _OPEN and self.state is not _CLOSED:
@@ -200,7 +218,7 @@ class Engine:
     def read(self, size: int) -> bytes | None:
         """Return at most *size* bytes of plaintext, ``b""`` at the end of input, None if no whole record has come.
 
-        ssl.SSLError if the peer has violated the protocol or sent an alert, another OSError as of ``receive_eof()``.
+        ssl.SSLError if the peer has violated the protocol or sent an alert, another OSError if ``sock.recv()`` has.
         """
         data = self.plaintext
         if data:

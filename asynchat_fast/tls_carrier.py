@@ -1,5 +1,6 @@
 """The dispatcher that is in the map in place of a channel on TLS, after its handshake."""
 
+import contextlib
 import errno
 from typing import TYPE_CHECKING, Any
 
@@ -68,13 +69,18 @@ class Carrier(Place):
     def handle_read_event(self) -> None:
         """Receive ciphertext, and have the channel read the plaintext."""
         engine, channel = self._engine, self.channel
-        self.face._ac_receive()
+        engine.receive(self.socket)
         data = engine.plaintext
         if data and self._is_direct and channel is not None and len(data) <= channel.ac_in_buffer_size:
             engine.plaintext = b""
             channel._ac_receive(data)
         if engine.plaintext or engine.end:
             self.deliver()
+        elif not data and engine.has_output:
+            # OpenSSL has produced output while it read, such as a refusal to renegotiate.  The peer waits for that, and
+            # may send nothing before it has come.
+            with contextlib.suppress(OSError):
+                self.face._ac_flush()
 
     def deliver(self) -> None:
         """Have the channel read until no plaintext is left, or until it pauses or closes."""

@@ -39,7 +39,7 @@ class Farewell(Place):
 
     def handle_read_event(self) -> None:
         """Receive, and discard the bytes."""
-        self.face._ac_receive()
+        self.face._ac_engine.receive(self.socket)
         self.face._ac_engine.plaintext = b""  # kept, it would grow with all that the peer sends
 
     def handle_write_event(self) -> None:
@@ -79,7 +79,7 @@ def say_farewell(place: Place) -> None:
         place.drop()
         return
     is_sent = True
-    with contextlib.suppress(OSError), face._ac_lock:
+    with contextlib.suppress(OSError), face._ac_engine.lock:
         face._ac_engine.close()
         is_sent = face._ac_flush()
     if is_sent:

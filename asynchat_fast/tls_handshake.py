@@ -119,7 +119,7 @@ class Handshake(Place):
             self.handle_write_event()
         # An asyncio transport reports each input only once: put off, it would never be read.
         elif self.face._ac_map is not None or _turns.take(self):
-            self.face._ac_receive()
+            self._engine.receive(self.socket)
             self.go_on()
 
     def handle_write_event(self) -> None:
@@ -167,7 +167,7 @@ class Handshake(Place):
         """Take the next step of the handshake, and act upon its outcome, if there is one."""
         face = self.face
         try:
-            with face._ac_lock:
+            with self._engine.lock:
                 is_done = self._engine.handshake()
                 face._ac_flush()
         except OSError as error:

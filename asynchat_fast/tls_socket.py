@@ -5,7 +5,6 @@ import errno
 import os
 import socket
 import ssl
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from .tls import Engine, State
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["TLSSocket"]
 
 _OPEN = State.OPEN
-_READ = 65536  # bytes of ciphertext to receive at once
 _FILE_PIECE = 65536  # bytes of a file to encrypt and send at once: four records
 _FILE_MOST = 8 * _FILE_PIECE  # bytes of a file in one call, so that other channels have their turn
 
@@ -33,7 +31,6 @@ class TLSSocket:
         "__weakref__",
         "_ac_engine",
         "_ac_failure",
-        "_ac_lock",
         "_ac_place",
         "_ac_reads",
         "_ac_resets",
@@ -51,8 +48,6 @@ class TLSSocket:
         self._ac_resets = False  # close() is to reset the connection, without a close_notify
         self._ac_reads = 0  # how many times the channel has called recv()
         self._ac_failure: OSError | None = None  # the reason why the handshake, or TLS later, has failed
-        # One thread at a time: OpenSSL allows no more, and records must be sent in the order in which they were made.
-        self._ac_lock = RLock()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.version() or 'before the handshake'} over {self._ac_socket!r}>"
@@ -72,7 +67,8 @@ class TLSSocket:
 
     def send(self, data: Any, flags: int = 0) -> int:
         """Send *data* (bytes-like), and return how many bytes were taken; BlockingIOError if none can be now."""
-        engine, lock = self._ac_engine, self._ac_lock
+        engine = self._ac_engine
+        lock = engine.lock
         lock.acquire()
         try:
             if self._ac_unsent or engine.state is not _OPEN:
@@ -127,31 +123,9 @@ class TLSSocket:
 
     # Ciphertext
 
-    def _ac_receive(self) -> None:
-        """Receive from the socket below, and decrypt."""
-        engine, lock = self._ac_engine, self._ac_lock
-        lock.acquire()  # takes half the time of a with statement
-        try:
-            data = self._ac_socket.recv(_READ)
-            if data:
-                engine.receive(data)
-                # OpenSSL may have produced output while it read, such as a refusal to renegotiate.  The peer waits for
-                # that, and may send nothing before it has come.
-                if not engine.plaintext and engine.has_output:
-                    with contextlib.suppress(OSError):
-                        self._ac_flush()
-            else:
-                engine.receive_eof()
-        except (BlockingIOError, InterruptedError):
-            pass
-        except OSError as error:
-            engine.receive_eof(error)
-        finally:
-            lock.release()
-
     def _ac_flush(self) -> bool:
         """Send the bytes that wait; return whether all were taken (bool), OSError if the connection is lost."""
-        with self._ac_lock:
+        with self._ac_engine.lock:
             unsent = self._ac_unsent
             records = self._ac_engine.take()
             if unsent or records:
@@ -171,8 +145,9 @@ class TLSSocket:
             sent = 0
         except OSError as error:
             self._ac_unsent = b""
-            self._ac_receive()  # a peer that refuses the connection sends an alert, with the reason, before it closes
-            alert = self._ac_engine.end
+            engine = self._ac_engine
+            engine.receive(self._ac_socket)  # a peer that refuses sends an alert, with the reason, before it closes
+            alert = engine.end
             raise (alert if isinstance(alert, ssl.SSLError) else error) from None
         if sent < len(data):
             self._ac_unsent = memoryview(data)[sent:]
@@ -182,7 +157,7 @@ class TLSSocket:
 
     def _ac_end_output(self) -> bool:
         """Send a close_notify, and shut down the output behind it; return False if the connection is lost."""
-        with self._ac_lock:
+        with self._ac_engine.lock:
             self._ac_engine.close()
             self._ac_shuts = True
             try:

@@ -75,7 +75,7 @@ def start(
         # Not ac_in_buffer, which has the argument of a collect_incoming_data() that calls this.
         received = channel._ac_input.undelivered if channel._ac_holds_input else bytes(channel.ac_in_buffer)
         channel.ac_in_buffer = b""
-        engine.receive(received)  # commands that a peer has sent behind STARTTLS fail the handshake
+        engine.feed(received)  # commands that a peer has sent behind STARTTLS fail the handshake
     channel.socket = face = TLSSocket(sock, engine, plain)
     handshake = Handshake(face, channel._map, occasion or _Start(channel, server_side), timeout)
     handshake.join(channel)
