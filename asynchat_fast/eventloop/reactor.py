@@ -199,15 +199,16 @@ class Reactor:
     def _limited(self, timeout: float | None, now: float) -> float | None:
         """Return *timeout*, shortened to the time until a timer, or a channel that must be asked, is due."""
         registrations = self.registrations
-        limit = self._timers.seconds_to_next() if self._timers.heap else None
-        if registrations.slow.owed and (limit is None or registrations.slow.next - now < limit):
-            limit = registrations.slow.next - now
+        limit = timeout
+        if self._timers.heap:
+            limit = _least(limit, self._timers.seconds_to_next())
+        if registrations.slow.owed:
+            limit = _least(limit, registrations.slow.next - now)
         if registrations.exceptions.fds:
-            waits = registrations.exceptions.longest_wait()
-            limit = waits if limit is None or (waits is not None and waits < limit) else limit
-        if limit is None or (timeout is not None and timeout <= limit):
-            return timeout if timeout is None else min(timeout, _LONGEST_WAIT)
-        return min(max(limit, 0.0), _LONGEST_WAIT)
+            limit = _least(limit, registrations.exceptions.longest_wait())
+        if limit is None or 0 <= limit <= _LONGEST_WAIT:  # nearly always; min() and max() take longer than all the rest
+            return limit
+        return 0.0 if limit < 0 else _LONGEST_WAIT
 
     def _dispatch(self, happened: Events, use_poll: bool) -> None:
         """Call the channels for the events in *happened*."""
@@ -258,6 +259,11 @@ class Reactor:
                 self.registrations.poller.set(fd, 0)
         elif events & INVALID or not waker.drain():
             self.close()  # the program has closed all descriptors
+
+
+def _least(limit: float | None, other: float | None) -> float | None:
+    """Return the shorter one of two times in seconds, of which None is the longest."""
+    return other if limit is None or (other is not None and other < limit) else limit
 
 
 def _best_poller(map: Map) -> type[Poller]:
