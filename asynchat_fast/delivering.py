@@ -6,7 +6,7 @@ anything: read, discard, close, change the terminator, raise.
 
 from typing import Any
 
-from .borrowed import deliver, queue_of
+from .borrowed import deliver
 from .events import Interrupted
 from .interest import block_receiving
 from .pushing import uncork
@@ -51,7 +51,10 @@ def handle_read(self: Any) -> None:
 
 def receive(self: Any, data: Any) -> None:
     """Deliver *data* (bytes-like, or str with ``use_encoding``) to the callbacks, with all options in effect."""
-    corked = queue_of(self) if self.coalesce_pushes else None
+    try:
+        corked = self._ac_output if self.coalesce_pushes else None
+    except AttributeError:  # the class has a queue of its own, and there is nothing to cork
+        corked = None
     if corked is not None and not corked.cork():
         corked = None  # a call further up has corked it
     try:
