@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 from .._asyncore import asyncore
 from .maps import Embedder, Kept, Map, SocketMap, kept_for, let_go_of
+from .plain_registrations import PlainRegistrations
 from .pollers import INVALID, READ, URGENT, Events, Lost, Poller, pollers
-from .registrations import Registrations
+from .registrations import AnyRegistrations, Registrations
 from .telling import ENDING, POLL, SELECT
 from .waker import Waker, waker_beside
 
@@ -27,8 +28,13 @@ class Reactor:
     alive: ClassVar["weakref.WeakSet[Reactor]"] = weakref.WeakSet()
 
     def __init__(self, map: Map, kept: Kept) -> None:
-        self.registrations = Registrations(map, _best_poller(map)())
+        self.registrations: AnyRegistrations
+        if isinstance(map, SocketMap):
+            self.registrations = Registrations(map, _best_poller(_BEST_FIRST)())
+        else:
+            self.registrations = PlainRegistrations(map, _best_poller(_BY_NUMBER_FIRST)())
         self._map = map
+        self._kept = kept
         self._timers = kept.timers
         self.counters = kept.counters
         self.thread = 0  # the thread that has entered last, by its identifier
@@ -36,7 +42,8 @@ class Reactor:
         self.embedder: Embedder | None = None  # set while an asyncio loop runs the passes
         self._is_waiting = False
         self._depth = 0  # nested calls of loop()
-        Reactor.alive.add(self)
+        if self.registrations.noting is not None:  # else there is nothing that belongs to this process alone
+            Reactor.alive.add(self)
 
     @classmethod
     def enter(cls, map: Map) -> "Reactor":
@@ -49,7 +56,7 @@ class Reactor:
             reactor.counters.since = monotonic()
         reactor._depth += 1
         reactor.thread = get_ident()
-        reactor.registrations.slow.owed = len(reactor.registrations.channels)  # which may have changed since
+        reactor.registrations.note_code_has_run()
         return reactor
 
     @property
@@ -66,7 +73,7 @@ class Reactor:
         if self.registrations.noting is not None and self._map:
             return
         Reactor.alive.discard(self)
-        kept_for(self._map).reactor = None
+        self._kept.reactor = None
         let_go_of(self._map)
         self.close()
 
@@ -121,7 +128,7 @@ class Reactor:
         finally:
             self._rest()
 
-    def _run_ready(self, registrations: Registrations, most: int) -> float:
+    def _run_ready(self, registrations: AnyRegistrations, most: int) -> float:
         if registrations.use_poll:
             registrations.show(False)
         try:
@@ -219,7 +226,7 @@ class Reactor:
             registrations.note_failure(happened)
             raise
         if (self._timers.heap and self._timers.run_due(log_failure)) or happened:
-            registrations.slow.owed = len(channels)  # the program's code has run, and may have changed any channel
+            registrations.note_code_has_run()
 
     def _drain(self, fd: int, events: int) -> None:
         """Act upon an event at *fd*, where there is no channel: it has closed meanwhile, or it is that of the waker."""
@@ -232,15 +239,15 @@ class Reactor:
             self.close()  # the program has closed all descriptors
 
 
-def _best_poller(map: Map) -> type[Poller]:
-    """Return the class of the poller for *map*: the best one for a SocketMap, poll or select for a plain dict.
+_BEST_FIRST = ("epoll", "kqueue", "poll", "select")
+# For a plain dict, which does not report when a descriptor leaves it: then it may still be open in another process, or
+# be open again as another file.  The registration with epoll or kqueue, which register files, would be wrong.
+_BY_NUMBER_FIRST = ("poll", "select", "epoll", "kqueue")
 
-    epoll and kqueue register files, not numbers.  A plain dict does not report when a descriptor leaves it; then it may
-    still be open in another process, or be open again as another file, and its registration would be wrong.
-    """
-    usable = {name: poller for name, poller in pollers.items() if hasattr(select, name)}  # gevent removes some
-    by_number = [usable[name] for name in ("poll", "select") if name in usable]
-    return next(iter(usable.values()) if isinstance(map, SocketMap) or not by_number else iter(by_number))
+
+def _best_poller(names: tuple[str, ...]) -> type[Poller]:
+    """Return the class of the first of the pollers *names* that there is: gevent removes some."""
+    return next(pollers[name] for name in names if name in pollers and hasattr(select, name))
 
 
 def log_failure(callback: Any) -> None:
