@@ -14,6 +14,7 @@ from threading import get_ident
 from typing import Any
 
 from .._asyncore import asyncore
+from ..addresses import name_of
 from ..eventloop.interest import reports
 from ..transport import reads_directly
 from ..transport_socket import TransportSocket, adopt
@@ -95,7 +96,7 @@ class Link(asyncio.Protocol):
         if self._expects_failure:
             self.failure = error
         else:
-            peer = self.transport.get_extra_info("peername")
+            peer = name_of(self.transport.get_extra_info("peername"))
             _logger.error("closing the connection from %s: %s: %s", peer, type(error).__name__, error, exc_info=True)
         if self.channel is not None:
             with contextlib.suppress(Exception):  # its __init__() has not run to the end

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 from .. import asyncore, call_later, loop
 from .._printing import printing
+from ..addresses import name_of
 from .command_line import DEFAULT_PORT, PROGRAM, Address, parser
 from .files import file_handler
 from .server import http_server
@@ -188,7 +189,7 @@ def _in_words(error: Exception, address: Address) -> str:
             return usual
         return f"cannot listen at {address}: " + ("it is in use" if address.is_socket() else "it is a file, no socket")
     host, port = address
-    where = f"cannot listen at {_netloc(host, port)}" if host else "cannot listen"
+    where = f"cannot listen at {name_of(address)}" if host else "cannot listen"
     if code == errno.EADDRINUSE:
         return f"{where}: port {port} is in use; try --port 0"
     if code in (errno.EACCES, errno.EPERM) and port < _FIRST_FREE_PORT:
@@ -214,10 +215,10 @@ def _announce(options: argparse.Namespace, addresses: Iterable[Any]) -> None:
 def _announce_port(directory: str, scheme: str, host: str, port: int) -> None:
     """Print the addresses: first one that can be clicked in a terminal."""
     everywhere = host in ("::", "0.0.0.0")  # noqa: S104 - compared, not listened at
-    _show(f"Serving {directory} at {scheme}://{_netloc('localhost' if everywhere else host, port)}/ ...")
+    _show(f"Serving {directory} at {scheme}://{name_of(('localhost' if everywhere else host, port))}/ ...")
     if everywhere:
         for each in _own_addresses(host == "::"):
-            _show(f"        and at {scheme}://{_netloc(each, port)}/")
+            _show(f"        and at {scheme}://{name_of((each, port))}/")
 
 
 def _own_addresses(v6: bool) -> list[str]:
@@ -230,10 +231,6 @@ def _own_addresses(v6: bool) -> list[str]:
             probe.connect((other, 9))
             found.append(str(probe.getsockname()[0]))
     return found
-
-
-def _netloc(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 # Ending
