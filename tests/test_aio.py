@@ -980,7 +980,7 @@ def test_a_stalled_peer_is_gone_soon_after_closing(run, monkeypatch):
             await asyncio.get_running_loop().sock_connect(client, server.sockets[0].getsockname())
             client.send(b"go\n")
             await until(lambda: Lines.made)
-            transport = next(iter(Lines.made)).socket._link.transport
+            transport = next(iter(Lines.made)).socket._wire.transport
             await until(lambda: not any(each.connected for each in Lines.made))
             await until(lambda: not transport.get_write_buffer_size())  # as it was aborted
         server.close()
