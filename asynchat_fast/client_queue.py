@@ -180,7 +180,7 @@ def drop_begun(queue: Any) -> None:
         items.clear()
         deque.extend(items, rest)
         items.things.extend(things)
-    queue.corked = min(queue.corked, 1)
+    queue.forget_held()
 
 
 def drop_lost(queue: Any) -> None:

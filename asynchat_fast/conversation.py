@@ -267,7 +267,7 @@ class Conversation:
         queue = queue_of(self)
         if queue:
             queue.items.clear()
-        queue.corked = min(queue.corked, 1)
+        queue.forget_held()
 
     # Interest
 

@@ -129,7 +129,7 @@ def _take_output(channel: Any) -> bytes:
             raise RuntimeError("start_tls() while a producer, or the end by close_when_done(), waits to be sent")
         for _ in items:
             queue.items.popleft()
-        queue.corked = min(queue.corked, 1)
+        queue.forget_held()
     finally:
         queue.end(None, 0)
     return b"".join(item.encode(channel.encoding) if isinstance(item, str) else item for item in items)
