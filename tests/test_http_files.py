@@ -463,6 +463,25 @@ def test_a_page_of_ones_own_for_missing_files(get, site, caplog):
     assert "missing.html" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("status", "path", "method", "attributes"),
+    [
+        (301, "/folder", "GET", {}),
+        (401, "/text.txt", "GET", {"credentials": ("me", "secret")}),
+        (404, "/nothing", "GET", {}),
+        (405, "/text.txt", "POST", {}),
+    ],
+)
+def test_error_pages_of_ones_own_have_a_type_of_ones_own(get, status, path, method, attributes):
+    def error_page(handler, code, message=None, explain=None):
+        return f"[{code}]"
+
+    attributes |= {"error_page": error_page, "error_content_type": "application/json"}
+    response = get(path, method=method, **attributes)
+    assert (response.status, response.body) == (status, b"[%d]" % status)
+    assert response.get("content-type") == b"application/json"
+
+
 @pytest.mark.parametrize("path", ["/text.txt", "/folder/", "/folder", "/nothing", "/large.bin", "/empty"])
 def test_fields_of_ones_own_are_in_each_response(get, path):
     own = (("Cache-Control", "no-store"), ("X-A", "1"), ("X-A", "2"), ("x-content-type-options", "own"))

@@ -96,7 +96,7 @@ class file_handler(http_request_handler):
         if self.credentials is None or self.__has_credentials(*self.credentials):
             return super().handle_request()
         challenge = ("WWW-Authenticate", 'Basic realm="files", charset="UTF-8"')
-        self.respond(401, self.error_page(401), [challenge, *PAGE_FIELDS], HTML)
+        self.respond(401, self.error_page(401), [challenge, *PAGE_FIELDS], self.error_content_type)
         return None
 
     def __has_credentials(self, user: str, password: str) -> bool:
@@ -135,7 +135,7 @@ class file_handler(http_request_handler):
             if error.status == 404 and self.not_found_page is not None and self.__send_not_found(self.not_found_page):
                 return
             page = self.error_page(error.status, explain=error.reason)
-            self.respond(error.status, page, (*PAGE_FIELDS, *error.headers), HTML)
+            self.respond(error.status, page, (*PAGE_FIELDS, *error.headers), self.error_content_type)
         finally:
             self.__vary = ()
 
@@ -188,7 +188,7 @@ class file_handler(http_request_handler):
         if query:
             location += f"?{query}"
         page = self.error_page(301, explain="This is a folder: its address ends in a slash.")
-        self.respond(301, page, [("Location", location), *PAGE_FIELDS], HTML)
+        self.respond(301, page, [("Location", location), *PAGE_FIELDS], self.error_content_type)
 
     def __send_index(self, root: DocumentRoot, segments: list[str]) -> bool:
         """Respond with the index page of the folder at *segments*; return False if it has none."""
