@@ -483,6 +483,7 @@ BODIES = {
     "empty list": (list, b""),
     "generator": (lambda: (b"%d " % number for number in range(5)), b"0 1 2 3 4 "),
     "producer": (lambda: More(b"some ", b"pieces"), b"some pieces"),
+    "producer of a producer": (lambda: More(b"some ", More(More(b"pie"), b"ces")), b"some pieces"),
     "simple_producer": (lambda: simple_producer(b"y" * 2000), b"y" * 2000),
     "file in memory": (lambda: io.BytesIO(b"z" * 100_000), b"z" * 100_000),
     "file": (lambda: SOURCE.open("rb"), SOURCE.read_bytes()),
