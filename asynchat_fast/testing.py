@@ -31,7 +31,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-class _Options:
+class _FakeSocket:
     """The socket below a TransportSocket: it says that it is one of TCP, and ignores options."""
 
     family, type = socket.AF_INET, socket.SOCK_STREAM
@@ -43,7 +43,7 @@ class _Options:
         pass
 
 
-_EXTRA = {"peername": ("127.0.0.1", 50000), "sockname": ("127.0.0.1", 50001), "socket": _Options()}
+_EXTRA = {"peername": ("127.0.0.1", 50000), "sockname": ("127.0.0.1", 50001), "socket": _FakeSocket()}
 
 
 class _MemoryWire:
