@@ -51,7 +51,7 @@ def name_of(address: Any) -> str:
         return f"[{host}]:{port}" if ":" in str(host) else f"{host or '*'}:{port}"
     name = os.fsdecode(address) if isinstance(address, bytes) else str(address or "")
     # "\0" begins the name of a unix socket without a file; tools such as ss(8) show it as "@".
-    return name.replace("\0", "@") or "an unnamed peer"  # the client of a unix socket, or a pipe
+    return name.replace("\0", "@") or "an unnamed socket"  # as the clients of unix sockets nearly always are
 
 
 @contextlib.contextmanager

@@ -582,7 +582,7 @@ def test_a_client_that_is_refused_is_named_as_people_write_it(
     client.sendall(b"neither a handshake nor a header\n")
     loop_until(lambda: caplog.records)
     host, port, *_ = ("", "") if where == "a path" else client.getsockname()
-    name = {"127.0.0.1": f"{host}:{port}", "::1": f"[{host}]:{port}", "a path": "an unnamed peer"}[where]
+    name = {"127.0.0.1": f"{host}:{port}", "::1": f"[{host}]:{port}", "a path": "an unnamed socket"}[where]
     (logged,) = caplog.records
     assert name in logged.getMessage()
     assert refusal in logged.getMessage()
@@ -600,9 +600,9 @@ def test_a_client_that_is_refused_is_named_as_people_write_it(
         (b"/run/\xff", os.fsdecode(b"/run/\xff")),
         (b"\0chat", "@chat"),
         ("\0chat", "@chat"),
-        ("", "an unnamed peer"),
-        (b"", "an unnamed peer"),
-        (None, "an unnamed peer"),
+        ("", "an unnamed socket"),
+        (b"", "an unnamed socket"),
+        (None, "an unnamed socket"),
     ],
 )
 def test_the_text_of_an_address(address, name):
