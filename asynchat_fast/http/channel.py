@@ -17,7 +17,7 @@ from ..interest import hold_reading
 from ..producers import OnSent
 from ..transport import passing
 from .connection import Connection, State
-from .deadlines import CLOSE, Deadlines, is_reset, unsent_bytes
+from .deadlines import CLOSE, Deadlines, is_reset, unacknowledged_bytes
 from .errors import HTTPError
 from .hooks import Hooks
 from .request_reader import HEAD_END
@@ -280,7 +280,7 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
         if not self.connected:
             self._ac_close_unconnected()
             return
-        unsent = unsent_bytes(self.socket)
+        unsent = unacknowledged_bytes(self.socket)
         outgoing = (self._ac_sent(), unsent) if unsent or self._ac_is_sending() else None
         status = self.__deadlines.look(connection, outgoing, self.readable(), self)
         if status == CLOSE or (self._ac_held and is_reset(self.socket)):

@@ -1,4 +1,4 @@
-"""What ``asynchat-fast-http`` prints: where it serves, or why it cannot."""
+"""The messages of ``asynchat-fast-http``: where it serves, or why it cannot."""
 
 import argparse
 import contextlib
