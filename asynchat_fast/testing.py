@@ -159,8 +159,7 @@ class MemoryTransport(Generic[A]):
         end = self._now + seconds + (_ROUNDING if seconds else 0)
         self._pass()
         while self._now < end:
-            left = self._timers.seconds_to_next()
-            self._now = end if left is None else min(self._now + max(left, _STEP), end)
+            self._now = min(self._now + max(self._timers.seconds_to_next(), _STEP), end)
             self._pass()
 
     def _pass(self) -> None:

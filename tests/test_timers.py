@@ -384,7 +384,7 @@ class TestTimers:
 
     def test_tells_when_the_next_is_due(self):
         timers = Timers()
-        assert timers.seconds_to_next() is None
+        assert timers.seconds_to_next() == math.inf
         timers.call_later(1000, print)
         next_one = timers.call_later(500, print)
         assert 499 < timers.seconds_to_next() <= 500

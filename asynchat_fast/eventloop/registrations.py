@@ -6,6 +6,7 @@ SocketMap reports what is put into it and taken out; with a plain dict, all chan
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from .._asyncore import asyncore
@@ -29,7 +30,6 @@ class Registrations:
         self.closed: list[int] = []  # descriptors found closed, whose channels must be told
         self.exceptions = Exceptions()
         self.slow = SlowRound()
-        self.code_has_run = False  # the program's code has run since ask(), and may have changed any channel
         self._others: set[type] = set()  # the classes that do not report
         self._asked: set[int] = set()  # descriptors of channels that are asked in each pass
         self._unsure: set[int] = set()  # descriptors that may belong to another file than the registered one
@@ -67,24 +67,23 @@ class Registrations:
             if events & INVALID and self.channels.get(fd) is channel:
                 self.exceptions.pause(fd)  # the channel has not closed: else each pass would report it
 
-    def ask(self, now: float, again: bool = False) -> bool:
-        """Ask the channels whose interest may have changed; return whether the pass must not wait (bool).
+    def ask(self, now: float, again: bool = False) -> float:
+        """Ask the channels whose interest may have changed; return for how many seconds the loop may wait then.
 
         With *again* (bool), the pass has asked before and goes on waiting: "in each pass" means once.
         """
         noting, slow = self.noting, self.slow
         if noting is None:
             self._ask_each(self.channels.keys() | self.map.keys())
-            return bool(self.closed)
-        if self.code_has_run:
-            self.code_has_run = False
-            slow.owed = len(self.channels)
+            return 0.0 if self.closed else self.exceptions.longest_wait()
         if slow.owed and now >= slow.next:
             self._look_at_classes()
             self._ask_slowly(slow.take(self.channels, now))
+        wait = slow.next - now if slow.owed else inf
         if self._asked or noting.changed or noting.watched or self.exceptions.fds:
             self._ask_some(noting, again)
-        return bool(noting.changed or self.closed)
+            return 0.0 if noting.changed or self.closed else min(wait, self.exceptions.longest_wait())
+        return wait
 
     def _ask_some(self, noting: SocketMap, again: bool) -> None:
         changed = noting.changed

@@ -39,8 +39,6 @@ def _tell_as_select(registrations: "Registrations", fd: int, channel: Any, event
         if shown & flag and registrations.map.get(fd) is channel:
             try:
                 handle(registrations, fd, channel)
-            except ENDING:
-                raise
             except BaseException as error:
                 _fail_as_select(registrations, fd, channel, error)
 
@@ -53,8 +51,6 @@ def _tell_as_poll(registrations: "Registrations", fd: int, channel: Any, events:
                 handle(registrations, fd, channel)
         if events & (HANGUP | ERROR) and not events & INVALID:
             channel.handle_close()
-    except ENDING:
-        raise
     except BaseException as error:
         _fail_as_poll(registrations, fd, channel, error)
 
@@ -84,6 +80,8 @@ _SHOWN = ((READ, _read), (WRITE, _write), (URGENT, _take_urgent), (INVALID, _clo
 
 def _fail_as_select(registrations: "Registrations", fd: int, channel: Any, error: BaseException) -> None:
     """Have *channel* handle *error*; an acceptor that has run out of descriptors is paused and not closed."""
+    if isinstance(error, ENDING):
+        raise error
     if isinstance(error, OSError) and error.errno in EXHAUSTED and getattr(channel, "accepting", False):
         registrations.exceptions.pause_acceptor(fd, channel, error)
     else:
@@ -105,7 +103,7 @@ class Words(NamedTuple):
     """Call the channel for its events, a mask."""
 
     fail: Callable[["Registrations", int, Any, BaseException], None]
-    """Have the channel handle the exception that a handler has raised; called while that is being handled."""
+    """Have the channel handle the exception that a handler has raised, while it is being handled; ENDING are raised."""
 
 
 SELECT = Words(_tell_as_select, _fail_as_select)

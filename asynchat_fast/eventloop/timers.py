@@ -8,6 +8,7 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable
+from math import inf
 from threading import RLock
 from typing import Any
 
@@ -78,17 +79,17 @@ class Timers:
             heapq.heappush(self.heap, (timer.when, next(self._orders), timer))
         return timer
 
-    def seconds_to_next(self) -> float | None:
-        """Return the seconds until the next call is due, 0.0 if it is overdue, None if there is none."""
+    def seconds_to_next(self) -> float:
+        """Return the seconds until the next call is due, 0.0 if it is overdue, infinite if there is none."""
         try:
             when, _, timer = self.heap[0]
         except IndexError:
-            return None
+            return inf
         if not timer.cancelled():  # nearly always, and without the lock
             return max(when - self.clock(), 0.0)
         with self._lock:
             self._drop_cancelled_first()
-            return max(self.heap[0][0] - self.clock(), 0.0) if self.heap else None
+            return max(self.heap[0][0] - self.clock(), 0.0) if self.heap else inf
 
     def run_due(self, failed: Callable[[Callable[..., object]], object]) -> bool:
         """Make the calls that are due now, not those that they set themselves; return whether there were any.
