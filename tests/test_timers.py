@@ -224,7 +224,12 @@ class TestSettingThem:
 
     @pytest.mark.parametrize("seconds", [-1, -1e-9, -math.inf, math.nan])
     def test_for_before_now_is_refused(self, later, seconds):
-        with pytest.raises(ValueError, match=str(seconds)):
+        with pytest.raises(ValueError, match=f"^seconds must .* not {seconds}$"):
+            later(seconds, print)
+
+    @pytest.mark.parametrize("seconds", [None, "1", []])
+    def test_for_no_number_is_refused(self, later, seconds):
+        with pytest.raises(TypeError, match=r"^seconds must be a number of seconds, not "):
             later(seconds, print)
 
     @pytest.mark.parametrize("callback", [None, "print", 3])

@@ -12,6 +12,8 @@ from math import inf
 from threading import RLock
 from typing import Any
 
+from ..arguments import check_seconds
+
 __all__ = ["Timer", "Timers"]
 
 _CANCELLED_MOST = 64  # cancelled timers that may stay in a heap, whatever its size
@@ -69,12 +71,7 @@ class Timers:
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
         """Call *callback* with *args* in *seconds* (number, not negative), and return its Timer."""
-        try:
-            is_time = seconds >= 0  # not true for NaN
-        except TypeError:
-            raise TypeError(f"seconds must be a number, not {type(seconds).__name__}") from None
-        if not is_time:
-            raise ValueError(f"cannot call anything in {seconds} seconds")
+        check_seconds("seconds", seconds)
         if not callable(callback):
             raise TypeError(f"{callback!r} cannot be called")
         timer = Timer(self, self.clock() + seconds, (callback, args))
