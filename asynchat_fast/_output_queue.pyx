@@ -25,7 +25,7 @@ cdef class OutputQueue:
     cdef bytes _head
     cdef object _deque
     cdef public unsigned long long sends
-    cdef public Py_ssize_t corked
+    cdef readonly Py_ssize_t corked
     cdef Py_ssize_t _most
     cdef readonly unsigned long holder
     cdef char _owed, _joins, _known
@@ -199,3 +199,8 @@ cdef class OutputQueue:
         cdef Py_ssize_t held = self.corked - 1
         self.corked = 0
         return max(held, 0)
+
+    @cython.critical_section
+    def forget_held(self):
+        """Forget that items were put since ``cork()``: the caller has removed them."""
+        self.corked = min(self.corked, 1)

@@ -1,4 +1,4 @@
-"""What the command lines print, when its reader ends first: ``asynchat-fast --benchmark | head -3``."""
+"""The output of the command lines, whose reader may end first: ``asynchat-fast --benchmark | head -3``."""
 
 import contextlib
 import errno

@@ -45,11 +45,13 @@ def _check_pair(host: Any, port: Any) -> None:
 
 
 def name_of(address: Any) -> str:
-    """Return *address* as text for messages (str), such as "[::1]:8000"."""
-    if not isinstance(address, (tuple, list)):
-        return os.fsdecode(address)
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in str(host) else f"{host or '*'}:{port}"
+    """Return *address*, of ours or of a peer, as text for messages (str), such as "[::1]:8000" or "/run/my.sock"."""
+    if isinstance(address, (tuple, list)):
+        host, port = address[:2]
+        return f"[{host}]:{port}" if ":" in str(host) else f"{host or '*'}:{port}"
+    name = os.fsdecode(address) if isinstance(address, bytes) else str(address or "")
+    # "\0" begins the name of a unix socket without a file; tools such as ss(8) show it as "@".
+    return name.replace("\0", "@") or "an unnamed socket"  # as the clients of unix sockets nearly always are
 
 
 @contextlib.contextmanager

@@ -121,7 +121,7 @@ class Race:
     def end(self, contender: "_Contender", error: OSError | None) -> None:
         """Act upon the outcome of *contender*: it is connected if *error* is None."""
         self._running.discard(contender)
-        if error is None and _is_loop(contender.socket):
+        if error is None and _is_connected_to_itself(contender.socket):
             error = OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         if error is None:
             self.stop()
@@ -205,7 +205,7 @@ class _Contender:
         self._race.stop()
 
 
-def _is_loop(sock: socket.socket) -> bool:
+def _is_connected_to_itself(sock: socket.socket) -> bool:
     """Return whether *sock* is connected to itself.
 
     On Linux, this happens if the client's own port happens to be the one that it connects to on this machine, and no

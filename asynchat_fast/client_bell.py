@@ -17,10 +17,10 @@ __all__ = ["Bell"]
 class _Alarm:
     """The time of a callback, by monotonic(), and the timer that wakes the loop for it."""
 
-    __slots__ = ("end", "timer")
+    __slots__ = ("timer", "when")
 
-    def __init__(self, end: float) -> None:
-        self.end = end
+    def __init__(self, when: float) -> None:
+        self.when = when
         self.timer: Timer | None = None
 
 
@@ -74,7 +74,7 @@ class Bell(Doorbell):
         """Call the callbacks whose time has come."""
         now = monotonic()
         for callback, alarm in list(self._alarms.items()):
-            if alarm.end <= now and callback in self._alarms:  # an earlier callback may have cancelled it
+            if alarm.when <= now and callback in self._alarms:  # an earlier callback may have cancelled it
                 self.lift(callback)
                 callback()
 
@@ -82,7 +82,7 @@ class Bell(Doorbell):
         """Start threads that ring at the set times, for a loop without timers that is about to wait."""
         for callback, alarm in list(self._alarms.items()):  # a copy: another thread may set() one meanwhile
             if callback not in self._threads:
-                seconds = max(alarm.end - monotonic(), 0.0)
+                seconds = max(alarm.when - monotonic(), 0.0)
                 thread = start_timer(seconds, self.ring)
                 if thread is not None:
                     self._threads[callback] = thread

@@ -185,7 +185,7 @@ class Keeper:
                 yield
         finally:
             was_attached = self.is_attached  # False if the client was stopped meanwhile
-            is_done = was_attached and self._part()
+            is_done = was_attached and self._drop_connection()
             self.is_attached = False
             self._losing.release()
             if was_attached:
@@ -206,7 +206,7 @@ class Keeper:
         if self.is_attached and self._channel._fileno is not None:
             _close_surely(self._channel, lambda: self._call("close"))
 
-    def _part(self) -> bool:
+    def _drop_connection(self) -> bool:
         """Drop what belonged to the lost connection; return whether close_when_done() wanted it to end there."""
         channel, queue = self._channel, queue_of(self._channel)
         is_done = self._ends and not _has_end(queue)

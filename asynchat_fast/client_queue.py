@@ -53,7 +53,7 @@ class WholeQueue(PlainOutputQueue):
 
 
 class _Items(deque[Any]):
-    """The items of a queue, with a record of the pushes and producers that they come from, in ``things``.
+    """The items of a queue, and in ``records`` the pushes and producers that they come from.
 
     A push is recorded by its length, since its items are cut, joined and encoded before they are sent.
     """
@@ -61,20 +61,20 @@ class _Items(deque[Any]):
     def __init__(self, items: Iterable[Any] = ()) -> None:
         super().__init__()
         # For each push its length in bytes (int), for each producer a _Producer or _File; the first may have been sent.
-        self.things: deque[Any] = deque()
+        self.records: deque[Any] = deque()
         self.extend(items)
 
     def append(self, item: Any) -> None:
         """Append *item*."""
-        things = self.things
+        records = self.records
         if type(item) is bytes:  # as nearly all are
-            things.append(len(item))
+            records.append(len(item))
         elif item is not None:
-            item, thing = _taken(item)
-            things.append(thing)
+            item, record = _recorded(item)
+            records.append(record)
         _append(self, item)
-        if len(things) > _MANY and len(things) > 4 * len(self):
-            self.things = _whole(self, things)[0]
+        if len(records) > _MANY and len(records) > 4 * len(self):
+            self.records = _whole(self, records)[0]
 
     def extend(self, items: Iterable[Any]) -> None:
         """Append each of *items*."""
@@ -84,12 +84,12 @@ class _Items(deque[Any]):
     def tie(self, count: int) -> None:
         """Record the last *count* items, all of them bytes, as one push."""
         if count > 1:
-            self.things.append(sum(self.things.pop() for _ in range(count)))
+            self.records.append(sum(self.records.pop() for _ in range(count)))
 
     def clear(self) -> None:
         """Remove all."""
         super().clear()
-        self.things.clear()
+        self.records.clear()
 
 
 class _Producer:
@@ -127,8 +127,8 @@ class _File:
         return self.item.offset - self._begin
 
 
-def _taken(item: Any) -> tuple[Any, Any]:
-    """Return the object to queue for *item*, and its record for ``things``."""
+def _recorded(item: Any) -> tuple[Any, Any]:
+    """Return the object to queue for *item*, and its entry in ``records``."""
     if not hasattr(item, "more"):
         return item, _size_of(item)
     if isinstance(item, file_producer) and type(item).more is file_producer.more:
@@ -141,19 +141,19 @@ def _size_of(item: Any) -> int:
     return len(item) if isinstance(item, (bytes, str)) else memoryview(item).nbytes
 
 
-def _whole(items: Iterable[Any], things: deque[Any]) -> tuple[deque[Any], float]:
-    """Return those of *things* of which no byte was sent, and how many unsent bytes there are of the one before them.
+def _whole(items: Iterable[Any], records: deque[Any]) -> tuple[deque[Any], float]:
+    """Return those of *records* of which no byte was sent, and how many unsent bytes there are of the one before them.
 
     *items* are the items still in the queue.
     """
     left: float = sum(_size_of(item) for item in list(items) if item is not None and not hasattr(item, "more"))
     whole: deque[Any] = deque()
-    for thing in reversed(things):
-        size = thing if isinstance(thing, int) else thing.size
+    for record in reversed(records):
+        size = record if isinstance(record, int) else record.size
         if size > left:
             break
         left -= size
-        whole.appendleft(thing)
+        whole.appendleft(record)
     return whole, left
 
 
@@ -163,8 +163,8 @@ def drop_begun(queue: Any) -> None:
         items = queue.items
         if not isinstance(items, _Items):
             return
-        things, left = _whole(items, items.things)
-        producers = {id(thing.item) for thing in things if not isinstance(thing, int)}
+        records, left = _whole(items, items.records)
+        producers = {id(record.item) for record in records if not isinstance(record, int)}
         rest = []
         for item in items:
             if hasattr(item, "more"):
@@ -179,8 +179,8 @@ def drop_begun(queue: Any) -> None:
                 left = max(left - size, 0)
         items.clear()
         deque.extend(items, rest)
-        items.things.extend(things)
-    queue.corked = min(queue.corked, 1)
+        items.records.extend(records)
+    queue.forget_held()
 
 
 def drop_lost(queue: Any) -> None:

@@ -9,19 +9,14 @@ default on the class: CPython does not specialise the access to a name that is b
 from collections import deque
 from typing import Any
 
-from . import delivering, interest, pushing
+from . import delivering, interest, options, pushing
 from .borrowed import queue_of
-from .descriptors import option, rebindable
+from .descriptors import rebindable
 from .events import EventBuffer
 from .framing import InputBuffer, Terminator
 from .output_queue import OutputQueue
 
 __all__ = ["Conversation"]
-
-
-def _check_max_payload(most: Any) -> None:
-    if most and most < 0:
-        raise ValueError(f"max_payload counts bytes: it cannot be {most}")
 
 
 def get_terminator(self: Any) -> bytes | int | None:
@@ -47,32 +42,10 @@ class Conversation:
     encoding = "latin-1"
     """The encoding for ``use_encoding`` (str)."""
 
-    collect_views: bool = option(
-        "collect_views",
-        """Whether ``collect_incoming_data()`` gets memoryviews of the received bytes (bool), without a copy.
-
-        A view keeps all bytes alive that were received with it.  Default: False.
-        """,
-    )
-
-    max_payload: int | None = option(
-        "max_payload",
-        """The most bytes that may come before a byte terminator (int); None, the default, or 0 is no limit.
-
-        A numeric terminator is not limited.  ValueError for a negative number.  See ``handle_overlong_payload()``.
-        """,
-        _check_max_payload,
-    )
-
-    coalesce_pushes: bool = option(
-        "coalesce_pushes",
-        """Whether pushes made while input is handled are sent together after it, by few ``send()`` (bool).""",
-    )
-
-    output_high_water: int | None = option(
-        "output_high_water",
-        """While more bytes than this wait to be sent (int), nothing is received; None, the default, is no limit.""",
-    )
+    collect_views: bool = options.collect_views
+    max_payload: int | None = options.max_payload
+    coalesce_pushes: bool = options.coalesce_pushes
+    output_high_water: int | None = options.output_high_water
 
     _ac_collect_views = _ac_coalesce_pushes = False
     _ac_max_payload: int | None = None
@@ -119,9 +92,9 @@ class Conversation:
         self._ac_plain = (
             not self._ac_asked
             and not self._ac_has_options
-            and cls.max_payload is _max_payload
-            and cls.collect_views is _collect_views
-            and cls.coalesce_pushes is _coalesce_pushes
+            and cls.max_payload is options.max_payload
+            and cls.collect_views is options.collect_views
+            and cls.coalesce_pushes is options.coalesce_pushes
         )
         if not self._ac_plain:
             self._ac_give_options()
@@ -131,7 +104,7 @@ class Conversation:
             queue_of(self).joins = True
 
     def _ac_give_options(self) -> None:
-        _check_max_payload(self.max_payload)
+        options.check_max_payload(self.max_payload)
         self._ac_input.set_options(self.max_payload or None, self.collect_views)
 
     def _ac_rebound(self) -> None:
@@ -267,7 +240,7 @@ class Conversation:
         queue = queue_of(self)
         if queue:
             queue.items.clear()
-        queue.corked = min(queue.corked, 1)
+        queue.forget_held()
 
     # Interest
 
@@ -294,6 +267,5 @@ class Conversation:
         return self._ac_input.fed, queue_of(self).sends
 
 
-_max_payload, _collect_views = Conversation.max_payload, Conversation.collect_views
-_coalesce_pushes, _producer_fifo = Conversation.coalesce_pushes, Conversation.producer_fifo
-_terminator, _ac_in_buffer = Conversation.terminator, Conversation.ac_in_buffer
+_producer_fifo, _terminator = Conversation.producer_fifo, Conversation.terminator
+_ac_in_buffer = Conversation.ac_in_buffer

@@ -1,33 +1,13 @@
-"""Descriptors, in Python's sense: attributes of a channel that act when they are assigned."""
+"""A method of a channel that notices its replacement on an object: a descriptor, in Python's sense."""
 
 import sys
 from collections.abc import Callable
-from operator import attrgetter
 from types import CodeType, FunctionType, MethodType
 from typing import Any, TypeVar
 
-__all__ = ["option", "rebindable"]
+__all__ = ["rebindable"]
 
 _F = TypeVar("_F", bound=Callable[..., object])
-
-
-def option(name: str, doc: str, check: Callable[[Any], object] | None = None) -> Any:
-    """Return a property *name* (str) with the docstring *doc*, whose value is in ``_ac_`` + *name*.
-
-    *check* raises for a wrong value.  Assigning to it, or overriding it on a class, takes the channel off the fast
-    paths of ``handle_read()`` and ``set_terminator()``, where looking at options would cost more than all the rest.
-    """
-
-    def assign(self: Any, value: Any) -> None:
-        if check is not None:
-            check(value)
-        setattr(self, f"_ac_{name}", value)
-        self._ac_has_options = True
-        self._ac_prepared()
-        self._ac_use_options()
-        self._ac_report()
-
-    return property(attrgetter(f"_ac_{name}"), assign, doc=doc)
 
 
 def rebindable(function: _F) -> _F:

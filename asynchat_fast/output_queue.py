@@ -162,6 +162,10 @@ class PlainOutputQueue:
         held, self.corked = self.corked - 1, 0
         return max(held, 0)
 
+    def forget_held(self) -> None:
+        """Forget that items were put since ``cork()``: the caller has removed them."""
+        self.corked = min(self.corked, 1)
+
 
 COMPILED = False
 """Whether the queue is the compiled one (bool)."""

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
-__all__ = ["FileChanged", "Producer", "Then", "fifo", "file_producer", "simple_producer", "unsent_bytes"]
+__all__ = ["FileChanged", "OnSent", "Producer", "fifo", "file_producer", "simple_producer", "unsent_bytes"]
 
 _Data: TypeAlias = bytes | bytearray | memoryview | str
 
@@ -206,7 +206,7 @@ class file_producer:
             self.close()
 
 
-class Then:
+class OnSent:
     """A producer without data, which calls *callback* once everything before it in the queue has been sent."""
 
     def __init__(self, callback: Callable[[], object]) -> None:

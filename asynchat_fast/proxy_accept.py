@@ -5,6 +5,7 @@ from functools import lru_cache
 from socket import MSG_PEEK, socket
 from typing import Any, TypeAlias
 
+from .addresses import name_of
 from .arguments import check_seconds
 from .deadline import Deadline
 from .networks import Network, Networks, parse_host
@@ -41,7 +42,7 @@ def accepter(trusted: Iterable[Network] | None, timeout: float) -> Callable[[Any
     def accept(server: Any, sock: socket, peer: Any, then: Then) -> "_HeaderReader | None":
         # A peer at a unix socket is always trusted: the mode of the file decides which processes can connect.
         if isinstance(peer, tuple) and not is_trusted(peer[0]):
-            server.log_info(f"closed the connection from {peer}, which is no trusted proxy", "error")
+            server.log_info(f"closed the connection from {name_of(peer)}, which is no trusted proxy", "error")
             sock.close()
             return None
         reader = _HeaderReader(server, proxied(sock), peer, then)
@@ -119,7 +120,7 @@ class _HeaderReader:
 
     def _refuse(self, why: object) -> None:
         if self._data:  # a peer that sends nothing only checks that the server is there: no line in the log
-            self._server.log_info(f"closed the connection from {self.addr}: {why}", "error")
+            self._server.log_info(f"closed the connection from {name_of(self.addr)}: {why}", "error")
         self.close()
 
     def _overdue(self) -> None:

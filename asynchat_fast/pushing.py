@@ -189,7 +189,8 @@ def replace_fifo(self: Any, fifo: Any) -> None:
     """Replace the queue by *fifo*, a deque."""
     self._ac_prepared()
     queue = self._ac_output
-    queue.items, queue.known, queue.corked = fifo, True, min(queue.corked, 1)
+    queue.items, queue.known = fifo, True
+    queue.forget_held()
     self._ac_wait_to_send()
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from .output_queue import OutputQueue
-from .producers import FileChanged, Then, file_producer
+from .producers import FileChanged, OnSent, file_producer
 from .transport import BYTES_LIKE, wants_read, would_block
 
 __all__ = ["cut", "note_that_something_waits", "send_failed", "send_head", "sent_something"]
@@ -146,12 +146,12 @@ def _send_file(channel: Any, queue: OutputQueue, producer: file_producer) -> boo
 
 
 def _end_file(queue: OutputQueue, producer: file_producer) -> None:
-    """Remove *producer*, all of which was sent, and call the Then behind it, for which no event has to come."""
+    """Remove *producer*, all of which was sent, and call the OnSent behind it, for which no event has to come."""
     producer.close()
     _replace_head(queue, producer)
-    if queue and isinstance(then := queue.items[0], Then):
-        _replace_head(queue, then)
-        then.more()
+    if queue and isinstance(on_sent := queue.items[0], OnSent):
+        _replace_head(queue, on_sent)
+        on_sent.more()
 
 
 def _replace_head(queue: OutputQueue, head: Any, rest: Any = b"") -> None:
@@ -180,7 +180,7 @@ def _join(queue: OutputQueue, size: int) -> bytes:
         del items[0]
     joined = b"".join(parts)
     items.appendleft(joined)
-    if len(items) > 1 and total < size and hasattr(items[1], "more") and not isinstance(items[1], Then):
+    if len(items) > 1 and total < size and hasattr(items[1], "more") and not isinstance(items[1], OnSent):
         return _with_first_piece(queue, joined, size - total)
     return joined
 

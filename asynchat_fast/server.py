@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .addresses import bound_socket, checked, naming
+from .addresses import bound_socket, checked, name_of, naming
 from .arguments import check_class, check_count, check_map
 from .eventloop import call_later
 from .eventloop.exhaustion import EXHAUSTED, PAUSE, Pause
@@ -169,7 +169,7 @@ class chat_server(logged_dispatcher):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
             self.__open.add(self.make_channel(sock, addr))
         except Exception as error:
-            self.__log_failure(f"{self!r} closes the connection from {addr}: {type(error).__name__}: {error}")
+            self.__log_failure(f"{self!r} closes the connection from {name_of(addr)}: {type(error).__name__}: {error}")
             if fd in self._map:
                 with contextlib.suppress(Exception):  # its __init__() has not run to the end
                     self._map[fd].close()

@@ -5,7 +5,6 @@ PYTEST_DONT_REWRITE in this docstring tells pytest that there are no asserts to 
 """
 
 import contextlib
-import enum
 import errno
 import socket
 import time
@@ -18,7 +17,7 @@ from .eventloop import loop
 from .eventloop.maps import SocketMap, kept_for
 from .eventloop.telling import ENDING
 from .eventloop.timers import Timers
-from .transport_socket import TransportSocket, adopt
+from .transport_socket import Input, TransportSocket, adopt
 
 __all__ = ["MemoryTransport", "channel_pair", "run_until"]
 
@@ -32,15 +31,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-class _Input(enum.Enum):
-    """The state of the input."""
-
-    OPEN = "the test may send"
-    ENDING = "the input has ended, and the channel is to be told"
-    ENDED = "the input has ended, and the channel was told"
-
-
-class _Options:
+class _FakeSocket:
     """The socket below a TransportSocket: it says that it is one of TCP, and ignores options."""
 
     family, type = socket.AF_INET, socket.SOCK_STREAM
@@ -52,17 +43,17 @@ class _Options:
         pass
 
 
-_EXTRA = {"peername": ("127.0.0.1", 50000), "sockname": ("127.0.0.1", 50001), "socket": _Options()}
+_EXTRA = {"peername": ("127.0.0.1", 50000), "sockname": ("127.0.0.1", 50001), "socket": _FakeSocket()}
 
 
-class _Wire:
-    """The Link of a TransportSocket: carries bytes between a channel in *map* and its test."""
+class _MemoryWire:
+    """The Wire of a TransportSocket: carries bytes between a channel in *map* and its test."""
 
     fd = -2  # a number that no file has
 
     def __init__(self, map: SocketMap) -> None:
         self.map = map
-        self.input = _Input.OPEN
+        self.input = Input.OPEN
         self.arrived = b""
         self.sent = bytearray()
         self.taken = 0  # how many of the sent bytes the test has taken
@@ -70,7 +61,7 @@ class _Wire:
 
     @property
     def has_input(self) -> bool:
-        return bool(self.arrived) or self.input is _Input.ENDING
+        return bool(self.arrived) or self.input is Input.ENDING
 
     @property
     def has_room(self) -> bool:
@@ -81,12 +72,12 @@ class _Wire:
 
     def take(self, size: int) -> bytes:
         if not self.has_input:
-            if self.input is _Input.ENDED:
+            if self.input is Input.ENDED:
                 return b""
             raise BlockingIOError(errno.EAGAIN, "nothing has arrived")
         data, self.arrived = self.arrived[:size], self.arrived[size:]
         if not data:
-            self.input = _Input.ENDED
+            self.input = Input.ENDED
         return data
 
     def give(self, data: bytes) -> int:
@@ -118,7 +109,7 @@ class MemoryTransport(Generic[A]):
         self._now = 0.0
         self._map = SocketMap()
         self._timers = kept_for(self._map).timers = Timers(clock=lambda: self._now)
-        self._wire = _Wire(self._map)
+        self._wire = _MemoryWire(self._map)
         sock = TransportSocket(self._wire)
         self.channel = channel_class(sock, *args)
         if not self._map and not self._wire.is_closed:
@@ -148,15 +139,15 @@ class MemoryTransport(Generic[A]):
     def receive(self, data: bytes) -> None:
         """Let the channel receive *data* (bytes-like), as soon as it reads; BrokenPipeError if the input has ended."""
         wire, arrived = self._wire, bytes(memoryview(data))
-        if wire.is_closed or wire.input is not _Input.OPEN:
+        if wire.is_closed or wire.input is not Input.OPEN:
             raise BrokenPipeError(errno.EPIPE, "the channel has closed" if wire.is_closed else "after eof()")
         wire.arrived += arrived
         self._pass()
 
     def eof(self) -> None:
         """End the input: the channel is told once it has received all data."""
-        if self._wire.input is _Input.OPEN:
-            self._wire.input = _Input.ENDING
+        if self._wire.input is Input.OPEN:
+            self._wire.input = Input.ENDING
         self._pass()
 
     def advance(self, seconds: float) -> None:
@@ -168,8 +159,7 @@ class MemoryTransport(Generic[A]):
         end = self._now + seconds + (_ROUNDING if seconds else 0)
         self._pass()
         while self._now < end:
-            left = self._timers.seconds_to_next()
-            self._now = end if left is None else min(self._now + max(left, _STEP), end)
+            self._now = min(self._now + max(self._timers.seconds_to_next(), _STEP), end)
             self._pass()
 
     def _pass(self) -> None:

@@ -154,7 +154,7 @@ class Engine:
         try:
             data = sock.recv(_READ)
             if not data:
-                self._note_eof(None)
+                self.receive_eof()
             elif not self._is_over:  # data after the end would be stored, and never read
                 self._incoming.write(data)
                 if self.state is _OPEN or self.state is _CLOSED:
@@ -168,7 +168,7 @@ class Engine:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
-            self._note_eof(error)
+            self.receive_eof(error)
         finally:
             lock.release()
 
@@ -200,7 +200,7 @@ class Engine:
         else:
             self._note_end(error)
 
-    def _note_eof(self, error: OSError | None) -> None:
+    def receive_eof(self, error: OSError | None = None) -> None:
         """Note that no more ciphertext will come; *error* is the reason, None for a connection closed by the peer."""
         self.input_ended = True
         if self.state is not _OPEN and self.state is not _CLOSED:

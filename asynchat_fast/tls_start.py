@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from .addresses import name_of
 from .arguments import check_limit
 from .borrowed import queue_of
 from .tls import Engine, check_context, reason_of
@@ -128,7 +129,7 @@ def _take_output(channel: Any) -> bytes:
             raise RuntimeError("start_tls() while a producer, or the end by close_when_done(), waits to be sent")
         for _ in items:
             queue.items.popleft()
-        queue.corked = min(queue.corked, 1)
+        queue.forget_held()
     finally:
         queue.end(None, 0)
     return b"".join(item.encode(channel.encoding) if isinstance(item, str) else item for item in items)
@@ -136,7 +137,4 @@ def _take_output(channel: Any) -> bytes:
 
 def _failure(addr: Any, error: OSError) -> str:
     """Return a message for the log: the handshake with the peer at *addr* has failed with *error*."""
-    peer = f"[{addr[0]}]:{addr[1]}" if isinstance(addr, tuple) and ":" in addr[0] else ""
-    if not peer:
-        peer = f"{addr[0]}:{addr[1]}" if isinstance(addr, tuple) else f"a peer at a unix socket {addr or ''}".rstrip()
-    return f"no TLS with {peer}: {reason_of(error)}"
+    return f"no TLS with {name_of(addr)}: {reason_of(error)}"

@@ -1,17 +1,26 @@
 """A socket-like object for a channel over a transport that is not a socket: one of asyncio's, or one in memory."""
 
+import enum
 import errno
 import socket
 import struct
 import sys
 from typing import Any, Protocol
 
-__all__ = ["Link", "TransportSocket", "adopt", "asks_for_reset"]
+__all__ = ["Input", "TransportSocket", "Wire", "adopt", "asks_for_reset"]
 
 _NO_SOCKET = "this transport is not over a socket"
 
 
-class Link(Protocol):
+class Input(enum.Enum):
+    """The state of the input of a Wire."""
+
+    OPEN = "the peer may send"
+    ENDING = "the input has ended, and the channel is to be told"
+    ENDED = "the input has ended, and the channel was told"
+
+
+class Wire(Protocol):
     """The object that carries the bytes of a TransportSocket."""
 
     fd: int
@@ -50,13 +59,13 @@ class TransportSocket:
     """A transport with the methods of a non-blocking socket that channels call."""
 
     # No __getattr__() that delegates to a socket: it would slow down each access to an attribute.
-    __slots__ = ("__weakref__", "_link")
+    __slots__ = ("__weakref__", "_wire")
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
 
     def _extra(self, name: str) -> Any:
-        return self._link.get_extra_info(name)
+        return self._wire.get_extra_info(name)
 
     def _socket(self) -> Any:
         sock = self._extra("socket")
@@ -67,36 +76,36 @@ class TransportSocket:
     @property
     def _ac_map(self) -> Any:
         """The map that a channel on this socket must join."""
-        return self._link.map
+        return self._wire.map
 
     def _ac_end_output(self) -> bool:
         """Shut down the output; return False if that cannot be done without closing."""
-        return self._link.end_output()
+        return self._wire.end_output()
 
     def fileno(self) -> int:
         """Return the descriptor, -1 once it is closed."""
-        return -1 if self._link.is_closed else self._link.fd
+        return -1 if self._wire.is_closed else self._wire.fd
 
     def setblocking(self, flag: bool) -> None:
         """Do nothing: no transport blocks."""
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Return at most *size* bytes of the data that has arrived, ``b""`` at its end; BlockingIOError if none has."""
-        return self._link.take(size)
+        return self._wire.take(size)
 
     def send(self, data: Any, flags: int = 0) -> int:
         """Pass *data* (bytes-like) to the transport, and return its size; BlockingIOError while its buffer is full."""
         # A copy of a bytearray: uvloop, and asyncio from Python 3.13 on, read it later, when it may have changed.
-        return self._link.give(data if type(data) is bytes else bytes(data))
+        return self._wire.give(data if type(data) is bytes else bytes(data))
 
     def shutdown(self, how: int) -> None:
         """Shut down the output, for SHUT_WR or SHUT_RDWR; OSError if the transport cannot, as over asyncio's TLS."""
-        if how != socket.SHUT_RD and not self._link.end_output():
+        if how != socket.SHUT_RD and not self._wire.end_output():
             raise OSError(errno.ENOTSUP, "this transport cannot end its output without being closed")
 
     def close(self) -> None:
         """Close; the transport still sends the bytes in its buffer, if the peer takes them."""
-        self._link.close()
+        self._wire.close()
 
     def getpeername(self) -> Any:
         """Return the address of the peer, None for a pipe."""
@@ -114,7 +123,7 @@ class TransportSocket:
         """Set an option of the socket, see ``socket.socket.setsockopt()``; OSError without a socket."""
         resets = asks_for_reset(args)
         if resets is not None:
-            self._link.resets = resets
+            self._wire.resets = resets
         self._socket().setsockopt(*args)
 
     @property

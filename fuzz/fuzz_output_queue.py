@@ -45,7 +45,7 @@ def assign(data):
 
 
 def set_flag(data):
-    name, value = data.PickValueInList(["joins", "known", "corked"]), data.ConsumeBool()
+    name, value = data.PickValueInList(["joins", "known"]), data.ConsumeBool()
     return lambda sender: setattr(sender.queue, name, value)
 
 
@@ -53,7 +53,8 @@ def call(name):
     return lambda data: lambda sender: getattr(sender.queue, name)()
 
 
-STEPS = [put, put, put, begin, begin, end, end, change_items, clear, assign, set_flag, call("cork"), call("uncork")]
+CORKS = [call("cork"), call("uncork"), call("forget_held")]
+STEPS = [put, put, put, begin, begin, end, end, change_items, clear, assign, set_flag, *CORKS]
 
 
 class Sender:

@@ -682,6 +682,31 @@ def test_a_task_is_cancelled_when_the_connection_closes(run, carrier, tasks):
     run(main())
 
 
+def test_a_task_goes_on_for_a_client_that_sends_no_more(run, carrier, tasks):
+    class Looking(tasks):
+        head_timeout = 0.1  # a quarter of the shortest limit is the time between two looks
+        released = asyncio.Event()
+
+        async def do_GET(self):
+            await self.released.wait()
+            await super().do_GET()
+
+    async def main():
+        async with carrier.serve(Looking) as port:
+            reader, writer = await carrier.open(port)
+            if not writer.can_write_eof():
+                pytest.skip("asyncio's TLS cannot end its sending alone")
+            writer.write(b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n")
+            writer.write_eof()
+            await asyncio.sleep(0.1)  # for some looks
+            Looking.released.set()
+            assert (await reader.read()).endswith(b"\r\n\r\n/late")
+            await until(lambda: tasks.ended == ["/late"])
+            await close(writer)
+
+    run(main())
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems may not show it")
 def test_a_task_is_cancelled_when_the_client_resets_the_connection(run, carrier, tasks):
     class Looking(tasks):
@@ -980,7 +1005,7 @@ def test_a_stalled_peer_is_gone_soon_after_closing(run, monkeypatch):
             await asyncio.get_running_loop().sock_connect(client, server.sockets[0].getsockname())
             client.send(b"go\n")
             await until(lambda: Lines.made)
-            transport = next(iter(Lines.made)).socket._link.transport
+            transport = next(iter(Lines.made)).socket._wire.transport
             await until(lambda: not any(each.connected for each in Lines.made))
             await until(lambda: not transport.get_write_buffer_size())  # as it was aborted
         server.close()

@@ -100,6 +100,21 @@ def test_a_log_that_fails_costs_no_response(kind, serve_http, capsys):
     assert "the access log cannot be written" in said[0]
 
 
+def test_a_log_request_that_fails_costs_no_response(serve_http, capsys):
+    class Handler(http_request_handler):
+        def do_GET(self):
+            self.respond(200, self.path)
+
+        def log_request(self, code="-", size="-"):
+            raise ZeroDivisionError(self.path)
+
+    wire = serve_http(Handler)()
+    wire.send(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert [response.body for response in wire.responses("GET", "GET")] == [b"/1", b"/2"]
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "ZeroDivisionError: /1" in said
+
+
 def test_stderr_may_fail_itself(monkeypatch):
     failing = Failing(BrokenPipeError(32, "Broken pipe"))
     stderr = SimpleNamespace(write=failing, flush=failing)

@@ -300,6 +300,62 @@ def test_each_coding_has_a_validator_of_its_own(get, compressed):
             assert response.get("etag").decode() == tag
 
 
+@pytest.mark.parametrize(
+    ("status", "field"),
+    [
+        (200, ("X-A", "1")),
+        (206, ("Range", "bytes=0-0")),
+        (304, ("If-None-Match", "*")),
+        (412, ("If-Match", '"other"')),
+        (416, ("Range", "bytes=99-")),
+    ],
+)
+@pytest.mark.parametrize("accepted", ["gzip", "identity"])
+def test_each_response_that_the_coding_decides_says_so(get, compressed, status, field, accepted):
+    response = get("/page.html", ("Accept-Encoding", accepted), field)
+    assert (response.status, response.get("vary")) == (status, b"Accept-Encoding")
+    assert get("/large.bin", ("Accept-Encoding", accepted), field).get("vary") is None
+
+
+def varying(response):
+    """Return the names in all Vary fields of *response*."""
+    return {value for name, value in response.fields if name == b"vary"}
+
+
+@pytest.mark.parametrize("accepted", ["text/html", "application/json"])
+def test_each_response_that_the_type_decides_says_so(get, site, accepted):
+    def ask(path, *fields, **settings):
+        return get(path, ("Accept", accepted), *fields, single_page=True, **settings)
+
+    (site / "index.html").write_bytes(b"the page")
+    (site / "index.html.gz").write_bytes(b"the page")
+    is_page = accepted == "text/html"
+    response = ask("/users")
+    page = 200, {b"Accept", b"Accept-Encoding"}
+    assert (response.status, varying(response)) == (page if is_page else (404, {b"Accept"}))
+    response = ask("/users", ("Range", "bytes=99-"))
+    assert (response.status, b"Accept" in varying(response)) == (416 if is_page else 404, True)
+    assert b"Accept" in varying(ask("/users", not_found_page=site / "text.txt"))
+    for path in "/missing.js", "/text.txt", "/folder/", "/folder":
+        assert b"Accept" not in varying(ask(path))
+    os.remove(site / "index.html")
+    response = ask("/users")
+    assert (response.status, varying(response)) == (404, {b"Accept"})
+
+
+def test_a_response_does_not_say_what_decided_the_one_before_it(connect, compressed):
+    wire = connect(single_page=True)
+    paths = ["/page.html", "/text.txt", "/users", "/folder/", "/page.html"]
+    wire.send(b"".join(map(request, paths)))
+    assert [varying(wire.response()) for _ in paths] == [
+        {b"Accept-Encoding"},
+        set(),
+        {b"Accept"},
+        set(),
+        {b"Accept-Encoding"},
+    ]
+
+
 def test_ranges_are_of_the_compressed_file(get, compressed):
     response = get("/page.html", ("Accept-Encoding", "gzip"), ("Range", "bytes=8-"))
     assert (response.status, response.body) == (206, b"89.gz")
@@ -405,6 +461,25 @@ def test_a_page_of_ones_own_for_missing_files(get, site, caplog):
     response = get("/nothing", not_found_page=site / "missing.html")
     assert (response.status, response.get("content-type")) == (404, b"text/html; charset=utf-8")
     assert "missing.html" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("status", "path", "method", "attributes"),
+    [
+        (301, "/folder", "GET", {}),
+        (401, "/text.txt", "GET", {"credentials": ("me", "secret")}),
+        (404, "/nothing", "GET", {}),
+        (405, "/text.txt", "POST", {}),
+    ],
+)
+def test_error_pages_of_ones_own_have_a_type_of_ones_own(get, status, path, method, attributes):
+    def error_page(handler, code, message=None, explain=None):
+        return f"[{code}]"
+
+    attributes |= {"error_page": error_page, "error_content_type": "application/json"}
+    response = get(path, method=method, **attributes)
+    assert (response.status, response.body) == (status, b"[%d]" % status)
+    assert response.get("content-type") == b"application/json"
 
 
 @pytest.mark.parametrize("path", ["/text.txt", "/folder/", "/folder", "/nothing", "/large.bin", "/empty"])

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import io
 import logging
+import os
 import re
 import socket
 import sys
@@ -483,6 +484,7 @@ BODIES = {
     "empty list": (list, b""),
     "generator": (lambda: (b"%d " % number for number in range(5)), b"0 1 2 3 4 "),
     "producer": (lambda: More(b"some ", b"pieces"), b"some pieces"),
+    "producer of a producer": (lambda: More(b"some ", More(More(b"pie"), b"ces")), b"some pieces"),
     "simple_producer": (lambda: simple_producer(b"y" * 2000), b"y" * 2000),
     "file in memory": (lambda: io.BytesIO(b"z" * 100_000), b"z" * 100_000),
     "file": (lambda: SOURCE.open("rb"), SOURCE.read_bytes()),
@@ -1247,8 +1249,8 @@ def test_a_mistaken_argument_is_named(connect, arguments, named):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("127.0.0.1", 8000), "address"),
-        (("localhost:8000",), "address"),
+        (("127.0.0.1", 8000), r"address: write \('127\.0\.0\.1', 8000\)"),
+        (("localhost:8000",), r"address: write \('localhost', 8000\)"),
         ((("127.0.0.1", 0), "handler"), "handler_class"),
         ((("127.0.0.1", 0), http_request_handler, None, 42), "cannot be logged to"),
     ],
@@ -1259,6 +1261,12 @@ def test_a_mistaken_argument_of_a_server_is_named(arguments, named, tmp_path, mo
         http_server(*arguments, map=map)
     assert list(tmp_path.iterdir()) == []
     assert not map
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has unix sockets without a file")
+def test_a_unix_socket_without_a_file_is_an_address(map):
+    name = b"\0asynchat_fast %d" % os.getpid()
+    assert http_server(name, map=map).addr == name
 
 
 # Handlers that were written for http.server

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import asynchat_fast
 from asynchat_fast import async_chat, asyncore, chat_server, file_producer, proxy_accept
+from asynchat_fast.addresses import name_of
 from asynchat_fast.aio import embedded
 from asynchat_fast.proxy_protocol import ClientTLS, crc32c
 
@@ -277,7 +278,7 @@ def test_what_is_no_header_is_closed_at_once(stage, data, why):
     client = stage.connect(data)
     line = stage.refused(client)
     assert why in line
-    assert str(client.getsockname()) in line
+    assert name_of(client.getsockname()) in line
     assert list(stage.map.values()) == [server]
     assert stage.made() == []
 
@@ -535,7 +536,7 @@ def test_a_handler_of_connections_that_raises_closes_that_one_only(stage, caplog
     stage.until(lambda: stage.waiting() == 1)
     client.sendall(V1[9:])
     assert stage.ended(client)
-    assert [str(CLIENT) in record.getMessage() for record in caplog.records] == [True]
+    assert [name_of(CLIENT) in record.getMessage() for record in caplog.records] == [True]
     assert list(stage.map.values()) == [server]
     assert stage.received(stage.connect(V1 + b"x\n"), 2) == b"x\n"
 

@@ -19,6 +19,7 @@ import pytest
 
 import asynchat_fast
 from asynchat_fast import SocketMap, async_chat, asyncore, chat_server, inherited_sockets, loop
+from asynchat_fast.addresses import name_of
 from asynchat_fast.eventloop import exhaustion
 
 PATIENCE = 20  # seconds; a wait takes milliseconds unless something hangs
@@ -553,6 +554,61 @@ def test_an_error_of_the_acceptor_is_logged_with_its_traceback(connect, map, cap
     assert not map
 
 
+def unmade_channel(sock, map):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("refusal", "options"),
+    [
+        (": ZeroDivisionError: ", {"channel_class": unmade_channel}),
+        ("no TLS with ", {"tls": "server_context"}),
+        (": no PROXY header ", {"proxy_protocol": True}),
+        (", which is no trusted proxy", {"proxy_protocol": True, "trusted": []}),
+    ],
+    ids=["channel", "tls", "header", "trust"],
+)
+@pytest.mark.parametrize(
+    "where", ["127.0.0.1", pytest.param("::1", marks=needs_ipv6), pytest.param("a path", marks=needs_unix)]
+)
+def test_a_client_that_is_refused_is_named_as_people_write_it(
+    request, serve, connect, loop_until, caplog, path, where, refusal, options
+):
+    if where == "a path" and "trusted" in options:
+        pytest.skip("all clients of a unix socket are trusted")
+    options = {name: request.getfixturevalue(value) if name == "tls" else value for name, value in options.items()}
+    server = serve(f"./{path}" if where == "a path" else (where, 0), **options)
+    client = connect(server.addr)
+    client.sendall(b"neither a handshake nor a header\n")
+    loop_until(lambda: caplog.records)
+    host, port, *_ = ("", "") if where == "a path" else client.getsockname()
+    name = {"127.0.0.1": f"{host}:{port}", "::1": f"[{host}]:{port}", "a path": "an unnamed socket"}[where]
+    (logged,) = caplog.records
+    assert name in logged.getMessage()
+    assert refusal in logged.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        (("127.0.0.1", 80), "127.0.0.1:80"),
+        (("example.com", "http"), "example.com:http"),
+        (("::1", 80, 0, 0), "[::1]:80"),
+        (["fe80::1%eth0", 80, 0, 2], "[fe80::1%eth0]:80"),
+        (("", 80), "*:80"),
+        ("/run/chat.sock", "/run/chat.sock"),
+        (b"/run/\xff", os.fsdecode(b"/run/\xff")),
+        (b"\0chat", "@chat"),
+        ("\0chat", "@chat"),
+        ("", "an unnamed socket"),
+        (b"", "an unnamed socket"),
+        (None, "an unnamed socket"),
+    ],
+)
+def test_the_text_of_an_address(address, name):
+    assert name_of(address) == name
+
+
 # Whom it lets in
 
 
@@ -785,6 +841,7 @@ import resource
 import sys
 import time
 from asynchat_fast import async_chat, asyncore, chat_server, loop, server
+from asynchat_fast.addresses import name_of
 from asynchat_fast.eventloop import exhaustion
 
 exhaustion.PAUSE = server.PAUSE = 0.1  # so as not to take long

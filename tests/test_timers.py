@@ -224,7 +224,12 @@ class TestSettingThem:
 
     @pytest.mark.parametrize("seconds", [-1, -1e-9, -math.inf, math.nan])
     def test_for_before_now_is_refused(self, later, seconds):
-        with pytest.raises(ValueError, match=str(seconds)):
+        with pytest.raises(ValueError, match=f"^seconds must .* not {seconds}$"):
+            later(seconds, print)
+
+    @pytest.mark.parametrize("seconds", [None, "1", []])
+    def test_for_no_number_is_refused(self, later, seconds):
+        with pytest.raises(TypeError, match=r"^seconds must be a number of seconds, not "):
             later(seconds, print)
 
     @pytest.mark.parametrize("callback", [None, "print", 3])
@@ -379,7 +384,7 @@ class TestTimers:
 
     def test_tells_when_the_next_is_due(self):
         timers = Timers()
-        assert timers.seconds_to_next() is None
+        assert timers.seconds_to_next() == math.inf
         timers.call_later(1000, print)
         next_one = timers.call_later(500, print)
         assert 499 < timers.seconds_to_next() <= 500

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from math import inf
 from threading import get_ident
 
 __all__ = ["Alarm"]
@@ -37,12 +38,12 @@ class Alarm:
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                 self.loop.call_soon_threadsafe(self._call)
 
-    def within(self, seconds: float | None) -> None:
-        """Ring in *seconds* at the latest; None sets no time.
+    def within(self, seconds: float) -> None:
+        """Ring in *seconds* at the latest; infinite sets no time.
 
         It may ring early: uvloop's timers may, and a call that was scheduled for an earlier time is kept.
         """
-        if seconds is None or self._is_stopped:
+        if seconds == inf or self._is_stopped:
             return
         if not seconds:
             self.soon()

@@ -6,7 +6,6 @@ into calls of ``pause_reading()`` and ``resume_reading()`` of the transport.
 
 import asyncio
 import contextlib
-import enum
 import errno
 import logging
 from collections.abc import Callable
@@ -14,9 +13,10 @@ from threading import get_ident
 from typing import Any
 
 from .._asyncore import asyncore
+from ..addresses import name_of
 from ..eventloop.interest import reports
 from ..transport import reads_directly
-from ..transport_socket import TransportSocket, adopt
+from ..transport_socket import Input, TransportSocket, adopt
 from .closing import Closing
 from .transport_map import TransportMap
 
@@ -25,14 +25,6 @@ __all__ = ["Link"]
 _MOST_SENDS = 16  # before asyncio's other callbacks have their turn
 
 _logger = logging.getLogger("asynchat_fast")
-
-
-class _Input(enum.Enum):
-    """The state of the input."""
-
-    OPEN = "the peer may send"
-    ENDING = "the input has ended, and the channel is to be told"
-    ENDED = "the input has ended, and the channel was told"
 
 
 class Link(asyncio.Protocol):
@@ -59,7 +51,7 @@ class Link(asyncio.Protocol):
         self.resets = False  # close() is to drop unsent bytes, and reset the connection
         self._closing: Closing | None = None  # set when the transport is closed
         self._arrived = b""  # data that the channel has not received yet
-        self._input = _Input.OPEN
+        self._input = Input.OPEN
         self._is_busy = False  # a method of the channel is running; its interest is looked at after that
         self._is_direct = False  # data may go to _ac_receive(), without handle_read() and recv()
         self._is_full = False  # the transport's buffer is full: pause_writing() was called
@@ -95,7 +87,7 @@ class Link(asyncio.Protocol):
         if self._expects_failure:
             self.failure = error
         else:
-            peer = self.transport.get_extra_info("peername")
+            peer = name_of(self.transport.get_extra_info("peername"))
             _logger.error("closing the connection from %s: %s: %s", peer, type(error).__name__, error, exc_info=True)
         if self.channel is not None:
             with contextlib.suppress(Exception):  # its __init__() has not run to the end
@@ -158,11 +150,11 @@ class Link(asyncio.Protocol):
             self._loop.call_soon(self.settle)
 
     def _ask(self) -> None:
-        if self._arrived or self._input is _Input.ENDING:
+        if self._arrived or self._input is Input.ENDING:
             self._read()
         self._send()
         channel = self.channel
-        if channel is not None and self._input is _Input.OPEN and not self.transport.is_closing():
+        if channel is not None and self._input is Input.OPEN and not self.transport.is_closing():
             is_read = bool(channel.readable())
             if is_read is not self._is_read:
                 self._is_read = is_read
@@ -186,7 +178,7 @@ class Link(asyncio.Protocol):
 
     def _read(self) -> None:
         """Call the channel's read handler until it has received all that has arrived, and the end of input."""
-        while self._arrived or self._input is _Input.ENDING:
+        while self._arrived or self._input is Input.ENDING:
             channel, before = self.channel, (len(self._arrived), self._input)
             if channel is None or not channel.readable():
                 break
@@ -200,14 +192,14 @@ class Link(asyncio.Protocol):
         if data:
             self._arrived = data[size:]
             return data[:size]
-        if self._input is _Input.OPEN:
+        if self._input is Input.OPEN:
             raise BlockingIOError(errno.EAGAIN, "nothing has arrived")
-        self._input = _Input.ENDED
+        self._input = Input.ENDED
         return b""
 
     def eof_received(self) -> bool:
         """Report the end of input to the channel; return whether the transport is to stay open for output (bool)."""
-        self._input = _Input.ENDING
+        self._input = Input.ENDING
         self.settle()
         is_tls = self.transport.get_extra_info("ssl_object") is not None
         return not is_tls and self.channel is not None
@@ -217,8 +209,8 @@ class Link(asyncio.Protocol):
         self._is_lost = True
         if self._closing is not None:
             self._closing.stop()
-        if self._input is _Input.OPEN:
-            self._input = _Input.ENDING
+        if self._input is Input.OPEN:
+            self._input = Input.ENDING
         if self._arrived:
             self.settle()
         elif self.channel is not None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from ..addresses import name_of
 from ..arguments import check_class
 from ..tls import Engine, check_context, reason_of
 from ..tls_handshake import Handshake
@@ -44,10 +45,10 @@ class _Accepted:
         self._channel_class(face, *self._args)
 
     def failed(self, error: OSError) -> None:
-        _logger.error("no TLS with %s: %s", self._addr, reason_of(error))
+        _logger.error("no TLS with %s: %s", name_of(self._addr), reason_of(error))
 
     def handle_error(self) -> None:
-        _logger.exception("closing the connection from %s: uncaught exception", self._addr)
+        _logger.exception("closing the connection from %s: uncaught exception", name_of(self._addr))
 
 
 def connecting(

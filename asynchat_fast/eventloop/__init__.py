@@ -2,6 +2,7 @@
 
 import select
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from .._asyncore import asyncore
@@ -26,13 +27,12 @@ def loop(
     """
     if map is None:
         map = asyncore.socket_map
-    if timeout is not None and timeout < 0:
-        timeout = None
+    longest = inf if timeout is None or timeout < 0 else timeout
     use_poll = bool(use_poll) and hasattr(select, "poll")
     reactor = Reactor.enter(map)
     try:
         while map and (count is None or count > 0):
-            reactor.run_pass(timeout, use_poll)
+            reactor.run_pass(longest, use_poll)
             if count is not None:
                 count -= 1
     finally:

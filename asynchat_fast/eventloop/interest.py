@@ -8,6 +8,7 @@ Only types are looked at, because an object may delegate unknown names to a sock
 import select
 import socket
 import time
+from math import inf
 from typing import Any
 
 from .exhaustion import Pause, pauses
@@ -134,9 +135,9 @@ class Exceptions:
         """Return the descriptors whose exception may end by time or by another thread: they are asked in each pass."""
         return {*self._unused, *self._pauses}
 
-    def longest_wait(self) -> float | None:
-        """Return the seconds after which an exception may end, and its channel must be asked; None for no limit."""
+    def longest_wait(self) -> float:
+        """Return the seconds after which an exception may end, and its channel must be asked."""
         waits = [left for pause in self._pauses.values() if (left := pause.seconds_left())]
         if self._unused:
             waits.append(_UNUSED_WAIT)
-        return min(waits, default=None)
+        return min(waits, default=inf)

@@ -4,15 +4,15 @@ import os
 import select
 import sys
 import weakref
-from collections.abc import Callable
 from threading import get_ident
 from time import monotonic
 from typing import Any, ClassVar
 
 from .._asyncore import asyncore
 from .maps import Embedder, Kept, Map, SocketMap, kept_for, let_go_of
+from .plain_registrations import PlainRegistrations
 from .pollers import INVALID, READ, URGENT, Events, Lost, Poller, pollers
-from .registrations import Registrations
+from .registrations import AnyRegistrations, Registrations
 from .telling import ENDING, POLL, SELECT
 from .waker import Waker, waker_beside
 
@@ -28,8 +28,13 @@ class Reactor:
     alive: ClassVar["weakref.WeakSet[Reactor]"] = weakref.WeakSet()
 
     def __init__(self, map: Map, kept: Kept) -> None:
-        self.registrations = Registrations(map, _best_poller(map)())
+        self.registrations: AnyRegistrations
+        if isinstance(map, SocketMap):
+            self.registrations = Registrations(map, _best_poller(_BEST_FIRST)())
+        else:
+            self.registrations = PlainRegistrations(map, _best_poller(_BY_NUMBER_FIRST)())
         self._map = map
+        self._kept = kept
         self._timers = kept.timers
         self.counters = kept.counters
         self.thread = 0  # the thread that has entered last, by its identifier
@@ -37,7 +42,8 @@ class Reactor:
         self.embedder: Embedder | None = None  # set while an asyncio loop runs the passes
         self._is_waiting = False
         self._depth = 0  # nested calls of loop()
-        Reactor.alive.add(self)
+        if self.registrations.noting is not None:  # else there is nothing that belongs to this process alone
+            Reactor.alive.add(self)
 
     @classmethod
     def enter(cls, map: Map) -> "Reactor":
@@ -50,7 +56,7 @@ class Reactor:
             reactor.counters.since = monotonic()
         reactor._depth += 1
         reactor.thread = get_ident()
-        reactor.registrations.code_has_run = True
+        reactor.registrations.note_code_has_run()
         return reactor
 
     @property
@@ -67,7 +73,7 @@ class Reactor:
         if self.registrations.noting is not None and self._map:
             return
         Reactor.alive.discard(self)
-        kept_for(self._map).reactor = None
+        self._kept.reactor = None
         let_go_of(self._map)
         self.close()
 
@@ -97,29 +103,23 @@ class Reactor:
         """Stop waiting for *fd*; any thread may call this."""
         self.registrations.forget(fd)
 
-    def run_pass(self, timeout: float | None, use_poll: bool) -> None:
-        """Wait for *timeout* seconds at most (None: no limit), and call the channels for their events.
+    def run_pass(self, timeout: float, use_poll: bool) -> None:
+        """Wait for *timeout* seconds at most, and call the channels for their events.
 
         They are told what poll() shows with *use_poll* (bool), else what select() shows.
         """
-        registrations = self.registrations
-        if use_poll is not registrations.use_poll:
-            registrations.show(use_poll)
-        began, longest, again = self.counters.since, timeout, False
-        while not (happened := self._wait(timeout, again)):
-            if longest is not None:
-                timeout = began + longest - self.counters.since
-                if timeout <= 0:
-                    break
-            if self._timers.seconds_to_next() == 0:
-                break
-            again = True
+        if use_poll is not self.registrations.use_poll:
+            self.registrations.show(use_poll)
+        end = self.counters.since + timeout
+        happened = self._wait(timeout, again=False)
+        while not happened and (left := end - self.counters.since) > 0 and self._timers.seconds_to_next() > 0:
+            happened = self._wait(left, again=True)
         self._act(happened, use_poll)
 
-    def run_ready(self, most: int) -> float | None:
+    def run_ready(self, most: int) -> float:
         """Call the channels for their present events, *most* of them, without waiting.
 
-        Return the seconds until the next pass is due; None if it is due only at an event, or after ``wake()``.
+        Return the seconds until the next pass is due; infinite if it is due only at an event, or after ``wake()``.
         """
         registrations = self.registrations
         self.counters.since = monotonic()
@@ -128,7 +128,7 @@ class Reactor:
         finally:
             self._rest()
 
-    def _run_ready(self, registrations: Registrations, most: int) -> float | None:
+    def _run_ready(self, registrations: AnyRegistrations, most: int) -> float:
         if registrations.use_poll:
             registrations.show(False)
         try:
@@ -139,29 +139,18 @@ class Reactor:
             self.close()
             happened = []
         self._act(self._with_closed(happened), False)
-        now = monotonic()
         try:
-            if registrations.ask(now) or registrations.poller.is_ready:
-                return 0.0
+            wait = registrations.ask(monotonic())
         except Lost:
             self.close()
             return 0.0
-        wait = self._limited(None, now)
+        if registrations.poller.is_ready:
+            return 0.0
         if registrations.asks_in_each_pass:
-            return _ASKED_AFTER if wait is None else min(wait, _ASKED_AFTER)
-        return wait
+            wait = min(wait, _ASKED_AFTER)
+        return min(wait, self._timers.seconds_to_next())
 
-    def _act(self, happened: Events, use_poll: bool) -> None:
-        """Call the channels for the events in *happened*, and run the timers that are due."""
-        counters = self.counters
-        counters.passes += 1
-        if happened:
-            counters.events += len(happened)
-            self._dispatch(happened, use_poll)
-        if (self._timers.heap and self._timers.run_due(log_failure)) or happened:
-            self.registrations.code_has_run = True
-
-    def _wait(self, timeout: float | None, again: bool) -> Events:
+    def _wait(self, timeout: float, again: bool) -> Events:
         """Ask the channels for their interest, wait once, and return the events; *again* is that of ``ask()``."""
         registrations, counters = self.registrations, self.counters
         self._is_waiting = True  # before asking: a change that another thread makes from here on must end the wait
@@ -169,15 +158,17 @@ class Reactor:
             if self._waker is None and registrations.noting is not None:
                 self._waker = waker_beside(self._map)
                 registrations.poller.set(self._waker.fd, READ)
-            is_ready = registrations.ask(counters.since, again)
-            now = monotonic()
-            took = now - counters.since  # counters.add() inlined, for speed
+            if (limit := registrations.ask(counters.since, again)) < timeout:
+                timeout = limit
+            if self._timers.heap and (limit := self._timers.seconds_to_next()) < timeout:
+                timeout = limit
+            took = monotonic() - counters.since  # counters.add() inlined, for speed
             counters.busy += took
             if took > counters.longest:
                 counters.longest = took
-            timeout = 0 if is_ready else self._limited(timeout, now)
+            poll = registrations.poller.poll
             try:
-                happened = registrations.poller.poll(timeout)
+                happened = poll(timeout if timeout < _LONGEST_WAIT else _LONGEST_WAIT)
             except OSError:  # the program has closed all descriptors; any other error is raised again by poll()
                 self.close()
                 happened = registrations.poller.poll(0)
@@ -196,46 +187,31 @@ class Reactor:
         closed.clear()
         return happened
 
-    def _limited(self, timeout: float | None, now: float) -> float | None:
-        """Return *timeout*, shortened to the time until a timer, or a channel that must be asked, is due."""
-        registrations = self.registrations
-        limit = timeout
-        if self._timers.heap:
-            limit = _least(limit, self._timers.seconds_to_next())
-        if registrations.slow.owed:
-            limit = _least(limit, registrations.slow.next - now)
-        if registrations.exceptions.fds:
-            limit = _least(limit, registrations.exceptions.longest_wait())
-        if limit is None or 0 <= limit <= _LONGEST_WAIT:  # nearly always; min() and max() take longer than all the rest
-            return limit
-        return 0.0 if limit < 0 else _LONGEST_WAIT
-
-    def _dispatch(self, happened: Events, use_poll: bool) -> None:
-        """Call the channels for the events in *happened*."""
-        registrations, counters, this = self.registrations, self.counters, self.counters.passes
-        channel_at: Callable[[int], Any] = self._map.get
+    def _act(self, happened: Events, use_poll: bool) -> None:
+        """Call the channels for the events in *happened*, and run the timers that are due."""
+        registrations, counters = self.registrations, self.counters
+        map: Any = self._map
         channels, classes, masks = registrations.channels, registrations.classes, registrations.poller.masks
         write_mask, exceptional = registrations.write_mask, registrations.exceptions.fds
-        words = POLL if use_poll else SELECT
+        this = counters.passes = counters.passes + 1
+        counters.events += len(happened)
         try:
             for fd, events in happened:
                 if counters.passes != this:
-                    return  # a nested loop() has served all events, and the descriptors may belong to others by now
+                    break  # a nested loop() has served all events, and the descriptors may belong to others by now
                 channel = channels.get(fd)
-                if channel is not channel_at(fd) or channel is None:
+                if channel is None or channel is not map.get(fd):
                     self._drain(fd, events)
                     continue
                 sock = getattr(channel, "socket", None) if (reports := type(channel) in classes) else None
                 if events != READ or exceptional:
-                    words.tell(registrations, fd, channel, events)
+                    (POLL if use_poll else SELECT).tell(registrations, fd, channel, events)
                 else:  # the usual case, which is the same for select and poll
                     try:
                         channel.handle_read_event()
-                    except ENDING:
-                        raise
                     except BaseException as error:
-                        words.fail(registrations, fd, channel, error)
-                if channel is not channel_at(fd):
+                        (POLL if use_poll else SELECT).fail(registrations, fd, channel, error)
+                if channel is not map.get(fd):
                     continue
                 try:  # is_elsewhere() inlined, for speed
                     stays = reports and channel.socket is sock and sock.fileno() == fd
@@ -249,6 +225,8 @@ class Reactor:
         except BaseException:
             registrations.note_failure(happened)
             raise
+        if (self._timers.heap and self._timers.run_due(log_failure)) or happened:
+            registrations.note_code_has_run()
 
     def _drain(self, fd: int, events: int) -> None:
         """Act upon an event at *fd*, where there is no channel: it has closed meanwhile, or it is that of the waker."""
@@ -261,20 +239,15 @@ class Reactor:
             self.close()  # the program has closed all descriptors
 
 
-def _least(limit: float | None, other: float | None) -> float | None:
-    """Return the shorter one of two times in seconds, of which None is the longest."""
-    return other if limit is None or (other is not None and other < limit) else limit
+_BEST_FIRST = ("epoll", "kqueue", "poll", "select")
+# For a plain dict, which does not report when a descriptor leaves it: then it may still be open in another process, or
+# be open again as another file.  The registration with epoll or kqueue, which register files, would be wrong.
+_BY_NUMBER_FIRST = ("poll", "select", "epoll", "kqueue")
 
 
-def _best_poller(map: Map) -> type[Poller]:
-    """Return the class of the poller for *map*: the best one for a SocketMap, poll or select for a plain dict.
-
-    epoll and kqueue register files, not numbers.  A plain dict does not report when a descriptor leaves it; then it may
-    still be open in another process, or be open again as another file, and its registration would be wrong.
-    """
-    usable = {name: poller for name, poller in pollers.items() if hasattr(select, name)}  # gevent removes some
-    by_number = [usable[name] for name in ("poll", "select") if name in usable]
-    return next(iter(usable.values()) if isinstance(map, SocketMap) or not by_number else iter(by_number))
+def _best_poller(names: tuple[str, ...]) -> type[Poller]:
+    """Return the class of the first of the pollers *names* that there is: gevent removes some."""
+    return next(pollers[name] for name in names if name in pollers and hasattr(select, name))
 
 
 def log_failure(callback: Any) -> None:

@@ -1,41 +1,40 @@
-"""``Registrations``: the channels of a map that are registered with the poller, and for which events.
+"""``Registrations``: the channels of a SocketMap that are registered with the poller, and for which events.
 
 Registrations persist, so that the cost of a pass depends on its events, not on the number of connections.  A
-SocketMap reports what is put into it and taken out; with a plain dict, all channels are asked in each pass.
+SocketMap reports what is put into it and taken out; those of a plain dict are in ``plain_registrations``.
 "Asking" a channel is calling its ``readable()`` and ``writable()``.
 """
 
 from collections.abc import Callable
-from typing import Any
+from math import inf
+from typing import Any, TypeAlias
 
 from .._asyncore import asyncore
 from .interest import Exceptions, is_elsewhere, methods_of, reports
-from .maps import Map, SocketMap
+from .maps import SocketMap
+from .plain_registrations import PlainRegistrations
 from .pollers import INVALID, READ, URGENT, WRITE, Poller
 from .slow_round import SlowRound
 
-__all__ = ["Registrations"]
+__all__ = ["AnyRegistrations", "Registrations"]
 
 
 class Registrations:
-    """The registrations of one map."""
+    """The registrations of one SocketMap."""
 
-    def __init__(self, map: Map, poller: Poller) -> None:
-        self.map = map
-        self.noting = map if isinstance(map, SocketMap) else None
+    def __init__(self, map: SocketMap, poller: Poller) -> None:
+        self.map = self.noting = map
         self.poller = poller
         self.channels: dict[int, Any] = {}  # the known channels, by descriptor
         self.classes: dict[type, tuple[Any, Any]] = {}  # the classes that report, with their readable() and writable()
         self.closed: list[int] = []  # descriptors found closed, whose channels must be told
         self.exceptions = Exceptions()
         self.slow = SlowRound()
-        self.code_has_run = False  # the program's code has run since ask(), and may have changed any channel
         self._others: set[type] = set()  # the classes that do not report
-        self._asked: set[int] = set()  # descriptors of channels that are asked in each pass
+        self._asked: dict[int, Any] = {}  # descriptors of channels that are asked in each pass, with their sockets
         self._unsure: set[int] = set()  # descriptors that may belong to another file than the registered one
         self.show(False)
-        if self.noting is not None:
-            self.noting.changed.update(map)
+        self.noting.changed.update(map)
 
     def show(self, use_poll: bool) -> None:
         """Register as asyncore's poll2() does with *use_poll* (bool), else as its poll() by select() does."""
@@ -44,53 +43,50 @@ class Registrations:
         self._ask_all_again()
 
     def _ask_all_again(self) -> None:
-        if self.noting is not None:
-            self.noting.changed.update(self.channels)
+        self.noting.changed.update(self.channels)
 
     @property
     def asks_in_each_pass(self) -> bool:
         """Whether there are channels that do not report changes of their interest (bool)."""
-        return self.noting is None or bool(self._asked or self.noting.watched)
+        return bool(self._asked or self.noting.watched)
+
+    def note_code_has_run(self) -> None:
+        """Have the slow round ask all channels, because code of the program has run, and may have changed any."""
+        self.slow.owed = len(self.channels)
 
     def note_failure(self, happened: list[tuple[int, int]]) -> None:
         """Have the channels of the events in *happened* asked in the next pass, as not all were handled to the end."""
-        if self.noting is not None:
-            self.noting.changed.update(fd for fd, _ in happened if fd in self.channels)
+        self.noting.changed.update(fd for fd, _ in happened if fd in self.channels)
 
     def note_change(self, fd: int, channel: Any, events: int) -> None:
         """Have *channel* asked before the next wait, and *fd* registered anew, after its *events* (a mask)."""
-        if fd not in self._asked or not isinstance(channel, asyncore.dispatcher) or is_elsewhere(channel, fd):
+        if fd not in self._asked or self._may_be_another_file(fd, channel):
             self._unsure.add(fd)
-        if self.noting is not None:
-            if fd not in self._asked:
-                self.noting.changed.add(fd)
-            if events & INVALID and self.channels.get(fd) is channel:
-                self.exceptions.pause(fd)  # the channel has not closed: else each pass would report it
+        if fd not in self._asked:
+            self.noting.changed.add(fd)
+        if events & INVALID and self.channels.get(fd) is channel:
+            self.exceptions.pause(fd)  # the channel has not closed: else each pass would report it
 
-    def ask(self, now: float, again: bool = False) -> bool:
-        """Ask the channels whose interest may have changed; return whether the pass must not wait (bool).
+    def ask(self, now: float, again: bool = False) -> float:
+        """Ask the channels whose interest may have changed; return for how many seconds the loop may wait then.
 
         With *again* (bool), the pass has asked before and goes on waiting: "in each pass" means once.
         """
         noting, slow = self.noting, self.slow
-        if noting is None:
-            self._ask_each(self.channels.keys() | self.map.keys())
-            return bool(self.closed)
-        if self.code_has_run:
-            self.code_has_run = False
-            slow.owed = len(self.channels)
         if slow.owed and now >= slow.next:
             self._look_at_classes()
             self._ask_slowly(slow.take(self.channels, now))
+        wait = slow.next - now if slow.owed else inf
         if self._asked or noting.changed or noting.watched or self.exceptions.fds:
             self._ask_some(noting, again)
-        return bool(noting.changed or self.closed)
+            return 0.0 if noting.changed or self.closed else min(wait, self.exceptions.longest_wait())
+        return wait
 
     def _ask_some(self, noting: SocketMap, again: bool) -> None:
         changed = noting.changed
         fds = self.exceptions.to_ask()
         if not again:
-            fds |= self._asked | noting.watched
+            fds.update(self._asked, noting.watched)
         for _ in range(len(changed)):  # one by one, because other threads add to it meanwhile
             fds.add(changed.pop())
         try:
@@ -98,7 +94,7 @@ class Registrations:
         except BaseException:
             changed |= fds  # so that the next loop() asks them all
             raise
-        changed -= self._asked  # these are asked in each pass anyway; left here, they would prevent waiting
+        changed.difference_update(self._asked)  # left here, they would prevent waiting
 
     def _ask_each(self, fds: set[int]) -> None:
         """Ask the channels at *fds*; the first loop is fast for the many whose interest has not changed."""
@@ -126,21 +122,29 @@ class Registrations:
 
     def _ask_slowly(self, fds: list[int]) -> None:
         """Have those of *fds* asked whose interest has changed unreported, or that may be other files by now."""
-        changed = self.noting.changed  # type: ignore[union-attr]  # a plain dict has no slow round
+        changed = self.noting.changed
         for fd in fds:
             channel = self.channels.get(fd)
             if self.map.get(fd) is not channel:
                 changed.add(fd)
-            elif type(channel) not in self.classes or is_elsewhere(channel, fd):
+            elif self._may_be_another_file(fd, channel):
                 self._unsure.add(fd)
                 changed.add(fd)
-            elif self._interest(fd, channel) != self.poller.masks.get(fd, 0):
+            elif fd in self._asked:
+                continue
+            elif type(channel) not in self.classes or self._interest(fd, channel) != self.poller.masks.get(fd, 0):
                 changed.add(fd)
 
+    def _may_be_another_file(self, fd: int, channel: Any) -> bool:
+        if not isinstance(channel, asyncore.dispatcher) or is_elsewhere(channel, fd):
+            return True
+        return fd in self._asked and channel.socket is not self._asked[fd]
+
     def _ask_one(self, fd: int) -> None:
-        channel = self.map.get(fd)
-        if channel is not self.channels.get(fd):
-            self.forget(fd)
+        channel, known = self.map.get(fd), self.channels.get(fd)
+        if channel is not known:
+            if known is not None or fd in self.poller.masks:
+                self.forget(fd)
             if channel is not None:
                 self.channels[fd] = channel
                 if isinstance(channel, asyncore.dispatcher) and not channel.connected:
@@ -149,7 +153,7 @@ class Registrations:
             self._unsure.discard(fd)
             return
         if type(channel) not in self.classes or fd in self._asked:
-            self._classify(fd, type(channel))
+            self._classify(fd, channel)
         mask, before = self._interest(fd, channel), self.poller.masks.get(fd, 0)
         if mask == before and (not mask or fd not in self._unsure):
             return
@@ -160,18 +164,19 @@ class Registrations:
             except (OSError, ValueError):  # the descriptor was closed, and the channel does not know
                 self.closed.append(fd)
 
-    def _classify(self, fd: int, cls: type) -> None:
-        if self.noting is None or not reports(cls):
+    def _classify(self, fd: int, channel: Any) -> None:
+        cls = type(channel)
+        if not reports(cls):
             if len(self._others) > len(self.channels):
                 self._others.clear()
             self._others.add(cls)
-            self._asked.add(fd)
+            self._asked[fd] = getattr(channel, "socket", None) if isinstance(channel, asyncore.dispatcher) else None
             return
         if len(self.classes) > len(self.channels):  # a program may make classes by the thousand: forget old ones
             self.classes.clear()
             self._ask_all_again()
         self.classes[cls] = methods_of(cls)
-        self._asked.discard(fd)
+        self._asked.pop(fd, None)
 
     def _interest(self, fd: int, channel: Any) -> int:
         """Ask *channel*, and return its interest as a mask."""
@@ -183,8 +188,11 @@ class Registrations:
     def forget(self, fd: int) -> None:
         """Stop waiting for *fd*; any thread may call this."""
         self.channels.pop(fd, None)
-        self._asked.discard(fd)
+        self._asked.pop(fd, None)
         if fd in self.exceptions.fds:
             self.exceptions.discard(fd)
         if fd in self.poller.masks:
             self.poller.set(fd, 0)
+
+
+AnyRegistrations: TypeAlias = Registrations | PlainRegistrations

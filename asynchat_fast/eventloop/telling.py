@@ -13,7 +13,7 @@ from .exhaustion import EXHAUSTED
 from .pollers import ERROR, HANGUP, INVALID, READ, URGENT, WRITE, look
 
 if TYPE_CHECKING:
-    from .registrations import Registrations
+    from .registrations import AnyRegistrations
 
 __all__ = ["ENDING", "POLL", "SELECT", "Words"]
 
@@ -25,7 +25,7 @@ _GONE = frozenset(
 )
 
 
-def _tell_as_select(registrations: "Registrations", fd: int, channel: Any, events: int) -> None:
+def _tell_as_select(registrations: "AnyRegistrations", fd: int, channel: Any, events: int) -> None:
     """Tell *channel* what select() shows: a hangup as input, an error as input and room, if it asked for that."""
     shown = events & (INVALID | URGENT)
     if events & (READ | HANGUP | ERROR):
@@ -39,13 +39,11 @@ def _tell_as_select(registrations: "Registrations", fd: int, channel: Any, event
         if shown & flag and registrations.map.get(fd) is channel:
             try:
                 handle(registrations, fd, channel)
-            except ENDING:
-                raise
             except BaseException as error:
                 _fail_as_select(registrations, fd, channel, error)
 
 
-def _tell_as_poll(registrations: "Registrations", fd: int, channel: Any, events: int) -> None:
+def _tell_as_poll(registrations: "AnyRegistrations", fd: int, channel: Any, events: int) -> None:
     """Tell *channel* what poll() shows: what it asked for, then the end after a hangup or an error."""
     try:
         for flag, handle in _SHOWN:
@@ -53,44 +51,44 @@ def _tell_as_poll(registrations: "Registrations", fd: int, channel: Any, events:
                 handle(registrations, fd, channel)
         if events & (HANGUP | ERROR) and not events & INVALID:
             channel.handle_close()
-    except ENDING:
-        raise
     except BaseException as error:
         _fail_as_poll(registrations, fd, channel, error)
 
 
-def _read(registrations: "Registrations", fd: int, channel: Any) -> None:
+def _read(registrations: "AnyRegistrations", fd: int, channel: Any) -> None:
     channel.handle_read_event()
     if fd in registrations.exceptions.fds:
         registrations.exceptions.has_received(fd)
 
 
-def _write(registrations: "Registrations", fd: int, channel: Any) -> None:
+def _write(registrations: "AnyRegistrations", fd: int, channel: Any) -> None:
     channel.handle_write_event()
 
 
-def _take_urgent(registrations: "Registrations", fd: int, channel: Any) -> None:
+def _take_urgent(registrations: "AnyRegistrations", fd: int, channel: Any) -> None:
     channel.handle_expt_event()
     if registrations.map.get(fd) is channel and look(fd, URGENT) & URGENT:
         registrations.exceptions.hide_urgent(fd)
 
 
-def _close(registrations: "Registrations", fd: int, channel: Any) -> None:
+def _close(registrations: "AnyRegistrations", fd: int, channel: Any) -> None:
     channel.handle_close()
 
 
 _SHOWN = ((READ, _read), (WRITE, _write), (URGENT, _take_urgent), (INVALID, _close))
 
 
-def _fail_as_select(registrations: "Registrations", fd: int, channel: Any, error: BaseException) -> None:
+def _fail_as_select(registrations: "AnyRegistrations", fd: int, channel: Any, error: BaseException) -> None:
     """Have *channel* handle *error*; an acceptor that has run out of descriptors is paused and not closed."""
+    if isinstance(error, ENDING):
+        raise error
     if isinstance(error, OSError) and error.errno in EXHAUSTED and getattr(channel, "accepting", False):
         registrations.exceptions.pause_acceptor(fd, channel, error)
     else:
         channel.handle_error()
 
 
-def _fail_as_poll(registrations: "Registrations", fd: int, channel: Any, error: BaseException) -> None:
+def _fail_as_poll(registrations: "AnyRegistrations", fd: int, channel: Any, error: BaseException) -> None:
     """Have *channel* handle *error*: by ``handle_close()`` if it says that the peer has gone."""
     if isinstance(error, OSError) and error.errno in _GONE:
         channel.handle_close()
@@ -101,11 +99,11 @@ def _fail_as_poll(registrations: "Registrations", fd: int, channel: Any, error: 
 class Words(NamedTuple):
     """The two functions that tell channels; both take the registrations, a descriptor and its channel first."""
 
-    tell: Callable[["Registrations", int, Any, int], None]
+    tell: Callable[["AnyRegistrations", int, Any, int], None]
     """Call the channel for its events, a mask."""
 
-    fail: Callable[["Registrations", int, Any, BaseException], None]
-    """Have the channel handle the exception that a handler has raised; called while that is being handled."""
+    fail: Callable[["AnyRegistrations", int, Any, BaseException], None]
+    """Have the channel handle the exception that a handler has raised, while it is being handled; ENDING are raised."""
 
 
 SELECT = Words(_tell_as_select, _fail_as_select)

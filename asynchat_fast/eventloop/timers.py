@@ -8,8 +8,11 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable
+from math import inf
 from threading import RLock
 from typing import Any
+
+from ..arguments import check_seconds
 
 __all__ = ["Timer", "Timers"]
 
@@ -68,12 +71,7 @@ class Timers:
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
         """Call *callback* with *args* in *seconds* (number, not negative), and return its Timer."""
-        try:
-            is_time = seconds >= 0  # not true for NaN
-        except TypeError:
-            raise TypeError(f"seconds must be a number, not {type(seconds).__name__}") from None
-        if not is_time:
-            raise ValueError(f"cannot call anything in {seconds} seconds")
+        check_seconds("seconds", seconds)
         if not callable(callback):
             raise TypeError(f"{callback!r} cannot be called")
         timer = Timer(self, self.clock() + seconds, (callback, args))
@@ -81,17 +79,17 @@ class Timers:
             heapq.heappush(self.heap, (timer.when, next(self._orders), timer))
         return timer
 
-    def seconds_to_next(self) -> float | None:
-        """Return the seconds until the next call is due, 0.0 if it is overdue, None if there is none."""
+    def seconds_to_next(self) -> float:
+        """Return the seconds until the next call is due, 0.0 if it is overdue, infinite if there is none."""
         try:
             when, _, timer = self.heap[0]
         except IndexError:
-            return None
+            return inf
         if not timer.cancelled():  # nearly always, and without the lock
             return max(when - self.clock(), 0.0)
         with self._lock:
             self._drop_cancelled_first()
-            return max(self.heap[0][0] - self.clock(), 0.0) if self.heap else None
+            return max(self.heap[0][0] - self.clock(), 0.0) if self.heap else inf
 
     def run_due(self, failed: Callable[[Callable[..., object]], object]) -> bool:
         """Make the calls that are due now, not those that they set themselves; return whether there were any.

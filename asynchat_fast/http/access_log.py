@@ -10,7 +10,7 @@ from typing import Any
 
 from .dates import clf_time, iso_time
 
-__all__ = ["FORMATS", "log_writer"]
+__all__ = ["FORMATS", "log_writer", "report_failure"]
 
 _access = logging.getLogger("asynchat_fast.http.access")
 
@@ -37,7 +37,7 @@ def log_writer(log: Any) -> Callable[[str], object] | None:
         try:
             write(line)
         except Exception as error:  # a disk that is full must not cost a response
-            _say_once(log, error)
+            report_failure(log, error)
 
     return write_line
 
@@ -57,7 +57,8 @@ def _unguarded(log: Any) -> Callable[[str], object]:
     raise TypeError(f"{log!r} cannot be logged to: it is no function and no logger, and has neither log() nor write()")
 
 
-def _say_once(log: Any, error: Exception) -> None:
+def report_failure(log: Any, error: Exception) -> None:
+    """Print on stderr that *error* was raised by *log*, a log or a method that writes to one; once for each *log*."""
     if any(log is each for each in _failed):
         return
     _failed.append(log)

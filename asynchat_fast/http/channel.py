@@ -14,10 +14,10 @@ from typing import Any
 from ..channel import async_chat
 from ..eventloop.maps import clock_of
 from ..interest import hold_reading
-from ..producers import Then
+from ..producers import OnSent
 from ..transport import passing
 from .connection import Connection, State
-from .deadlines import CLOSE, Deadlines, is_reset, unsent_bytes
+from .deadlines import CLOSE, Deadlines, is_reset, unacknowledged_bytes
 from .errors import HTTPError
 from .hooks import Hooks
 from .request_reader import HEAD_END
@@ -104,9 +104,9 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
     def __enter(self, state: State) -> None:
         if state is State.CLOSING:
             self.ibuffer.clear()
-            self.push_with_producer(Then(self.__all_sent))
+            self.push_with_producer(OnSent(self.__all_sent))
         elif state is State.BLOCKED:
-            self.push_with_producer(Then(self.__drained))
+            self.push_with_producer(OnSent(self.__drained))
         elif state is State.LINGERING:
             self.__deadlines.restart(self._ac_connection)
             self.__watch(self.linger_timeout or 0)
@@ -127,7 +127,7 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
         """Note that the task is done; the next request is read once the response has been sent."""
         self._ac_task = None
         if self.connected:
-            self.push_with_producer(Then(self.__drained))
+            self.push_with_producer(OnSent(self.__drained))
 
     def __all_sent(self) -> None:
         connection = self._ac_connection
@@ -280,7 +280,7 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
         if not self.connected:
             self._ac_close_unconnected()
             return
-        unsent = unsent_bytes(self.socket)
+        unsent = unacknowledged_bytes(self.socket)
         outgoing = (self._ac_sent(), unsent) if unsent or self._ac_is_sending() else None
         status = self.__deadlines.look(connection, outgoing, self.readable(), self)
         if status == CLOSE or (self._ac_held and is_reset(self.socket)):

@@ -14,7 +14,7 @@ from .connection import Connection, State
 from .response_writer import UNSENT
 from .settings import Settings
 
-__all__ = ["CLOSE", "Deadlines", "is_reset", "unsent_bytes"]
+__all__ = ["CLOSE", "Deadlines", "is_reset", "unacknowledged_bytes"]
 
 CLOSE = 0
 """The result of ``look()`` for a connection that must be closed without a response."""
@@ -125,7 +125,7 @@ def is_reset(sock: Any) -> bool:
         return False
 
 
-def unsent_bytes(sock: Any) -> int:
+def unacknowledged_bytes(sock: Any) -> int:
     """Return how many bytes in the send buffer of *sock* the peer has not acknowledged; 0 if the system cannot say.
 
     Bytes that send() has taken may stay there for minutes; a client that reads them slowly makes progress.

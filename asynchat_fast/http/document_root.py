@@ -94,9 +94,9 @@ class DocumentRoot:
             raise ValueError(f"symlinks is one of {', '.join(POLICIES)}, not {symlinks!r}")
         self._symlinks = symlinks
         self._start = (os.fspath(directory) or os.curdir).rstrip(os.sep + (os.altsep or "")) + "/"
-        self._look_where_it_is()
+        self._find_prefix()
 
-    def _look_where_it_is(self) -> None:
+    def _find_prefix(self) -> None:
         self._prefix = os.path.normcase(os.path.join(os.path.realpath(self._start), ""))
 
     def _path(self, segments: Sequence[str]) -> str:
@@ -119,7 +119,7 @@ class DocumentRoot:
         try:
             status = os.fstat(fd)
             is_folder = stat.S_ISDIR(status.st_mode)
-            if not (is_folder or stat.S_ISREG(status.st_mode)) or not self._has_opened(fd, segments):
+            if not (is_folder or stat.S_ISREG(status.st_mode)) or not self._may_serve_file(fd, segments):
                 raise HTTPError(404, _NO_FILE)
             if is_folder:
                 os.close(fd)
@@ -140,7 +140,7 @@ class DocumentRoot:
             return self._entries(self._path(segments), segments, most, hidden)
         fd = self._open(segments)
         try:
-            if not self._has_opened(fd, segments):
+            if not self._may_serve_file(fd, segments):
                 raise HTTPError(404, "There is no such folder here.")
             return self._entries(fd, segments, most, hidden)
         finally:
@@ -159,7 +159,7 @@ class DocumentRoot:
         try:
             if found.is_symlink() and self._symlinks != "follow":
                 inner = [*segments, found.name]
-                if not self._holds(os.path.realpath(self._path(inner)), inner):
+                if not self._may_serve(os.path.realpath(self._path(inner)), inner):
                     return None
             status = found.stat()
         except OSError:
@@ -172,7 +172,7 @@ class DocumentRoot:
     def _has_folder(self, segments: Sequence[str]) -> bool:
         """Return whether *segments* lead to a folder that may be served."""
         path = self._path(segments)
-        return os.path.isdir(path) and self._holds(os.path.realpath(path), segments)
+        return os.path.isdir(path) and self._may_serve(os.path.realpath(path), segments)
 
     def _open(self, segments: Sequence[str]) -> int:
         try:
@@ -184,13 +184,13 @@ class DocumentRoot:
         if error.errno in _IN_USE:
             raise HTTPError(503, "Too many files are open. Please try again in a moment.") from error
         if isinstance(error, PermissionError):
-            if self._holds(os.path.realpath(self._path(segments)), segments):
+            if self._may_serve(os.path.realpath(self._path(segments)), segments):
                 raise HTTPError(403, "This may not be read.") from error
         elif error.errno not in _ABSENT:
             raise error
         raise HTTPError(404, _NO_FILE) from error
 
-    def _has_opened(self, fd: int, segments: Sequence[str]) -> bool:
+    def _may_serve_file(self, fd: int, segments: Sequence[str]) -> bool:
         """Return whether the open file *fd*, found at *segments*, may be served."""
         if self._symlinks == "follow":
             return True
@@ -203,19 +203,19 @@ class DocumentRoot:
                     return False
             except OSError:
                 return False
-        return self._holds(real, segments)
+        return self._may_serve(real, segments)
 
-    def _holds(self, real: str, segments: Sequence[str]) -> bool:
+    def _may_serve(self, real: str, segments: Sequence[str]) -> bool:
         """Return whether *real*, the path without symbolic links to which *segments* lead, may be served."""
         if self._symlinks == "follow":
             return True
         real = os.path.normcase(os.path.join(real, ""))
-        if self._is_right(real, segments):
+        if self._fits_policy(real, segments):
             return True
-        self._look_where_it_is()  # the directory may have been replaced, or be relative
-        return self._is_right(real, segments)
+        self._find_prefix()  # the directory may have been replaced, or be relative
+        return self._fits_policy(real, segments)
 
-    def _is_right(self, real: str, segments: Sequence[str]) -> bool:
+    def _fits_policy(self, real: str, segments: Sequence[str]) -> bool:
         if self._symlinks == "within":
             return real.startswith(self._prefix)
         return real == self._prefix + os.path.normcase("".join(f"{name}{os.sep}" for name in segments))

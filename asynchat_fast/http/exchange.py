@@ -6,7 +6,7 @@ from typing import Any
 
 from ..borrowed import queue_of
 from ..channel import async_chat, asyncore
-from ..producers import Then
+from ..producers import OnSent
 from ..pushing import uncork
 from .channel import HTTPChannel
 from .connection import Event, State
@@ -241,7 +241,7 @@ class Exchange(HTTPChannel):
         """Log the response, and follow the state, after the last part of the response was pushed."""
         writer = self._ac_connection.writer
         if writer.progress is not _DONE:
-            self.push_with_producer(Then(self.__stream_sent))
+            self.push_with_producer(OnSent(self.__stream_sent))
             return
         if writer.written <= _MOST_LOGGED_AT_ONCE:
             self._ac_log_response(writer.status, writer.written)
@@ -273,7 +273,7 @@ class Exchange(HTTPChannel):
         while len(items) > 1:
             items.pop()
         if not is_unsent or connection.is_ending:
-            self.push_with_producer(Then(self.__cut))
+            self.push_with_producer(OnSent(self.__cut))
             return
         before = items.pop()[: -len(head)]
         if before:

@@ -39,13 +39,12 @@ _root_of = lru_cache(maxsize=64)(DocumentRoot)
 
 
 class _Sent(NamedTuple):
-    """An open file that was chosen for a response, and the fields of the response that depend on it."""
+    """An open file that was chosen for a response."""
 
     file: io.FileIO
     status: os.stat_result
     suffix: str  # of a compressed file, such as ".gz", else ""
-    fields: _Fields  # for each response about it
-    coding: _Fields  # for a response with its bytes
+    coding: _Fields  # the Content-Encoding of its bytes, if they have one
 
 
 class file_handler(http_request_handler):
@@ -90,12 +89,14 @@ class file_handler(http_request_handler):
     credentials: tuple[str, str] | None = None
     """The user and the password (pair of str) that a request must have, else the response is 401; None: no check."""
 
+    __vary: tuple[tuple[str, str], ...] = ()  # the Vary fields of the present response, whatever its status
+
     def handle_request(self) -> Any:
         """Handle the request if it has the ``credentials``; else respond with 401."""
         if self.credentials is None or self.__has_credentials(*self.credentials):
             return super().handle_request()
         challenge = ("WWW-Authenticate", 'Basic realm="files", charset="UTF-8"')
-        self.respond(401, self.error_page(401), [challenge, *PAGE_FIELDS], HTML)
+        self.respond(401, self.error_page(401), [challenge, *PAGE_FIELDS], self.error_content_type)
         return None
 
     def __has_credentials(self, user: str, password: str) -> bool:
@@ -109,6 +110,8 @@ class file_handler(http_request_handler):
 
     def respond(self, status: int, body: Any = b"", headers: Any = (), content_type: str | None = None) -> None:
         """Respond as ``http_request_handler`` does, with ``extra_headers`` among the fields."""
+        if self.__vary:
+            headers = (*pairs_of(headers), *self.__vary)
         if self.extra_headers:
             own = {name.lower() for name, _ in self.extra_headers} - {"vary"}
             headers = [pair for pair in pairs_of(headers) if pair[0].lower() not in own]
@@ -132,7 +135,9 @@ class file_handler(http_request_handler):
             if error.status == 404 and self.not_found_page is not None and self.__send_not_found(self.not_found_page):
                 return
             page = self.error_page(error.status, explain=error.reason)
-            self.respond(error.status, page, (*PAGE_FIELDS, *error.headers), HTML)
+            self.respond(error.status, page, (*PAGE_FIELDS, *error.headers), self.error_content_type)
+        finally:
+            self.__vary = ()
 
     def __send_not_found(self, path: str | os.PathLike[str]) -> bool:
         """Respond with the file at *path* and status 404; return False if it could not be read."""
@@ -154,16 +159,16 @@ class file_handler(http_request_handler):
         try:
             self.__send(root, segments, says_folder, query)
         except HTTPError as error:
-            if error.status != 404 or not self.__is_route(segments):
+            if error.status != 404 or not self.__may_be_route(segments):
                 raise
-            if not self.__send_index(root, [], [("Vary", "Accept")]):
+            self.__vary = (("Vary", "Accept"),)
+            if not wants_html(self.headers.get("accept")) or not self.__send_index(root, []):
                 raise
 
-    def __is_route(self, segments: list[str]) -> bool:
+    def __may_be_route(self, segments: list[str]) -> bool:
         """Return whether *segments* may be a page that the single-page application itself makes."""
-        if not self.single_page or (segments and "." in segments[-1]) or any(name[0] == "." for name in segments):
-            return False
-        return wants_html(self.headers.get("accept"))
+        has_suffix = bool(segments) and "." in segments[-1]
+        return self.single_page and not has_suffix and not any(name[0] == "." for name in segments)
 
     def __send(self, root: DocumentRoot, segments: list[str], says_folder: bool, query: str) -> None:
         opened = root.open_file(segments)
@@ -183,9 +188,9 @@ class file_handler(http_request_handler):
         if query:
             location += f"?{query}"
         page = self.error_page(301, explain="This is a folder: its address ends in a slash.")
-        self.respond(301, page, [("Location", location), *PAGE_FIELDS], HTML)
+        self.respond(301, page, [("Location", location), *PAGE_FIELDS], self.error_content_type)
 
-    def __send_index(self, root: DocumentRoot, segments: list[str], fields: Sequence[tuple[str, str]] = ()) -> bool:
+    def __send_index(self, root: DocumentRoot, segments: list[str]) -> bool:
         """Respond with the index page of the folder at *segments*; return False if it has none."""
         for name in self.index_pages:
             page = [*segments, name]
@@ -196,7 +201,7 @@ class file_handler(http_request_handler):
                     raise
                 continue
             if opened is not None:
-                self.__send_file(root, page, *opened, fields)
+                self.__send_file(root, page, *opened)
                 return True
         return False
 
@@ -213,16 +218,8 @@ class file_handler(http_request_handler):
         suffix = os.path.splitext(name)[1].lower()
         return self.content_types.get(suffix) or media_type(suffix)
 
-    def __send_file(
-        self,
-        root: DocumentRoot,
-        segments: list[str],
-        file: io.FileIO,
-        status: os.stat_result,
-        fields: Sequence[tuple[str, str]] = (),
-    ) -> None:
+    def __send_file(self, root: DocumentRoot, segments: list[str], file: io.FileIO, status: os.stat_result) -> None:
         sent = self.__chosen(root, segments, file, status)
-        sent.fields.extend(fields)
         is_read_later = False
         try:
             is_read_later = self.__respond_file(sent, self.content_type(segments[-1]))
@@ -234,12 +231,12 @@ class file_handler(http_request_handler):
         """Return *file*, or instead the compressed version that the client prefers; then close *file*."""
         *above, name = segments
         if name[-5:].lower() == ".svgz":
-            return _Sent(file, status, "", [], [("Content-Encoding", "gzip")])
+            return _Sent(file, status, "", [("Content-Encoding", "gzip")])
         suffixes = root.suffixes_beside(segments, _CODINGS)
         if not suffixes:
-            return _Sent(file, status, "", [], [])
+            return _Sent(file, status, "", [])
         codings = {_CODINGS[suffix]: suffix for suffix in suffixes}
-        vary = [("Vary", "Accept-Encoding")]
+        self.__vary += (("Vary", "Accept-Encoding"),)
         coding = preferred_coding(self.headers.get("accept-encoding"), codings)
         if coding is not None:
             opened = None
@@ -247,8 +244,8 @@ class file_handler(http_request_handler):
                 opened = root.open_file([*above, name + codings[coding]])
             if opened is not None:
                 file.close()
-                return _Sent(*opened, codings[coding], vary, [("Content-Encoding", coding)])
-        return _Sent(file, status, "", vary, [])
+                return _Sent(*opened, codings[coding], [("Content-Encoding", coding)])
+        return _Sent(file, status, "", [])
 
     def __respond_file(self, sent: _Sent, content_type: str) -> bool:
         """Respond with a file or a part of it; return True if the file is read later, and must stay open."""
@@ -256,7 +253,6 @@ class file_handler(http_request_handler):
         etag = f'"{sent.status.st_mtime_ns:x}-{size:x}{sent.suffix}"'
         modified = min(max(int(sent.status.st_mtime), 0), int(time.time()))  # not after Date: RFC 9110, 8.8.2.1
         headers = [_NO_SNIFFING, ("ETag", etag), ("Last-Modified", format_date(modified)), ("Accept-Ranges", "bytes")]
-        headers += sent.fields
         status = status_for(self.headers, etag, modified)
         if status == 304:
             self.respond(304, b"", headers)

@@ -284,7 +284,7 @@ class http_request_handler(ServerNames, Generic[Sessions]):
             return
         self.close_connection = True
         page = "" if code in _NO_PAGE else self.error_page(int(code), message, explain)
-        self.respond(code, page, headers, pages.HTML)
+        self.respond(code, page, headers, self.error_content_type)
 
     def error_page(self, code: int, message: str | None = None, explain: str | None = None) -> str:
         """Return the error page (str) for ``send_error()``."""

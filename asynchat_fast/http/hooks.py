@@ -2,11 +2,10 @@
 
 import contextlib
 import logging
-import sys
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from .access_log import report_failure
 from .fields import Fields, Method
 from .response_bodies import BYTES
 from .response_head import Headers
@@ -24,13 +23,6 @@ else:
 __all__ = ["Hooks", "Sessions"]
 
 _MOST_FORM_FIELDS = 10_000
-
-
-@lru_cache(maxsize=64)
-def _report_log_failure(failure: str) -> None:
-    """Print *failure* on stderr, once: a response never depends on the log."""
-    with contextlib.suppress(Exception):
-        print(f"asynchat_fast: the access log failed: {failure}", file=sys.stderr)
 
 
 class Hooks(Settings):
@@ -181,7 +173,7 @@ class Hooks(Settings):
         try:
             self.log_request(status, size)
         except Exception as error:
-            _report_log_failure(f"{type(error).__name__}: {error}")
+            report_failure(type(self).log_request, error)
 
     _ac_unlogged: tuple[int, int] | None
     # The status and size of a response that was pushed, and is not logged yet; HTTPChannel has the slot for it.

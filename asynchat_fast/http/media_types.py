@@ -3,10 +3,9 @@
 Sources: the registry of media types at IANA; RFC 9239 (JavaScript), RFC 7303 (XML), WHATWG MIME Sniffing.
 """
 
-__all__ = ["OCTET_STREAM", "media_type"]
+__all__ = ["media_type"]
 
-OCTET_STREAM = "application/octet-stream"
-"""The type of files with an unknown suffix."""
+_UNKNOWN = "application/octet-stream"  # the type of files with an unknown suffix
 
 # These types get no charset: a document may name its own, which a charset in the head of a response would override.
 _TYPES = {
@@ -127,4 +126,4 @@ _type_of = _by_suffix().get
 
 def media_type(suffix: str) -> str:
     """Return the Content-Type (str) for file names that end in *suffix* (str), in lower case with its dot, or empty."""
-    return _type_of(suffix, OCTET_STREAM)
+    return _type_of(suffix, _UNKNOWN)

@@ -1,16 +1,15 @@
 """Bodies of responses: their types, and how each is turned into bytes, at once, in pieces, or from a file."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, BinaryIO, Protocol, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
-from ..producers import file_producer
+from ..producers import Producer, file_producer
 
 __all__ = [
     "BYTES",
     "Body",
     "Data",
     "Pieces",
-    "Producer",
     "WriteFile",
     "as_bytes",
     "check_size",
@@ -22,12 +21,6 @@ Data: TypeAlias = bytes | bytearray | memoryview | str
 """Bytes, or a str that is sent in UTF-8."""
 
 BYTES = (bytes, bytearray, memoryview)
-
-
-class Producer(Protocol):
-    """An object from which a channel pulls data."""
-
-    def more(self) -> Data: ...
 
 
 Body: TypeAlias = Data | BinaryIO | Producer | Iterable[Data]
@@ -67,9 +60,12 @@ def source_of(body: Any) -> tuple[Iterator[Data] | file_producer, int | None]:
     return iter(body), None
 
 
-def _pieces_of(producer: Producer) -> Iterator[Data]:
+def _pieces_of(producer: Any) -> Iterator[Data]:
     while piece := producer.more():
-        yield piece
+        if hasattr(piece, "more"):
+            yield from _pieces_of(piece)
+        else:
+            yield piece
 
 
 def close_source(source: object) -> None:

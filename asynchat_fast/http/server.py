@@ -1,10 +1,10 @@
 """``http_server``: the acceptor of an HTTP server, and its graceful end."""
 
-import os
 from collections.abc import Callable, Iterable
 from socket import socket
 from typing import Any
 
+from ..addresses import checked
 from ..graceful_end import Life
 from ..networks import Network
 from ..server import Address, chat_server
@@ -25,7 +25,7 @@ class http_server(chat_server):
     ``http_request_handler``; *address* and *options* are those of ``chat_server``.  *forwarded* are the networks
     (list of str, such as "10.0.0.0/8") of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted.
     *health* is a path such as "/healthz" (str, None for none) at which the server itself responds to health checks of
-    proxies: by 200, and by 503 from ``shut_down()`` on.  TypeError for an *address* that is a str without a slash, for
+    proxies: by 200, and by 503 from ``shut_down()`` on.  TypeError for an *address* that is a str and no path, for
     a *handler_class* that cannot be called, and for a wrong *log*; ValueError for a wrong network, and for a *health*
     that is no path.
     """
@@ -41,10 +41,11 @@ class http_server(chat_server):
         health: str | None = None,
         **options: Any,
     ) -> None:
-        if isinstance(address, (str, bytes)) and "/" not in os.fsdecode(address):
-            raise TypeError(
-                f"address is (host, port), or the path of a unix socket with a slash in it, not {address!r}"
-            )
+        if isinstance(address, (str, bytes)):
+            try:
+                checked(address)
+            except ValueError as error:  # before the check of handler_class, which is then the port
+                raise TypeError(str(error)) from None
         if not callable(handler_class):
             raise TypeError(f"handler_class is a class of handlers, not {handler_class!r}")
         log_writer(log)  # TypeError now, and not at each connection

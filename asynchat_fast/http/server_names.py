@@ -8,6 +8,7 @@ from typing import Any
 
 from .dates import format_date
 from .exchange import Exchange
+from .pages import HTML
 from .response_bodies import Data, WriteFile, as_bytes
 from .response_head import Value
 
@@ -28,8 +29,8 @@ class ServerNames(Exchange):
     sys_version = ""
     """The version of Python in ``version_string()``: empty."""
 
-    error_content_type = "text/html; charset=utf-8"
-    """The Content-Type of error pages (str)."""
+    error_content_type = HTML
+    """The Content-Type of the pages of ``error_page()`` (str)."""
 
     responses = MappingProxyType({status: (status.phrase, status.description) for status in HTTPStatus})
     """The reason and a description (pair of str) by status."""
