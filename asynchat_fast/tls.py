@@ -80,10 +80,12 @@ class Engine:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
         # Bound methods of the object that SSLObject wraps: a Python call more for each read and write would slow down
-        # every request.  A program's own subclass of SSLObject is called itself.
-        wrapped = getattr(self._object, "_sslobj" if type(self._object) is ssl.SSLObject else "", self._object)
-        self._read = wrapped.read
-        self.write: Callable[[Any], int] = wrapped.write
+        # every request.  A program's own subclass, an ``SSLContext.sslobject_class``, is called itself.
+        best: Any = self._object
+        if type(best) is ssl.SSLObject:
+            best = getattr(best, "_sslobj", best)
+        self._read = best.read
+        self.write: Callable[[Any], int] = best.write
         """``ssl.SSLObject.write()``: encrypts at most a record of the argument; see ``refusal()``, ``write_rest()``."""
         self.take = self._outgoing.read
         """Remove and return the ciphertext (bytes) that is to be sent to the peer, ``b""`` if there is none."""

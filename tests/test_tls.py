@@ -219,6 +219,29 @@ class TestConversation:
 
         assert loop.beside(client) == (version.name.replace("_", "."), b"one!", b"two!")
 
+    def test_an_ssl_object_of_the_program_is_called(self, our_loop, serve, connect, server_context):
+        calls = []
+
+        class Noting(ssl.SSLObject):
+            def read(self, *args):
+                calls.append("read")
+                return super().read(*args)
+
+            def write(self, data):
+                calls.append("write")
+                return super().write(data)
+
+        server_context.sslobject_class = Noting
+        server = serve(our_loop)
+
+        def client():
+            sock = connect(server.addr)
+            sock.sendall(b"one\r\n")
+            return read_line(sock)
+
+        assert our_loop.beside(client) == b"one!"
+        assert {"read", "write"} == set(calls)
+
     def test_many_lines_at_once_and_one_by_one(self, loop, serve, connect):
         server = serve(loop)
 
