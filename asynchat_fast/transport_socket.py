@@ -6,7 +6,12 @@ import struct
 import sys
 from typing import Any, Protocol
 
-__all__ = ["Link", "TransportSocket", "adopt", "asks_for_reset"]
+__all__ = ["RESET", "Link", "TransportSocket", "adopt", "asks_for_reset"]
+
+_LINGER = "hh" if sys.platform == "win32" else "ii"
+
+RESET = struct.pack(_LINGER, 1, 0)
+"""The value of SO_LINGER for which close() drops unsent bytes, and resets the connection (bytes)."""
 
 _NO_SOCKET = "this transport is not over a socket"
 
@@ -42,7 +47,7 @@ def asks_for_reset(args: tuple[Any, ...]) -> bool | None:
     """
     if args[:2] != (socket.SOL_SOCKET, socket.SO_LINGER):
         return None
-    is_on, seconds = struct.unpack("hh" if sys.platform == "win32" else "ii", args[2])
+    is_on, seconds = struct.unpack(_LINGER, args[2])
     return bool(is_on and not seconds)
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 import weakref
 from typing import ClassVar
 
@@ -617,6 +618,71 @@ def test_requests_are_handled_by_tasks_one_at_a_time_and_in_order(run, carrier, 
                 assert tasks.began == [f"/{each}" for each in range(n + 1)]
             await until(lambda: len(tasks.ended) == 5)
             await close(writer)
+
+    run(main())
+
+
+def test_a_task_may_go_on_after_a_body_that_was_streamed(run, carrier, tasks):
+    class Streaming(tasks):
+        def respond(self, status, body):
+            super().respond(status, iter([body[:1].encode(), body[1:].encode()]))
+
+    async def main():
+        async with carrier.serve(Streaming) as port:
+            reader, writer = await carrier.open(port)
+            writer.write(b"GET /0 HTTP/1.1\r\nHost: a\r\n\r\nGET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
+            await reader.readuntil(b"0\r\n\r\n")
+            await until(lambda: len(tasks.began) == 2)
+            assert tasks.ended == ["/0"]
+            await until(lambda: len(tasks.ended) == 2)
+            await close(writer)
+
+    run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 has brought eager tasks")
+def test_eager_tasks_handle_requests(run, carrier, tasks):
+    class Eager(tasks):
+        async def do_GET(self):
+            if self.path == "/now":
+                self.respond(200, self.path)
+            else:
+                await super().do_GET()
+
+    async def main():
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        async with carrier.serve(Eager) as port:
+            reader, writer = await carrier.open(port)
+            for path in (b"/now", b"/later", b"/now", b"/raise"):
+                writer.write(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path)
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 500" if path == b"/raise" else b"HTTP/1.1 200")
+                if path != b"/raise":
+                    assert await reader.readexactly(len(path)) == path
+            assert tasks.ended == ["/later", "/raise"]
+            await close(writer)
+
+    run(main())
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_task_may_be_cancelled_before_it_has_begun(run, carrier, tasks):
+    class Closing(tasks):
+        def handle_request(self):
+            coroutine = super().handle_request()
+            asyncio.get_running_loop().call_soon(self.close)
+            return coroutine
+
+    async def main():
+        async with carrier.serve(Closing) as port:
+            reader, writer = await carrier.open(port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert await reader.read() == b""
+            await close(writer)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # "was never awaited"
+            gc.collect()
+        assert not tasks.began
 
     run(main())
 
