@@ -165,6 +165,11 @@ async def until(condition):
         await asyncio.sleep(0.005)
 
 
+def reset(writer):
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    writer.transport.abort()
+
+
 async def close(writer):
     writer.close()
     with contextlib.suppress(OSError, asyncio.TimeoutError):
@@ -758,9 +763,7 @@ def test_a_task_is_cancelled_when_the_client_resets_the_connection(run, carrier,
             _, writer = await carrier.open(port)
             writer.write(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
             await until(lambda: tasks.began == ["/wait"])
-            sock = writer.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            writer.transport.abort()
+            reset(writer)
             await until(lambda: tasks.ended == ["/wait"])
 
     run(main())
@@ -1096,6 +1099,81 @@ def test_pipes_carry_channels(run):
             os.close(theirs)
             await until(lambda: channel.closed)
             assert not channel.connected
+
+    run(main())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="asyncio has no pipes of this kind there")
+@pytest.mark.parametrize("high_water", [None, 1000])
+def test_a_pipe_that_is_only_written_takes_all(run, high_water):
+    class Writing(Lines):
+        output_high_water = high_water
+
+    async def main():
+        theirs, ours = os.pipe()
+        with open(theirs, "rb") as reading:
+            loop = asyncio.get_running_loop()
+            Lines.made.clear()
+            await loop.connect_write_pipe(aio.chat_protocol(Writing), os.fdopen(ours, "wb"))
+            (channel,) = Lines.made
+            channel.push(BIG)
+            channel.close_when_done()
+            assert await asyncio.to_thread(reading.read) == BIG
+
+    run(main())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="asyncio has no pipes of this kind there")
+def test_a_pipe_that_is_only_read_may_be_closed(run):
+    async def main():
+        ours, theirs = os.pipe()
+        with open(ours, "rb", buffering=0) as reading, open(theirs, "wb", buffering=0) as writing:
+            Lines.made.clear()
+            await asyncio.get_running_loop().connect_read_pipe(aio.chat_protocol(Lines), reading)
+            (channel,) = Lines.made
+            channel.close()
+            await until(lambda: reading.closed)
+            assert not channel.connected
+            with pytest.raises(BrokenPipeError):
+                writing.write(b"one\n")
+
+    run(main())
+
+
+def test_a_channel_may_close_long_after_its_connection_was_lost(run, on_transports):
+    class Late(Lines):
+        line = b""
+
+        def handle_line(self, line):
+            self.line = line
+
+        def handle_close(self):
+            self.closed += 1
+
+    async def open_channel(port):
+        Lines.made.clear()
+        _, writer = await on_transports.open(port)
+        writer.write(b"one\n")
+        await until(lambda: any(channel.line for channel in Lines.made))
+        return Lines.made.pop(), writer
+
+    async def main():
+        async with on_transports.serve(Late) as port:
+            lost, writer = await open_channel(port)
+            reset(writer)
+            await until(lambda: lost.closed)
+            await asyncio.sleep(0.01)  # in which the transport closes its descriptor
+            channel, writer = await open_channel(port)  # most likely with the same descriptor
+            lost.close()
+            channel.pause_reading()
+            await asyncio.sleep(0)
+            writer.write(b"two\n")
+            await asyncio.sleep(0.05)
+            assert channel.line == b"one"
+            channel.resume_reading()
+            await until(lambda: channel.line == b"two")
+            channel.close()
+            await close(writer)
 
     run(main())
 
