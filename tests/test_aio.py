@@ -824,7 +824,7 @@ def test_a_failed_handshake_is_one_line_and_costs_its_connection_only(run, conte
 
     run(main())
     (record,) = [record for record in caplog.records if record.name == "asynchat_fast"]
-    assert record.getMessage().startswith("no TLS with ")
+    assert record.getMessage().startswith("no TLS with 127.0.0.1:")
 
 
 def test_starttls_on_transports(run, contexts):

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ..arguments import check_class
-from ..tls import Engine, check_context, reason_of
+from ..tls import Engine, check_context
 from ..tls_handshake import Handshake
 from ..tls_socket import TLSSocket
+from ..tls_start import failure_of
 
 __all__ = ["connecting", "serving"]
 
@@ -44,7 +45,7 @@ class _Accepted:
         self._channel_class(face, *self._args)
 
     def failed(self, error: OSError) -> None:
-        _logger.error("no TLS with %s: %s", self._addr, reason_of(error))
+        _logger.error("%s", failure_of(self._addr, error))
 
     def handle_error(self) -> None:
         _logger.exception("closing the connection from %s: uncaught exception", self._addr)
