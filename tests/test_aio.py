@@ -393,6 +393,8 @@ def test_a_reset_connection_closes_the_channel(run, carrier):
             await until(lambda: not channel.connected)
             channel.push(b"into the void\n")
             assert channel.closed == 1
+            if carrier.tls:
+                assert channel.socket.truncated
 
     run(main())
 
