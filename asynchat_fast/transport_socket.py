@@ -155,8 +155,11 @@ class TransportSocket:
         return tls and tls.selected_alpn_protocol()  # type: ignore[no-any-return]
 
 
-def adopt(channel: Any, sock: TransportSocket) -> None:
-    """Put *channel*, a dispatcher of any class, on *sock* and into its map; our async_chat does so by itself."""
+def adopt(channel: Any, sock: Any) -> None:
+    """Put *channel*, a dispatcher of any class, on *sock*, a TransportSocket or TLS on one, and into the map of that.
+
+    Our async_chat does so by itself.
+    """
     channel.del_channel()
     channel._map = sock._ac_map
     channel.set_socket(sock, sock._ac_map)

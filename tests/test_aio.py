@@ -1180,21 +1180,29 @@ def test_a_channel_may_close_long_after_its_connection_was_lost(run, on_transpor
     run(main())
 
 
-def test_dispatchers_that_are_no_channels_are_carried(run):
+def test_dispatchers_that_are_no_channels_are_carried(run, on_transports):
     class Echo(asyncore.dispatcher_with_send):
         def handle_read(self):
             if data := self.recv(1000):
                 self.send(data)
 
+    class Client(asyncore.dispatcher):
+        received = b""
+
+        def writable(self):
+            return False
+
+        def handle_read(self):
+            self.received += self.recv(1000)
+
     async def main():
         before = dict(asyncore.socket_map)
-        server = await aio.start_server(Echo, "127.0.0.1", 0)
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(b"some words\n")
-        assert await reader.readline() == b"some words\n"
-        assert asyncore.socket_map == before
-        await close(writer)
-        server.close()
+        async with on_transports.serve(Echo) as port:
+            client = await aio.connect(Client, "localhost", port, tls=on_transports.client_tls)
+            client.send(b"some words\n")
+            await until(lambda: client.received == b"some words\n")
+            assert asyncore.socket_map == before
+            client.close()
 
     run(main())
 

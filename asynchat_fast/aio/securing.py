@@ -13,6 +13,7 @@ from ..tls import Engine, check_context
 from ..tls_handshake import Handshake
 from ..tls_socket import TLSSocket
 from ..tls_start import failure_of
+from ..transport_socket import adopt
 
 __all__ = ["connecting", "serving"]
 
@@ -33,6 +34,14 @@ def serving(channel_class: Callable[..., Any], args: tuple[Any, ...], context: s
     return begin
 
 
+def _make_carried(make: Callable[..., Any], face: TLSSocket, *args: Any) -> None:
+    """Call *make* with *face* and *args*, and have the dispatcher that it returns carried by the transport."""
+    carrier = face._ac_place
+    channel = make(face, *args)
+    if face._ac_place is carrier and carrier.channel is None:  # only our async_chat enters the map by itself
+        adopt(channel, face)
+
+
 class _Accepted:
     """Makes the channel of a client at *addr* after its handshake, or logs the failure."""
 
@@ -42,7 +51,7 @@ class _Accepted:
         self._addr = addr
 
     def opened(self, face: TLSSocket) -> None:
-        self._channel_class(face, *self._args)
+        _make_carried(self._channel_class, face, *self._args)
 
     def failed(self, error: OSError) -> None:
         _logger.error("%s", failure_of(self._addr, error))
@@ -77,7 +86,7 @@ class _Connected:
 
     def opened(self, face: TLSSocket) -> None:
         try:
-            self._make(face)
+            _make_carried(self._make, face)
         except Exception as error:
             channel = face._ac_place.channel
             if channel is not None:
