@@ -1448,36 +1448,73 @@ def test_silence_costs_no_cpu(run, carrier):
     run(main())
 
 
-def test_asyncio_has_its_turn_beside_a_flood(run):
+class Ready(asyncore.dispatcher):
+    """Always has something to read."""
+
+    served: ClassVar = []
+    takes = 0.0  # seconds
+
+    def __init__(self, map):
+        ours, self.theirs = socket.socketpair()
+        super().__init__(ours, map)
+        self.theirs.send(b"x")  # and nobody receives it
+
+    def writable(self):
+        return False
+
+    def handle_read(self):
+        self.served.append(self)
+        time.sleep(self.takes)
+
+    def close(self):
+        super().close()
+        self.theirs.close()
+
+
+@pytest.fixture
+def ready(monkeypatch):
+    """A map of a hundred channels, all of which are always ready."""
+    monkeypatch.setattr(Ready, "served", [])
+    map = SocketMap()
+    for _ in range(100):
+        Ready(map)
+    yield map
+    asyncore.close_all(map)
+
+
+def test_asyncio_has_its_turn_beside_a_flood(run, ready):
     """A pass serves 32 events, and nobody is served again before the others."""
 
-    class Ready(asyncore.dispatcher):
-        def writable(self):
-            return False
-
-        def handle_read(self):
-            served.append(self)
-
-    served = []
-    map = SocketMap()
-    pairs = [socket.socketpair() for _ in range(100)]
-    for ours, theirs in pairs:
-        Ready(ours, map)
-        theirs.send(b"x")  # and nobody receives it
-
     async def main():
-        async with aio.embedded(map):
+        async with aio.embedded(ready):
             most = 0
             for _ in range(50):
-                before = len(served)
+                before = len(Ready.served)
                 await asyncio.sleep(0)
-                most = max(most, len(served) - before)
+                most = max(most, len(Ready.served) - before)
             assert 0 < most <= 64  # a pass for the events, and one for the time
-            assert len(set(served[:96])) == 96
+            assert len(set(Ready.served[:96])) == 96
             for _ in range(20):
                 await asyncio.sleep(0.001)
 
     run(main())
-    asyncore.close_all(map, ignore_all=True)
-    for _, theirs in pairs:
-        theirs.close()
+
+
+def test_passes_serve_fewer_if_that_takes_long(run, ready, monkeypatch):
+    async def main():
+        async with aio.embedded(ready):
+            monkeypatch.setattr(Ready, "takes", 0.003)
+            await until(lambda: len(Ready.served) > 100)
+            turns, before = 0, len(Ready.served)
+            while len(Ready.served) < before + 100:
+                await asyncio.sleep(0)
+                turns += 1
+            assert turns >= 50  # at most a pass for the events, and one for the time, in each
+            assert len(set(Ready.served[before:])) >= 99  # all have their turn
+            monkeypatch.setattr(Ready, "takes", 0.0)
+            before = len(Ready.served)
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert len(Ready.served) - before > 150
+
+    run(main())
