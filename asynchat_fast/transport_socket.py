@@ -78,6 +78,10 @@ class TransportSocket:
         """Shut down the output; return False if that cannot be done without closing."""
         return self._link.end_output()
 
+    def _ac_drop_output(self) -> None:
+        """Have close() drop the bytes that the transport has not sent."""
+        self._link.resets = True
+
     def fileno(self) -> int:
         """Return the descriptor, -1 once it is closed."""
         return -1 if self._link.is_closed else self._link.fd

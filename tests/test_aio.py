@@ -19,7 +19,7 @@ from typing import ClassVar
 import pytest
 
 import asynchat_fast
-from asynchat_fast import SocketMap, aio, async_chat, asyncore, call_later, chat_server
+from asynchat_fast import SocketMap, aio, async_chat, asyncore, call_later, chat_server, tls_farewell
 from asynchat_fast.http import http_request_handler, http_server
 from asynchat_fast.producers import simple_producer
 
@@ -1032,9 +1032,12 @@ def test_what_has_arrived_before_the_end_is_delivered(run, on_transports):
     run(main())
 
 
-def test_a_stalled_peer_is_gone_soon_after_closing(run, monkeypatch):
-    closing = sys.modules["asynchat_fast.aio.closing"]
-    monkeypatch.setattr(closing, "_STALLED_AFTER", 0.2)
+def test_a_stalled_peer_is_gone_soon_after_closing(run, on_transports, monkeypatch):
+    """After one of the two limits, and not after the sum of both."""
+    if on_transports.tls:
+        monkeypatch.setattr(tls_farewell, "_PATIENCE", 0.2)
+    else:
+        monkeypatch.setattr(sys.modules["asynchat_fast.aio.closing"], "_STALLED_AFTER", 0.2)
 
     class Stalled(Lines):
         idle_timeout = 0.2
@@ -1043,18 +1046,17 @@ def test_a_stalled_peer_is_gone_soon_after_closing(run, monkeypatch):
             self.push(BIG * 4)
 
     async def main():
-        server = await aio.start_server(Stalled, "127.0.0.1", 0)
-        Lines.made.clear()
-        with socket.socket() as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(client, server.sockets[0].getsockname())
-            client.send(b"go\n")
-            await until(lambda: Lines.made)
-            transport = next(iter(Lines.made)).socket._link.transport
-            await until(lambda: not any(each.connected for each in Lines.made))
-            await until(lambda: not transport.get_write_buffer_size())  # as it was aborted
-        server.close()
+        async with on_transports.serve(Stalled) as port:
+            Lines.made.clear()
+            with await asyncio.to_thread(on_transports.connect, port) as client:
+                client.send(b"go\n")
+                await until(lambda: Lines.made)
+                (channel,) = Lines.made
+                transport = getattr(channel.socket, "_ac_socket", channel.socket)._link.transport
+                await until(lambda: not channel.connected)
+                began = time.monotonic()
+                await until(lambda: not transport.get_write_buffer_size())  # as it was aborted
+                assert time.monotonic() - began < 4
 
     run(main())
 
