@@ -540,7 +540,7 @@ def test_a_second_start_is_told_that_the_address_is_in_use(run, tmp_path):
     with pytest.raises(OSError, match=f"cannot listen at 127.0.0.1:{address[1]}: .*in use") as raised:
         workers.run(print, [address], workers=2)
     assert raised.value.errno == errno.EADDRINUSE
-    with pytest.raises(OSError, match=rf"process {service.process.pid} .*pid"):
+    with pytest.raises(OSError, match=rf"in use by process {service.process.pid}: 'pid'"):
         workers.run(print, [ANY_PORT], pid_file="pid")
     assert Path("pid").exists()
     service.process.kill()
@@ -577,6 +577,14 @@ def test_what_makes_no_sense(addresses, options, error, tmp_path, monkeypatch):
     with pytest.raises(error):
         workers.run(options.pop("start", print), addresses, **options)
     assert not [*Path().iterdir()]
+
+
+def test_a_device_is_no_pid_file_and_is_not_removed(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match=r"no regular file: .*pipe"):
+        workers.run(print, [ANY_PORT], pid_file=pipe)
+    assert pipe.is_fifo()
 
 
 # Behind a proxy
