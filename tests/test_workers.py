@@ -648,3 +648,20 @@ def test_the_watchdog_is_told_that_a_worker_serves(run):
     service.told("WATCHDOG=1")
     service.send(signal.SIGHUP)
     service.told("WATCHDOG=1")
+
+
+def test_the_watchdog_is_told_twice_within_its_time(run):
+    service = run(workers=1, environment={"WATCHDOG_USEC": "200000"})
+    service.told("READY=1")
+    began = time.monotonic()
+    for _ in range(5):
+        service.told("WATCHDOG=1")
+    assert time.monotonic() - began < 5 * 0.2
+
+
+@pytest.mark.parametrize("asked", ["0", "", "soon"])
+def test_a_watchdog_that_is_none_is_told_nothing(run, asked):
+    service = run(workers=1, environment={"WATCHDOG_USEC": asked})
+    service.told("READY=1")
+    assert service.end() == 0
+    assert service.manager.recv(1000) == b"STOPPING=1"

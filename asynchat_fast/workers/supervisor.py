@@ -21,7 +21,7 @@ __all__ = ["supervise"]
 
 _log = logging.getLogger("asynchat_fast.workers")
 
-_LONGEST_WAIT = 1.0  # seconds of a wait: the service manager must be told in time that this process is alive
+_LONGEST_WAIT = 1.0  # seconds
 _LATE = 0.5  # seconds of a pass besides its wait; if it took longer, this process was stopped
 _STABLE = 10.0  # seconds after which the end of a worker counts as a new failure, not as one more in a row
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0  # seconds before the next attempt, after several failures in a row
@@ -166,7 +166,11 @@ class Supervisor:
     def _wait(self) -> None:
         """Wait for signals, for messages from workers, or until something is due; act upon the first two."""
         now = time.monotonic()
-        waits = [_LONGEST_WAIT, *(each.seconds_left(now) for each in self._workers)]
+        waits = [
+            _LONGEST_WAIT,
+            service_manager.watchdog_interval(),
+            *(each.seconds_left(now) for each in self._workers),
+        ]
         if self._not_before > now:
             waits.append(self._not_before - now)
         self._waits = min(waits)
