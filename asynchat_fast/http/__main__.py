@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 from .. import asyncore, call_later, loop
 from .._printing import printing
+from ..workers.caught_signals import CaughtSignals
 from .command_line import DEFAULT_PORT, PROGRAM, Address, parser
 from .files import file_handler
 from .server import http_server
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _serve_alone(server: http_server, options: argparse.Namespace) -> None:
     try:
         if threading.current_thread() is threading.main_thread():  # no other thread may set signal handlers
-            _Wakening(server, options.grace)
+            _Ending(server, options.grace)
         _announce(options, [server.addr])
         loop()
     except KeyboardInterrupt:
@@ -239,7 +240,7 @@ def _netloc(host: str, port: int) -> str:
 # Ending
 
 
-class _Wakening(asyncore.dispatcher):
+class _Ending(asyncore.dispatcher):
     """Shuts *server* down at a signal, as an event of the loop.
 
     A signal handler that does so might run just before the loop begins to wait, and would not end the wait.
@@ -248,28 +249,23 @@ class _Wakening(asyncore.dispatcher):
     def __init__(self, server: http_server, grace: float) -> None:
         self.server = server
         self.grace = grace
-        ours, self.signalled = socket.socketpair()
-        super().__init__(ours)
-        self.signalled.setblocking(False)
-        self.wakeup_before = signal.set_wakeup_fd(self.signalled.fileno(), warn_on_full_buffer=False)
-        for number in _WORDS:
-            signal.signal(number, lambda number, frame: None)
+        self.signals = CaughtSignals(_WORDS)
+        self.signals.__enter__()
+        super().__init__(self.signals.socket)
 
     def writable(self) -> bool:
         return False
 
     def handle_read(self) -> None:
-        said = [_WORDS[number] for number in self.recv(64) if number in _WORDS]
-        if said:
-            for number in _WORDS:
-                signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+        for number in self.signals.take()[:1]:
             self.close()
+            for each in _WORDS:
+                signal.signal(each, lambda number, frame: sys.exit(1))  # a second one ends the process at once
             self.server.shut_down(self.grace)
-            call_later(0, _say, said[0])  # after the pass in which the server stops listening, if no connection waits
+            call_later(0, _say, _WORDS[number])  # after the pass in which the server stops listening, if none waits
 
     def close(self) -> None:
-        signal.set_wakeup_fd(self.wakeup_before)
-        self.signalled.close()
+        self.signals.__exit__()
         super().close()
 
 

@@ -21,6 +21,7 @@ __all__ = ["supervise"]
 
 _log = logging.getLogger("asynchat_fast.workers")
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
 _LONGEST_WAIT = 1.0  # seconds
 _LATE = 0.5  # seconds of a pass besides its wait; if it took longer, this process was stopped
 _STABLE = 10.0  # seconds after which the end of a worker counts as a new failure, not as one more in a row
@@ -45,7 +46,7 @@ def supervise(
     check_start(start)
     # The signals first: after one of the others, a signal that ends the process would leave its file behind.
     with (
-        CaughtSignals() as signals,
+        CaughtSignals(_SIGNALS) as signals,
         open_pid_file() as pid_file,
         open_slots() as slots,
         Supervisor(start, slots, limits, pid_file, signals, note_end) as supervisor,
@@ -92,7 +93,7 @@ class Supervisor:
         self._waits = 0.0  # the longest time, in seconds, that this pass was to wait
         self._looked = time.monotonic()  # the time of the last _look()
         self._selector = selectors.DefaultSelector()
-        self._selector.register(signals, selectors.EVENT_READ)
+        self._selector.register(signals.socket, selectors.EVENT_READ)
 
     def __enter__(self) -> "Supervisor":
         return self
