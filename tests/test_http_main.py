@@ -553,6 +553,37 @@ def test_workers(start, tmp_path):
     assert not (tmp_path / "pid").exists()
 
 
+ACTIVATED = """\
+import os, sys
+from fcntl import F_DUPFD, fcntl
+
+for number, fd in enumerate([fcntl(int(fd), F_DUPFD, 100) for fd in sys.argv[1:3]], 3):
+    os.dup2(fd, number)
+os.environ.update(LISTEN_FDS="2", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
+@posix
+def test_workers_serve_all_sockets_of_the_service_manager(tmp_path):
+    (tmp_path / "file.txt").write_bytes(b"content")
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        ports = [sock.getsockname()[1] for sock in sockets]
+        fds = [sock.fileno() for sock in sockets]
+        command = [sys.executable, "-c", ACTIVATED, *map(str, fds), *COMMAND, "--workers", "2", "--quiet"]
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, pass_fds=fds
+        )
+        stack.callback(process.kill)
+        for port in ports:
+            assert f"http://127.0.0.1:{port}/ " in process.stdout.readline()
+            assert fetch(SimpleNamespace(port=port)) == (200, b"content")
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+
+
 @posix
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no unix sockets")
 def test_workers_at_unix_sockets(start, tmp_path):

@@ -40,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def serve(where: Any, tls: Any = tls) -> http_server:
         return http_server(where, handler_class, log=log, tls=tls)
 
-    def serve_as_worker(sockets: list[socket.socket]) -> http_server:
-        return serve(sockets[0], _tls_context(options) if options.tls_cert else tls)  # the files may have been renewed
+    def serve_as_worker(sockets: list[socket.socket]) -> list[http_server]:
+        context = _tls_context(options) if options.tls_cert else tls  # the files may have been renewed
+        return [serve(sock, context) for sock in sockets]  # the service manager may have opened several
 
     if options.workers > 1:
         sys.exit(_serve_by_workers(serve_as_worker, address, options))
@@ -62,7 +63,7 @@ def _serve_alone(server: http_server, options: argparse.Namespace) -> None:
 
 
 def _serve_by_workers(
-    start: Callable[[list[socket.socket]], http_server], address: Address, options: argparse.Namespace
+    start: Callable[[list[socket.socket]], list[http_server]], address: Address, options: argparse.Namespace
 ) -> int:
     _need_posix("--workers")
     from ..workers.limits import Limits
@@ -71,7 +72,7 @@ def _serve_by_workers(
 
     def open_slots() -> Slots:
         slots = _listening(lambda: Slots([address], options.workers), address)
-        _announce(options, [sockets[0].getsockname() for sockets in slots])
+        _announce(options, [sock.getsockname() for sockets in slots for sock in sockets])
         return slots
 
     def say_why(number: int) -> None:
