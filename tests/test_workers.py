@@ -640,7 +640,24 @@ def wait_for_one(address):
             time.sleep(0.01)
 
 
-# The service manager
+# The service manager and other parents
+
+
+def test_a_file_at_the_number_of_a_closed_stdin_stays_open(tmp_path):
+    program = """\
+import os, sys
+from asynchat_fast import workers
+file = open("data", "rb")
+assert file.fileno() == 0
+sys.exit(workers.run(lambda sockets: os.write(1, os.pread(0, 9, 0)), [("127.0.0.1", 0)], workers=1))
+"""
+    (tmp_path / "data").write_text("the data\n")
+    path = str(Path(asynchat_fast.__file__).parents[1])
+    command = ["/bin/sh", "-c", 'exec "$0" -W ignore -c "$1" <&-', sys.executable, program]
+    process = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert (process.returncode, process.stdout) == (3, "the data\n" * 3)
 
 
 def test_the_watchdog_is_told_that_a_worker_serves(run):
