@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import re
+import select
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ import pytest
 
 import asynchat_fast
 from asynchat_fast import workers
+from asynchat_fast.workers.slots import Slots
 
 if os.name != "posix":
     pytest.skip("workers take fork()", allow_module_level=True)
@@ -585,6 +587,25 @@ def test_a_device_is_no_pid_file_and_is_not_removed(tmp_path):
     with pytest.raises(OSError, match=r"no regular file: .*pipe"):
         workers.run(print, [ANY_PORT], pid_file=pipe)
     assert pipe.is_fifo()
+
+
+@on_linux
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("host", ["127.0.0.1", ""])
+def test_what_has_begun_to_connect_before_the_end_is_accepted_and_no_more(count, host):
+    with Slots([(host, 0)], count) as slots:
+        address = ("127.0.0.1", slots[0][0].getsockname()[1])
+        with socket.create_connection(address, PATIENCE) as client:
+            slots.accept_no_more()
+            with pytest.raises(TimeoutError):
+                socket.create_connection(address, 0.05)
+            client.sendall(b"request")
+            (waiting,), _, _ = select.select([sock for (sock,) in slots], [], [], PATIENCE)
+            accepted, _ = waiting.accept()
+            with accepted:
+                assert accepted.recv(100) == b"request"
+                accepted.sendall(b"response")
+            assert client.recv(100) == b"response"
 
 
 # Behind a proxy

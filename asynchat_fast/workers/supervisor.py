@@ -265,6 +265,8 @@ class Supervisor:
         """Tell all workers to end gracefully, and start no more."""
         self._phase = Phase.ENDING
         service_manager.tell("STOPPING=1")
+        if not self._limits.drain:  # else workers go on to accept, and by its end proxies have turned to other servers
+            self._slots.accept_no_more()
         self._slots.close()  # kept open, they would collect connections that no worker accepts
         for worker in self._workers:
             worker.end()
