@@ -608,6 +608,20 @@ def test_what_has_begun_to_connect_before_the_end_is_accepted_and_no_more(count,
             assert client.recv(100) == b"response"
 
 
+def test_what_has_connected_to_a_unix_socket_before_the_end_is_accepted_and_no_more(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Slots(["./{worker}.sock"], 2) as slots, socket.socket(socket.AF_UNIX) as client:
+        client.connect("1.sock")
+        slots.accept_no_more()
+        assert not [*Path().iterdir()]
+        client.sendall(b"request")
+        with slots[1][0].accept()[0] as accepted:
+            assert accepted.recv(100) == b"request"
+        with Slots(["./{worker}.sock"], 2):  # another program may begin meanwhile
+            slots.__exit__()
+            assert len([*Path().iterdir()]) == 2
+
+
 # Behind a proxy
 
 PROXY = """\

@@ -105,20 +105,21 @@ class Slots:
                     sock.close()
 
     def accept_no_more(self) -> None:
-        """Have the system ignore attempts to connect from now on, for the workers, too; those that have begun succeed.
+        """Let nobody connect any more, to the workers either; what has begun to connect succeeds.
 
-        A connection that came between a worker's last accept() and its close() would be reset.  Only Linux can do this,
-        and only for ports.
+        A connection that came between a worker's last accept() and its close() would be reset.  For ports, only Linux
+        can do this.
         """
+        for path in self._files:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        self._files.clear()
         if sys.platform == "linux":
             program = array("B", b"".join(struct.pack("HBBI", *each) for each in _DROP_SYN))
+            described = struct.pack("HP", len(_DROP_SYN), program.buffer_info()[0])
             for sock in self._ports:
                 with contextlib.suppress(OSError):  # forbidden, as in some containers
-                    sock.setsockopt(
-                        socket.SOL_SOCKET,
-                        _SO_ATTACH_FILTER,
-                        struct.pack("HP", len(_DROP_SYN), program.buffer_info()[0]),
-                    )
+                    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
 
     def close(self) -> None:
         """Close all sockets in this process; the workers still have theirs."""
