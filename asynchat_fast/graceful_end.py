@@ -127,7 +127,10 @@ class GracefulEnd:
         if self.life is Life.DRAINING and self._stage.is_over():
             self._accept_the_last()
         if self.life is Life.EMPTYING and (self._stage.is_over() or self._is_empty()):
-            self._close_server()
+            try:
+                self._server._ac_end_listening()
+            finally:
+                self.stop_listening()  # in case that an override of close() has raised, or not called the inherited one
         self._tell()
         if self._idle.is_over():
             self._dismiss_idle()  # also while EMPTYING: connections that wait may need their room
@@ -137,17 +140,6 @@ class GracefulEnd:
             if self.connections.are_gone():
                 self._finish()
         self._attend()
-
-    def _close_server(self) -> None:
-        """Accept once more and close, with as little as possible in between: what comes there is reset."""
-        try:
-            self._server.del_channel()
-            self._server.handle_accept()
-        finally:
-            try:
-                self._server.close()
-            finally:
-                self.stop_listening()  # in case that an override of close() has raised, or not called the inherited one
 
     def handle_error(self) -> None:
         """Have the server handle the current exception."""
