@@ -989,6 +989,28 @@ def test_exit_now_is_reported_and_ends_nothing_else(run, on_transports):
     run(main())
 
 
+def test_pushes_after_a_reset_close_the_channel_and_are_silent(run, on_transports, caplog):
+    class Late(Lines):
+        def handle_line(self, line):
+            time.sleep(0.05)  # in which the peer resets
+            for _ in range(20):
+                self.push(line)
+
+    async def main():
+        async with on_transports.serve(Late) as port:
+            Lines.made.clear()
+            _, writer = await on_transports.open(port)
+            await until(lambda: Lines.made)
+            (channel,) = Lines.made
+            writer.write(b"line\n")
+            reset(writer)
+            await until(lambda: channel.closed)
+            await asyncio.sleep(0.01)
+
+    run(main())
+    assert not caplog.records
+
+
 def test_a_half_closed_peer_gets_its_response(run):
     class Late(Lines):
         def handle_close(self):
