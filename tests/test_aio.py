@@ -793,6 +793,21 @@ def test_arguments_are_passed_on(run):
     run(main())
 
 
+def test_nothing_is_left_of_a_client(run, on_transports):
+    class Client(Lines):
+        idle_timeout = 3600
+
+    async def main():
+        async with on_transports.serve(Lines) as port:
+            client = await aio.connect(Client, "localhost", port, tls=on_transports.client_tls)
+            map = weakref.ref(client._map)
+            client.close()
+            del client
+            await until(lambda: gc.collect() >= 0 and map() is None)
+
+    run(main())
+
+
 def test_clients_connect(run, on_transports):
     class Client(Lines):
         def handle_line(self, line):
