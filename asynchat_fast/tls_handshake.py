@@ -208,6 +208,11 @@ class Handshake(Place):
     def _overdue(self) -> None:
         self._fail(TimeoutError(errno.ETIMEDOUT, "the handshake took too long"))
 
+    def drop(self) -> None:
+        """Leave the map, and close the socket."""
+        self._deadline.lift()
+        super().drop()
+
     def finish(self) -> None:
         """Close; first send the plaintext that was pushed before TLS began, if the peer takes it."""
         self._deadline.lift()

@@ -1287,6 +1287,17 @@ class TestEnd:
         gc.collect()
         assert not faces
 
+    def test_nothing_is_left_of_a_handshake_that_is_closed(self, loop, serve, caplog):
+        server = serve(loop, handshake_timeout=3600)
+        with socket.create_connection(server.addr, PATIENCE) as sock:
+            loop.until(lambda: len(loop.map) == 2)
+            (handshake,) = [weakref.ref(each) for each in loop.map.values() if each is not server]
+            asyncore.close_all(loop.map)
+            assert sock.recv(1) == b""
+        gc.collect()
+        assert handshake() is None
+        assert not tls_lines(caplog)
+
     def test_closing_all(self, loop, serve, connect, channels):
         server = serve(loop)
         sock = loop.beside(connect, server.addr)

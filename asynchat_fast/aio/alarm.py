@@ -56,6 +56,12 @@ class Alarm:
             self._handle.cancel()
         self._handle, self._when = self.loop.call_later(seconds, self._ring_in_time), when
 
+    def rest(self) -> None:
+        """Forget the time that was set; in other threads than that of the loop, do nothing."""
+        if self._handle is not None and self.is_here():
+            self._handle.cancel()
+            self._handle = None
+
     def stop(self) -> None:
         """Never ring again, not even for calls that are scheduled."""
         self._is_stopped = True

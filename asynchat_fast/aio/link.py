@@ -233,11 +233,9 @@ class Link(asyncio.Protocol):
         self._is_touched = True
 
     def give(self, data: bytes) -> int:
-        """Write *data* to the transport, and return its size (int).
-
-        BlockingIOError if the transport's buffer is full, BrokenPipeError if the output has ended.
-        """
-        if self._is_lost or self._output_ended or self.is_closed:
+        """Write *data* to the transport, and return its size; BlockingIOError if it is full, or BrokenPipeError."""
+        # A transport that has met an error logs a warning for each further write, until it calls connection_lost().
+        if self._is_lost or self._output_ended or self.is_closed or self.transport.is_closing():
             raise BrokenPipeError(errno.EPIPE, "the transport is closed")
         if get_ident() != self._thread:
             self.touch()

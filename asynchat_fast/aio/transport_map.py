@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from .._asyncore import asyncore
-from ..eventloop.maps import SocketMap
+from ..eventloop.maps import Kept, SocketMap
 from ..eventloop.reactor import log_failure
 from ..eventloop.timers import Timers
 from .alarm import Alarm
@@ -38,6 +38,7 @@ class TransportMap(SocketMap):
         super().__init__()
         self.loop = loop
         self.links: dict[int, _Link] = {}  # by descriptor
+        self._kept = Kept(lambda: self.host.rest())
         self.host = self._kept.reactor = _Host(self, self._kept.timers, loop)
 
     def __setitem__(self, fd: int, channel: Any) -> None:
@@ -80,6 +81,11 @@ class _Host:
     def wake(self) -> None:
         """Schedule a look at what is due; any thread may call this."""
         self._alarm.soon()
+
+    def rest(self) -> None:
+        """Cancel the alarm, as the last timer was cancelled: asyncio's loop would keep the map until it rings."""
+        if not self._map.watched:
+            self._alarm.rest()
 
     def forget(self, fd: int) -> None:
         """Do nothing: the transport waits for its descriptor itself."""
