@@ -228,7 +228,7 @@ class Supervisor:
                 self._note_failure(f"{worker!r} {how}")
 
     def _look(self) -> None:
-        """Do what is due by time: kill hung and late workers, and tell the service manager that all is well."""
+        """Do what is due by time: close sockets, kill hung and late workers, and feed the watchdog."""
         now = time.monotonic()
         passed, self._looked = now - self._looked, now
         if passed > self._waits + _LATE:  # this process was stopped, and perhaps the workers, too, as by `docker pause`
