@@ -12,12 +12,13 @@ class Connections:
     Strong ones would keep the data of closed channels alive.
     """
 
-    __slots__ = ("_most", "_told", "_untold")
+    __slots__ = ("_looked", "_most", "_told", "_untold")
 
     def __init__(self) -> None:
         self._untold: list[ref[Any]] = []  # not yet told to end
         self._told: list[ref[Any]] = []  # told to end
         self._most = 64  # references in _untold, from which on those of closed connections are removed
+        self._looked: int | None = None  # the removals at the last look for closed ones, see are_as_many_as()
 
     def add(self, channel: Any) -> None:
         """Add *channel*."""
@@ -29,11 +30,18 @@ class Connections:
         if len(untold) > self._most:
             self._most = 2 * len(self.untold()) + 64
 
-    def are_as_many_as(self, count: int) -> bool:
-        """Return whether *count* connections, or more, are open."""
+    def are_as_many_as(self, count: int, removals: int | None) -> bool:
+        """Return whether *count* connections, or more, are open.
+
+        *removals* (int) is a number that changes when one of them ends, None if there is no such number.  While it
+        stays, closed ones are not looked for, which would take as long as there are connections, in each pass.
+        """
         if len(self._untold) + len(self._told) < count:
             return False
-        return len(self.untold()) + len(self.told()) >= count
+        if removals is None or removals != self._looked:
+            self._looked = removals
+            return len(self.untold()) + len(self.told()) >= count
+        return True
 
     def are_gone(self) -> bool:
         """Return whether no connection is open."""

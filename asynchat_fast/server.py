@@ -127,7 +127,9 @@ class chat_server(logged_dispatcher):
         return False
 
     def __is_full(self) -> bool:
-        return self.max_connections is not None and self.__open.are_as_many_as(self.max_connections)
+        if self.max_connections is None:
+            return False
+        return self.__open.are_as_many_as(self.max_connections, getattr(self._map, "removals", None))
 
     def handle_accept(self) -> None:
         """Accept connections that wait, at most 64; the loop calls this."""

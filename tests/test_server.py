@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import asynchat_fast
-from asynchat_fast import SocketMap, async_chat, asyncore, chat_server, inherited_sockets, loop
+from asynchat_fast import SocketMap, async_chat, asyncore, chat_server, connections, inherited_sockets, loop
 from asynchat_fast.addresses import name_of
 from asynchat_fast.eventloop import exhaustion
 
@@ -702,6 +702,30 @@ def test_all_waiting_clients_have_their_turn(serve, connect, ask, made):
         assert ask(client) == b"hello\n"
         client.close()
     assert len(made) == 10
+
+
+def test_a_full_server_does_not_look_at_all_its_connections_in_each_pass(connect, made, echo_class, monkeypatch):
+    looked = []
+    is_open = connections._is_open
+    monkeypatch.setattr(connections, "_is_open", lambda channel: looked.append(channel) or is_open(channel))
+    channels = SocketMap()  # a plain dict does not tell whether one has gone
+    server = chat_server(LOCAL, echo_class, map=channels, max_connections=20)
+    clients = [connect(server.addr) for _ in range(21)]
+
+    def one_pass():
+        loop(PATIENCE, map=channels, count=1)
+
+    while len(made) < 20:
+        one_pass()
+    clients[0].sendall(b"hello\n")
+    one_pass()
+    looked.clear()
+    for _ in range(10):
+        clients[0].sendall(b"hello\n")
+        one_pass()
+    assert not looked
+    server.close()
+    asyncore.close_all(channels)
 
 
 def test_clients_that_have_left_are_closed(serve, connect, ask, made):

@@ -325,6 +325,21 @@ def test_workers_end_when_their_parent_is_gone(run):
     assert service.ended() == -signal.SIGKILL
 
 
+def test_workers_accept_connections_while_they_drain(run):
+    service = run(workers=2, health="/healthz", drain=PATIENCE)
+    _, (address,) = service.worker()
+    service.told("READY=1")
+    service.send(signal.SIGTERM)
+    statuses = []
+    while statuses[-10:] != [503] * 10:  # each worker has its signal
+        with contextlib.closing(connect(address)) as connection:
+            connection.request("GET", "/healthz")
+            statuses.append(connection.getresponse().status)
+    for _ in range(10):
+        assert fetch(address)
+    assert service.end() == 1
+
+
 # Failing
 
 

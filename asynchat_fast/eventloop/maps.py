@@ -79,12 +79,13 @@ class SocketMap(dict[int, Any]):
     ``asyncore.socket_map`` is one, unless it was in use before asynchat_fast was imported.
     """
 
-    __slots__ = ("__weakref__", "_kept", "changed", "watched")
+    __slots__ = ("__weakref__", "_kept", "changed", "removals", "watched")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.changed = set(self)  # descriptors whose channels must be asked for their interest before the next wait
         self.watched: set[int] = set()  # descriptors whose channels must be asked before each wait
+        self.removals = 0  # how often a channel was removed or replaced
         self._kept = Kept()
 
     def touch(self, fd: int) -> None:
@@ -102,6 +103,7 @@ class SocketMap(dict[int, Any]):
         self._kept.wake()
 
     def _forget(self, fd: int) -> None:
+        self.removals += 1
         self.watched.discard(fd)
         if self._kept.reactor is not None:
             # Unregister now, while the descriptor is open: once closed, it would stay registered in epoll if a forked

@@ -10,6 +10,7 @@ BEAT = b"."  # the worker's loop has made a pass; the first one says that the wo
 LEAVING = b"-"  # the worker has begun to end
 
 _KILLED_AFTER = 2.0  # seconds that a worker may be late with its end before it is killed
+_AHEAD = 0.25  # seconds by which the parent is ahead of workers at the end of the drain, even on a busy machine
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class Limits:
     def between_beats(self) -> float:
         """The seconds from one beat to the next: several within *timeout*."""
         return 1.0 if self.timeout is None else min(1.0, self.timeout / 4)
+
+    @property
+    def to_last_accept(self) -> float:
+        """The seconds after which workers that were told to end are about to accept the last connections."""
+        return max(self.drain - _AHEAD, 0.0)
 
     @property
     def to_end(self) -> float:

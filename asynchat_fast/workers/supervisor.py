@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import os
 import selectors
 import signal
@@ -90,6 +91,7 @@ class Supervisor:
         self._told = -1  # the generation that was reported as ready to the service manager
         self._failures = 0  # failures in a row
         self._not_before = 0.0  # the time.monotonic() from which on the next worker may be started
+        self._to_close = math.inf  # the time.monotonic() at which to close the listening sockets
         self._waits = 0.0  # the longest time, in seconds, that this pass was to wait
         self._looked = time.monotonic()  # the time of the last _look()
         self._selector = selectors.DefaultSelector()
@@ -170,6 +172,7 @@ class Supervisor:
         waits = [
             _LONGEST_WAIT,
             service_manager.watchdog_interval(),
+            max(self._to_close - now, 0.0),
             *(each.seconds_left(now) for each in self._workers),
         ]
         if self._not_before > now:
@@ -225,12 +228,13 @@ class Supervisor:
                 self._note_failure(f"{worker!r} {how}")
 
     def _look(self) -> None:
-        """Do what is due by time: kill hung and late workers, and tell the service manager that all is well."""
+        """Do what is due by time: close sockets, kill hung and late workers, and feed the watchdog."""
         now = time.monotonic()
         passed, self._looked = now - self._looked, now
         if passed > self._waits + _LATE:  # this process was stopped, and perhaps the workers, too, as by `docker pause`
             for worker in self._workers:
                 worker.excuse(passed)
+        self._close_slots()
         for worker in self._workers:
             if worker.look(now) and self._phase is Phase.ENDING:
                 self._status = self._status or _KILLED
@@ -265,11 +269,17 @@ class Supervisor:
         """Tell all workers to end gracefully, and start no more."""
         self._phase = Phase.ENDING
         service_manager.tell("STOPPING=1")
-        if not self._limits.drain:  # else workers go on to accept, and by its end proxies have turned to other servers
-            self._slots.accept_no_more()
-        self._slots.close()  # kept open, they would collect connections that no worker accepts
+        self._to_close = time.monotonic() + self._limits.to_last_accept
+        self._close_slots()
         for worker in self._workers:
             worker.end()
+
+    def _close_slots(self) -> None:
+        """Close the listening sockets if it is time: kept open, they would collect connections that nobody accepts."""
+        if time.monotonic() >= self._to_close:
+            self._to_close = math.inf
+            self._slots.accept_no_more()
+            self._slots.close()
 
     def _kill(self) -> None:
         """Kill all workers, at the second signal to end."""
