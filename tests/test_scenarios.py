@@ -866,23 +866,26 @@ def test_patched_by(patch, when, words, tmp_path):
     assert (done.stdout, done.stderr) == ("line\n", "")
 
 
+@both
 @pytest.mark.parametrize("use_poll", [False, True], ids=["select", "poll"])
-def test_urgent_data_is_told_once(use_poll):
+def test_urgent_data_is_told_once(use_poll, kind):
     """Our loop differs here: asyncore's spins for as long as urgent data are not received."""
     stage = Stage(asynchat_fast.loop, SocketMap(), use_poll)
     ours, theirs = stage.tcp_pair()
-    Plain(stage, ours)
+    kind(stage, ours)
+    stage.run(1)
     theirs.send(b"!", socket.MSG_OOB)
     select.select([], [], [ours], 10)
-    stage.run(3)
+    stage.run(4)
     assert stage.said == ["expt"]
-    theirs.send(b"x")
+    theirs.send(b"x\n")
     stage.settled(ours)
     stage.run(2)
     theirs.send(b"?", socket.MSG_OOB)
     select.select([], [], [ours], 10)
-    stage.run(3)
-    assert stage.said == ["expt", "read b'x'", "expt"]
+    stage.run(4)
+    told = "line b'x'" if kind is Chat else "read b'x\\n'"
+    assert stage.said == ["expt", told, "expt"]
     stage.end()
 
 

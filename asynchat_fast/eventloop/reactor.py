@@ -170,7 +170,7 @@ class Reactor:
                 counters.longest = took
             poll = registrations.poller.poll
             try:
-                happened = poll(timeout if timeout < _LONGEST_WAIT else _LONGEST_WAIT)
+                happened = poll(_LONGEST_WAIT if timeout > _LONGEST_WAIT else timeout)
             except OSError:  # the program has closed all descriptors; any other error is raised again by poll()
                 self.close()
                 happened = registrations.poller.poll(0)
@@ -208,6 +208,7 @@ class Reactor:
                 sock = getattr(channel, "socket", None) if (reports := type(channel) in classes) else None
                 if events != READ or exceptional:
                     (POLL if use_poll else SELECT).tell(registrations, fd, channel, events)
+                    reports = reports and fd not in exceptional  # else not all that it wants is waited for
                 else:  # the usual case, which is the same for select and poll
                     try:
                         channel.handle_read_event()
