@@ -290,6 +290,16 @@ def connection_that_fails_at_once(stage):
     stage.run(12)
 
 
+@scenario(unix_only)
+def connection_that_fails_at_once_in_a_loop_called_for_each_pass(stage):
+    client = Plain(stage)
+    client.create_socket(socket.AF_UNIX)
+    with contextlib.suppress(FileNotFoundError):
+        client.connect(os.path.join(os.path.abspath(os.sep), "no", "such", "server"))
+    for _ in range(12):
+        stage.run(1)
+
+
 @scenario()
 def connection_that_is_refused_and_kept(stage):
     client = Chat(stage)
