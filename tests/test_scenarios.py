@@ -659,6 +659,30 @@ def socket_closed_and_opened_anew_on_its_number(stage):
 
 
 @scenario()
+def socket_opened_anew_on_its_number_from_outside(stage):
+    channel = Chat(stage, stage.pair()[0])
+    stage.run(2)
+    channel.socket.close()
+    channel.socket, other = socket.socketpair()
+    channel.socket.setblocking(False)
+    stage.keep(other)
+    assert channel.socket.fileno() == channel._fileno
+    stage.run(4)
+    other.send(b"anew\n")
+    stage.run(4)
+
+
+@scenario(pytest.mark.only_poll)
+def socket_dropped_without_being_closed(stage):
+    for kind in Plain, Chat:
+        channel = kind(stage, stage.pair()[0])
+        stage.run(2)
+        channel.socket = None
+        stage.run(4)
+    stage.say(len(stage.map))
+
+
+@scenario()
 def client_that_connects_anew_when_it_is_closed(stage):
     listener = stage.keep(socket.create_server(("127.0.0.1", 0)))
 

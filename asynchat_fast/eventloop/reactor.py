@@ -33,7 +33,7 @@ class Reactor:
             self.registrations = Registrations(map, _best_poller(_BEST_FIRST)())
         else:
             self.registrations = PlainRegistrations(map, _best_poller(_BY_NUMBER_FIRST)())
-        self._map = map
+        self._map: Any = map
         self._kept = kept
         self._timers = kept.timers
         self.counters = kept.counters
@@ -191,8 +191,7 @@ class Reactor:
 
     def _act(self, happened: Events, use_poll: bool) -> None:
         """Call the channels for the events in *happened*, and run the timers that are due."""
-        registrations, counters = self.registrations, self.counters
-        map: Any = self._map
+        registrations, counters, map = self.registrations, self.counters, self._map
         channels, classes, masks = registrations.channels, registrations.classes, registrations.poller.masks
         write_mask, exceptional = registrations.write_mask, registrations.exceptions.fds
         this = counters.passes = counters.passes + 1
