@@ -42,6 +42,7 @@ class Reactor:
         self.embedder: Embedder | None = None  # set while an asyncio loop runs the passes
         self._is_waiting = False
         self._depth = 0  # nested calls of loop()
+        self._counted = 0  # the depth at which the time is not counted: within asyncio, between two passes, it is 1
         if self.registrations.noting is not None:  # else there is nothing that belongs to this process alone
             Reactor.alive.add(self)
 
@@ -52,8 +53,9 @@ class Reactor:
         reactor: Reactor | None = kept.reactor
         if reactor is None:
             reactor = kept.reactor = cls(map, kept)
-        if not reactor._depth:
+        if not reactor.counters.since:
             reactor.counters.since = monotonic()
+            reactor._counted = reactor._depth
         reactor._depth += 1
         reactor.thread = get_ident()
         reactor.registrations.note_code_has_run()
@@ -67,9 +69,10 @@ class Reactor:
     def leave(self) -> None:
         """Undo ``enter()``, and close, unless an outer loop goes on or a SocketMap's registrations may serve again."""
         self._depth -= 1
+        if self._depth == self._counted:
+            self._rest()
         if self._depth:
             return
-        self._rest()
         if self.registrations.noting is not None and self._map:
             return
         Reactor.alive.discard(self)
@@ -78,9 +81,10 @@ class Reactor:
         self.close()
 
     def _rest(self) -> None:
-        """Count the time up to now, and note that the loop does not run."""
-        self.counters.add(monotonic())
-        self.counters.since = 0.0
+        """Count the time up to now, unless it rests already, and note that the loop does not run."""
+        if self.counters.since:
+            self.counters.add(monotonic())
+            self.counters.since = 0.0
 
     def close(self) -> None:
         """Close the descriptors of the poller and the waker; the next pass opens new ones."""
