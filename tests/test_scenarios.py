@@ -290,6 +290,16 @@ def connection_that_fails_at_once(stage):
     stage.run(12)
 
 
+@scenario(unix_only)
+def connection_that_fails_at_once_in_a_loop_called_for_each_pass(stage):
+    client = Plain(stage)
+    client.create_socket(socket.AF_UNIX)
+    with contextlib.suppress(FileNotFoundError):
+        client.connect(os.path.join(os.path.abspath(os.sep), "no", "such", "server"))
+    for _ in range(12):
+        stage.run(1)
+
+
 @scenario()
 def connection_that_is_refused_and_kept(stage):
     client = Chat(stage)
@@ -649,6 +659,30 @@ def socket_closed_and_opened_anew_on_its_number(stage):
 
 
 @scenario()
+def socket_opened_anew_on_its_number_from_outside(stage):
+    channel = Chat(stage, stage.pair()[0])
+    stage.run(2)
+    channel.socket.close()
+    channel.socket, other = socket.socketpair()
+    channel.socket.setblocking(False)
+    stage.keep(other)
+    assert channel.socket.fileno() == channel._fileno
+    stage.run(4)
+    other.send(b"anew\n")
+    stage.run(4)
+
+
+@scenario(pytest.mark.only_poll)
+def socket_dropped_without_being_closed(stage):
+    for kind in Plain, Chat:
+        channel = kind(stage, stage.pair()[0])
+        stage.run(2)
+        channel.socket = None
+        stage.run(4)
+    stage.say(len(stage.map))
+
+
+@scenario()
 def client_that_connects_anew_when_it_is_closed(stage):
     listener = stage.keep(socket.create_server(("127.0.0.1", 0)))
 
@@ -866,23 +900,26 @@ def test_patched_by(patch, when, words, tmp_path):
     assert (done.stdout, done.stderr) == ("line\n", "")
 
 
+@both
 @pytest.mark.parametrize("use_poll", [False, True], ids=["select", "poll"])
-def test_urgent_data_is_told_once(use_poll):
+def test_urgent_data_is_told_once(use_poll, kind):
     """Our loop differs here: asyncore's spins for as long as urgent data are not received."""
     stage = Stage(asynchat_fast.loop, SocketMap(), use_poll)
     ours, theirs = stage.tcp_pair()
-    Plain(stage, ours)
+    kind(stage, ours)
+    stage.run(1)
     theirs.send(b"!", socket.MSG_OOB)
     select.select([], [], [ours], 10)
-    stage.run(3)
+    stage.run(4)
     assert stage.said == ["expt"]
-    theirs.send(b"x")
+    theirs.send(b"x\n")
     stage.settled(ours)
     stage.run(2)
     theirs.send(b"?", socket.MSG_OOB)
     select.select([], [], [ours], 10)
-    stage.run(3)
-    assert stage.said == ["expt", "read b'x'", "expt"]
+    stage.run(4)
+    told = "line b'x'" if kind is Chat else "read b'x\\n'"
+    assert stage.said == ["expt", told, "expt"]
     stage.end()
 
 

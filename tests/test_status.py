@@ -169,6 +169,21 @@ def test_embedded(pair):
     assert 0.02 <= counted["longest"] <= counted["busy"] < time.monotonic() - began
 
 
+def test_loop_called_by_asyncio_s_code_while_embedded(pair):
+    """The time between two passes is not counted, neither before such a call nor after it, nor at the end."""
+    map = pair[0]._map
+
+    async def serve():
+        async with aio.embedded(map):
+            for _ in range(3):
+                await asyncio.sleep(0.05)
+                loop(0.01, map=map, count=1)
+
+    began = time.monotonic()
+    asyncio.run(serve())
+    assert loop_counters(map)["longest"] <= loop_counters(map)["busy"] < time.monotonic() - began - 0.15
+
+
 # status()
 
 

@@ -10,6 +10,7 @@ import socket
 import time
 from math import inf
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from .exhaustion import Pause, pauses
 from .pollers import HANGUP, READ, URGENT, look
@@ -18,6 +19,10 @@ __all__ = ["Exceptions", "is_elsewhere", "methods_of", "reports"]
 
 _UNUSED_WAIT = 0.02  # seconds between two looks at an unused socket: another thread's connect() is not reported
 _CONNECTING = 0.1  # seconds from the beginning of another thread's connect(), at most, until the system knows of it
+
+# When connect() of a socket that looks unused was seen to have begun.  Kept from one loop() to the next: a program may
+# call it for one short pass at a time, after which nothing else is kept of a plain dict.
+_began: "WeakKeyDictionary[Any, float]" = WeakKeyDictionary()
 
 
 def methods_of(cls: type) -> tuple[Any, Any]:
@@ -60,8 +65,7 @@ class Exceptions:
 
     def __init__(self) -> None:
         self.fds: set[int] = set()  # all of the following
-        # Sockets that neither connect nor listen yet, and when connect() was seen to have begun, 0.0 if it has not.
-        self._unused: dict[int, float] = {}
+        self._unused: set[int] = set()  # sockets that neither connect nor listen yet
         self._urgent: set[int] = set()  # urgent data was reported; the system goes on to report it until it is read
         self._pauses: dict[int, Pause] = {}
 
@@ -69,7 +73,7 @@ class Exceptions:
         """Look whether *channel* at *fd*, a dispatcher that has come and is not connected, is an exception."""
         if _is_unused(fd, channel):
             self.fds.add(fd)
-            self._unused[fd] = 0.0
+            self._unused.add(fd)
         elif pauses and channel in pauses:
             self.fds.add(fd)
             self._pauses[fd] = pauses[channel]
@@ -77,7 +81,7 @@ class Exceptions:
     def discard(self, fd: int) -> None:
         """End all exceptions for *fd*."""
         self.fds.discard(fd)
-        self._unused.pop(fd, None)
+        self._unused.discard(fd)
         self._urgent.discard(fd)
         self._pauses.pop(fd, None)
 
@@ -128,8 +132,7 @@ class Exceptions:
         if not channel.connecting:
             return True
         now = time.monotonic()
-        began = self._unused[fd] = self._unused[fd] or now
-        return now - began < _CONNECTING
+        return now - _began.setdefault(channel.socket, now) < _CONNECTING
 
     def to_ask(self) -> set[int]:
         """Return the descriptors whose exception may end by time or by another thread: they are asked in each pass."""

@@ -33,7 +33,7 @@ class Reactor:
             self.registrations = Registrations(map, _best_poller(_BEST_FIRST)())
         else:
             self.registrations = PlainRegistrations(map, _best_poller(_BY_NUMBER_FIRST)())
-        self._map = map
+        self._map: Any = map
         self._kept = kept
         self._timers = kept.timers
         self.counters = kept.counters
@@ -42,6 +42,7 @@ class Reactor:
         self.embedder: Embedder | None = None  # set while an asyncio loop runs the passes
         self._is_waiting = False
         self._depth = 0  # nested calls of loop()
+        self._counted = 0  # the depth at which the time is not counted: within asyncio, between two passes, it is 1
         if self.registrations.noting is not None:  # else there is nothing that belongs to this process alone
             Reactor.alive.add(self)
 
@@ -52,8 +53,9 @@ class Reactor:
         reactor: Reactor | None = kept.reactor
         if reactor is None:
             reactor = kept.reactor = cls(map, kept)
-        if not reactor._depth:
+        if not reactor.counters.since:
             reactor.counters.since = monotonic()
+            reactor._counted = reactor._depth
         reactor._depth += 1
         reactor.thread = get_ident()
         reactor.registrations.note_code_has_run()
@@ -67,9 +69,10 @@ class Reactor:
     def leave(self) -> None:
         """Undo ``enter()``, and close, unless an outer loop goes on or a SocketMap's registrations may serve again."""
         self._depth -= 1
+        if self._depth == self._counted:
+            self._rest()
         if self._depth:
             return
-        self._rest()
         if self.registrations.noting is not None and self._map:
             return
         Reactor.alive.discard(self)
@@ -78,9 +81,10 @@ class Reactor:
         self.close()
 
     def _rest(self) -> None:
-        """Count the time up to now, and note that the loop does not run."""
-        self.counters.add(monotonic())
-        self.counters.since = 0.0
+        """Count the time up to now, unless it rests already, and note that the loop does not run."""
+        if self.counters.since:
+            self.counters.add(monotonic())
+            self.counters.since = 0.0
 
     def close(self) -> None:
         """Close the descriptors of the poller and the waker; the next pass opens new ones."""
@@ -170,7 +174,7 @@ class Reactor:
                 counters.longest = took
             poll = registrations.poller.poll
             try:
-                happened = poll(timeout if timeout < _LONGEST_WAIT else _LONGEST_WAIT)
+                happened = poll(_LONGEST_WAIT if timeout > _LONGEST_WAIT else timeout)
             except OSError:  # the program has closed all descriptors; any other error is raised again by poll()
                 self.close()
                 happened = registrations.poller.poll(0)
@@ -191,8 +195,7 @@ class Reactor:
 
     def _act(self, happened: Events, use_poll: bool) -> None:
         """Call the channels for the events in *happened*, and run the timers that are due."""
-        registrations, counters = self.registrations, self.counters
-        map: Any = self._map
+        registrations, counters, map = self.registrations, self.counters, self._map
         channels, classes, masks = registrations.channels, registrations.classes, registrations.poller.masks
         write_mask, exceptional = registrations.write_mask, registrations.exceptions.fds
         this = counters.passes = counters.passes + 1
@@ -208,6 +211,7 @@ class Reactor:
                 sock = getattr(channel, "socket", None) if (reports := type(channel) in classes) else None
                 if events != READ or exceptional:
                     (POLL if use_poll else SELECT).tell(registrations, fd, channel, events)
+                    reports = reports and fd not in exceptional  # else not all that it wants is waited for
                 else:  # the usual case, which is the same for select and poll
                     try:
                         channel.handle_read_event()

@@ -31,7 +31,8 @@ class Registrations:
         self.exceptions = Exceptions()
         self.slow = SlowRound()
         self._others: set[type] = set()  # the classes that do not report
-        self._asked: dict[int, Any] = {}  # descriptors of channels that are asked in each pass, with their sockets
+        self._asked: set[int] = set()  # descriptors of channels that are asked in each pass
+        self._sockets: dict[int, Any] = {}  # the sockets that are registered, by descriptor; None for other objects
         self._unsure: set[int] = set()  # descriptors that may belong to another file than the registered one
         self.show(False)
         self.noting.changed.update(map)
@@ -138,7 +139,7 @@ class Registrations:
     def _may_be_another_file(self, fd: int, channel: Any) -> bool:
         if not isinstance(channel, asyncore.dispatcher) or is_elsewhere(channel, fd):
             return True
-        return fd in self._asked and channel.socket is not self._asked[fd]
+        return channel.socket is not self._sockets.get(fd, channel.socket)  # it may have been replaced at its number
 
     def _ask_one(self, fd: int) -> None:
         channel, known = self.map.get(fd), self.channels.get(fd)
@@ -153,30 +154,31 @@ class Registrations:
             self._unsure.discard(fd)
             return
         if type(channel) not in self.classes or fd in self._asked:
-            self._classify(fd, channel)
+            self._classify(fd, type(channel))
         mask, before = self._interest(fd, channel), self.poller.masks.get(fd, 0)
         if mask == before and (not mask or fd not in self._unsure):
             return
         self._unsure.discard(fd)
         if self.map.get(fd) is channel:
             try:
+                sock = getattr(channel, "socket", None) if isinstance(channel, asyncore.dispatcher) else None
+                self._sockets[fd] = sock  # before set(): the socket that was there may be closed with this reference
                 self.poller.set(fd, mask)
             except (OSError, ValueError):  # the descriptor was closed, and the channel does not know
                 self.closed.append(fd)
 
-    def _classify(self, fd: int, channel: Any) -> None:
-        cls = type(channel)
+    def _classify(self, fd: int, cls: type) -> None:
         if not reports(cls):
             if len(self._others) > len(self.channels):
                 self._others.clear()
             self._others.add(cls)
-            self._asked[fd] = getattr(channel, "socket", None) if isinstance(channel, asyncore.dispatcher) else None
+            self._asked.add(fd)
             return
         if len(self.classes) > len(self.channels):  # a program may make classes by the thousand: forget old ones
             self.classes.clear()
             self._ask_all_again()
         self.classes[cls] = methods_of(cls)
-        self._asked.pop(fd, None)
+        self._asked.discard(fd)
 
     def _interest(self, fd: int, channel: Any) -> int:
         """Ask *channel*, and return its interest as a mask."""
@@ -188,7 +190,8 @@ class Registrations:
     def forget(self, fd: int) -> None:
         """Stop waiting for *fd*; any thread may call this."""
         self.channels.pop(fd, None)
-        self._asked.pop(fd, None)
+        self._asked.discard(fd)
+        self._sockets.pop(fd, None)
         if fd in self.exceptions.fds:
             self.exceptions.discard(fd)
         if fd in self.poller.masks:
