@@ -93,11 +93,11 @@ def bound_socket(address: Any, reuse_port: bool = False, mode: int | None = None
         return sock
     host, port = address[:2]
     infos = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    if not host and socket.has_dualstack_ipv6():
-        return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, reuse_port=reuse_port)
     family, _, _, _, where = infos[0]
-    # The given port, not that of getaddrinfo(): some systems cut a wrong one to 16 bits there.
-    return _bound(family, (where[0], port, *where[2:]), reuse_port)
+    if not host and socket.has_dualstack_ipv6():
+        everywhere = ("::", int(where[1]))  # the number of a port that was given by its name
+        return socket.create_server(everywhere, family=socket.AF_INET6, dualstack_ipv6=True, reuse_port=reuse_port)
+    return _bound(family, where, reuse_port)
 
 
 def _bound(family: int, address: Any, reuse_port: bool) -> socket.socket:

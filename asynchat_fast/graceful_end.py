@@ -81,6 +81,7 @@ class GracefulEnd:
             if self.life is Life.CLOSED:
                 self.life = Life.LEAVING
             self._count_timeout()
+            self._count_keep_idle()
         is_served = is_running(self._server._map)
         if is_served or is_polling():
             self._attend()  # leave it to the loop: this may be another thread, or a signal handler within any code
@@ -109,6 +110,10 @@ class GracefulEnd:
         else:
             self._stage.set(self._timeout, self._server._map)
 
+    def _count_keep_idle(self) -> None:
+        if self._keep_idle is not None:
+            self._idle.set(self._keep_idle, self._server._map)
+
     def is_due(self) -> bool:
         """Return whether ``act()`` has something to do; called in each pass of the loop."""
         if self._stage.is_over() or self._idle.is_over():
@@ -123,15 +128,15 @@ class GracefulEnd:
             self._accept_the_last()
         if self.life is Life.EMPTYING and (self._stage.is_over() or self._is_empty()):
             try:
-                self._server.close()
+                self._server._ac_end_listening()
             finally:
                 self.stop_listening()  # in case that an override of close() has raised, or not called the inherited one
         self._tell()
+        if self._idle.is_over():
+            self._dismiss_idle()  # also while EMPTYING: connections that wait may need their room
         if self.life is Life.LEAVING:
             if self._stage.is_over():
                 self._close_all()
-            elif self._idle.is_over():
-                self._dismiss_idle()
             if self.connections.are_gone():
                 self._finish()
         self._attend()
@@ -169,8 +174,7 @@ class GracefulEnd:
         self.connections.tell(channels)
         if not self.connections.untold():
             self._patience.lift()  # connections that come later get the whole time
-        if self._keep_idle is not None:
-            self._idle.set(self._keep_idle, self._server._map)
+        self._count_keep_idle()
         told = 0
         try:
             for channel in channels:

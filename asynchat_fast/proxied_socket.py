@@ -18,8 +18,11 @@ class ProxiedSocket(socket.socket):
 
     def getpeername(self) -> Any:
         """Return the address of the client; the peer's if the proxy has named none."""
-        source = self._ac_proxy and self._ac_proxy.source
-        return super().getpeername() if source is None else source
+        header = self._ac_proxy
+        if header is None:
+            return super().getpeername()
+        # The system would not know the peer of a health check, which often has gone by now.
+        return header.peer if header.source is None else header.source
 
     def dup(self) -> "ProxiedSocket":
         """Return another socket for the same connection."""

@@ -117,7 +117,7 @@ def _ipv6(text: str) -> str:
 
 def _port(text: str) -> int:
     port = int(text)
-    if str(port) != text or port > 65535:
+    if str(port) != text or not 0 <= port <= 65535:
         raise ValueError("no port")
     return port
 

@@ -202,15 +202,28 @@ class chat_server(logged_dispatcher):
         """Stop listening."""
         self.close()
 
+    def _ac_end_listening(self) -> None:
+        """Close after accepting once more, with as little as possible in between: what comes there is reset."""
+        try:
+            self.del_channel()
+            self.__remove_file()
+            self.handle_accept()
+        finally:
+            self.close()
+
     def close(self) -> None:
         """Stop listening; connections stay.  The file of a unix socket is removed."""
-        if self.path is not None:  # before the socket closes: after it, the file may be another server's
-            with contextlib.suppress(OSError, ValueError):  # ValueError: a name that is not of a file
-                os.unlink(self.path)
-            self.path = None
+        self.__remove_file()
         self.__stop_waking()
         super().close()
         self._ac_end.stop_listening()
+
+    def __remove_file(self) -> None:
+        """Remove the file of a unix socket; call it before the socket closes: later, it may be another server's."""
+        if self.path is not None:
+            with contextlib.suppress(OSError, ValueError):  # ValueError: a name that is not of a file
+                os.unlink(self.path)
+            self.path = None
 
 
 def _tls_accepter(context: Any, handshake_timeout: float | None) -> Callable[..., Any]:

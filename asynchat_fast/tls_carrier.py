@@ -108,6 +108,7 @@ class Carrier(Place):
 
     def handle_close(self) -> None:
         """Tell the channel that the connection has ended."""
+        self._engine.receive_eof()  # a transport, or a channel that does not read, may not have met the end by reading
         if self.channel is not None:
             self.channel.handle_close()
 

@@ -24,7 +24,7 @@ class Farewell(Place):
 
     def __init__(self, face: "TLSSocket", map: dict[int, Any]) -> None:
         super().__init__(face, map)
-        self._deadline = Deadline(self.drop)
+        self._deadline = Deadline(self._overdue)
         self._deadline.set(_PATIENCE, map)
         self.enter_map()
 
@@ -55,6 +55,13 @@ class Farewell(Place):
         """Set the deadline anew for a peer that has taken something."""
         if sent:
             self._deadline.set(_PATIENCE, self.map)
+
+    def _overdue(self) -> None:
+        """Close, as the peer takes nothing; an asyncio transport would wait for it once more."""
+        drop_output = getattr(self.socket, "_ac_drop_output", None)
+        if drop_output is not None:
+            drop_output()
+        self.drop()
 
     def handle_close(self) -> None:
         """Close, as the peer has gone."""

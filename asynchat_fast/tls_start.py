@@ -12,7 +12,7 @@ from .tls_handshake import Handshake, Occasion
 from .tls_socket import TLSSocket
 from .transport import BYTES_LIKE
 
-__all__ = ["accepter", "start"]
+__all__ = ["accepter", "failure_of", "start"]
 
 
 def accepter(context: Any, timeout: float | None) -> Callable[[Any, Any, Any], Handshake]:
@@ -45,7 +45,7 @@ class _Acceptance:
         self._server.handle_accepted(face, self._addr)
 
     def failed(self, error: OSError) -> None:
-        self._server.log_info(_failure(self._addr, error), "error")
+        self._server.log_info(failure_of(self._addr, error), "error")
 
     def handle_error(self) -> None:
         self._server.handle_error()
@@ -97,7 +97,7 @@ class _Start:
     def failed(self, error: OSError) -> None:
         channel = self._channel
         if self._server_side:
-            channel.log_info(_failure(channel.addr, error), "error")
+            channel.log_info(failure_of(channel.addr, error), "error")
             channel.handle_close()
             return
         try:
@@ -135,6 +135,6 @@ def _take_output(channel: Any) -> bytes:
     return b"".join(item.encode(channel.encoding) if isinstance(item, str) else item for item in items)
 
 
-def _failure(addr: Any, error: OSError) -> str:
+def failure_of(addr: Any, error: OSError) -> str:
     """Return a message for the log: the handshake with the peer at *addr* has failed with *error*."""
     return f"no TLS with {name_of(addr)}: {reason_of(error)}"

@@ -7,7 +7,12 @@ import struct
 import sys
 from typing import Any, Protocol
 
-__all__ = ["Input", "TransportSocket", "Wire", "adopt", "asks_for_reset"]
+__all__ = ["RESET", "Input", "TransportSocket", "Wire", "adopt", "asks_for_reset"]
+
+_LINGER = "hh" if sys.platform == "win32" else "ii"
+
+RESET = struct.pack(_LINGER, 1, 0)
+"""The value of SO_LINGER for which close() drops unsent bytes, and resets the connection (bytes)."""
 
 _NO_SOCKET = "this transport is not over a socket"
 
@@ -51,7 +56,7 @@ def asks_for_reset(args: tuple[Any, ...]) -> bool | None:
     """
     if args[:2] != (socket.SOL_SOCKET, socket.SO_LINGER):
         return None
-    is_on, seconds = struct.unpack("hh" if sys.platform == "win32" else "ii", args[2])
+    is_on, seconds = struct.unpack(_LINGER, args[2])
     return bool(is_on and not seconds)
 
 
@@ -81,6 +86,10 @@ class TransportSocket:
     def _ac_end_output(self) -> bool:
         """Shut down the output; return False if that cannot be done without closing."""
         return self._wire.end_output()
+
+    def _ac_drop_output(self) -> None:
+        """Have close() drop the bytes that the transport has not sent."""
+        self._wire.resets = True
 
     def fileno(self) -> int:
         """Return the descriptor, -1 once it is closed."""
@@ -159,8 +168,11 @@ class TransportSocket:
         return tls and tls.selected_alpn_protocol()  # type: ignore[no-any-return]
 
 
-def adopt(channel: Any, sock: TransportSocket) -> None:
-    """Put *channel*, a dispatcher of any class, on *sock* and into its map; our async_chat does so by itself."""
+def adopt(channel: Any, sock: Any) -> None:
+    """Put *channel*, a dispatcher of any class, on *sock*, a TransportSocket or TLS on one, and into the map of that.
+
+    Our async_chat does so by itself.
+    """
     channel.del_channel()
     channel._map = sock._ac_map
     channel.set_socket(sock, sock._ac_map)

@@ -12,13 +12,14 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 import weakref
 from typing import ClassVar
 
 import pytest
 
 import asynchat_fast
-from asynchat_fast import SocketMap, aio, async_chat, asyncore, call_later, chat_server
+from asynchat_fast import SocketMap, aio, async_chat, asyncore, call_later, chat_server, tls_farewell
 from asynchat_fast.http import http_request_handler, http_server
 from asynchat_fast.producers import simple_producer
 
@@ -79,6 +80,7 @@ class Lines(async_chat):
 
     def handle_close(self):
         self.closed += 1
+        self.truncated = getattr(self.socket, "truncated", None)
         super().handle_close()
 
 
@@ -162,6 +164,11 @@ async def until(condition):
     while not condition():
         assert time.monotonic() < deadline, "the condition has not become true"
         await asyncio.sleep(0.005)
+
+
+def reset(writer):
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    writer.transport.abort()
 
 
 async def close(writer):
@@ -387,6 +394,7 @@ def test_a_reset_connection_closes_the_channel(run, carrier):
             await until(lambda: not channel.connected)
             channel.push(b"into the void\n")
             assert channel.closed == 1
+            assert channel.truncated is (True if carrier.tls else None)
 
     run(main())
 
@@ -621,6 +629,71 @@ def test_requests_are_handled_by_tasks_one_at_a_time_and_in_order(run, carrier, 
     run(main())
 
 
+def test_a_task_may_go_on_after_a_body_that_was_streamed(run, carrier, tasks):
+    class Streaming(tasks):
+        def respond(self, status, body):
+            super().respond(status, iter([body[:1].encode(), body[1:].encode()]))
+
+    async def main():
+        async with carrier.serve(Streaming) as port:
+            reader, writer = await carrier.open(port)
+            writer.write(b"GET /0 HTTP/1.1\r\nHost: a\r\n\r\nGET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
+            await reader.readuntil(b"0\r\n\r\n")
+            await until(lambda: len(tasks.began) == 2)
+            assert tasks.ended == ["/0"]
+            await until(lambda: len(tasks.ended) == 2)
+            await close(writer)
+
+    run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 has brought eager tasks")
+def test_eager_tasks_handle_requests(run, carrier, tasks):
+    class Eager(tasks):
+        async def do_GET(self):
+            if self.path == "/now":
+                self.respond(200, self.path)
+            else:
+                await super().do_GET()
+
+    async def main():
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        async with carrier.serve(Eager) as port:
+            reader, writer = await carrier.open(port)
+            for path in (b"/now", b"/later", b"/now", b"/raise"):
+                writer.write(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path)
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 500" if path == b"/raise" else b"HTTP/1.1 200")
+                if path != b"/raise":
+                    assert await reader.readexactly(len(path)) == path
+            assert tasks.ended == ["/later", "/raise"]
+            await close(writer)
+
+    run(main())
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_task_may_be_cancelled_before_it_has_begun(run, carrier, tasks):
+    class Closing(tasks):
+        def handle_request(self):
+            coroutine = super().handle_request()
+            asyncio.get_running_loop().call_soon(self.close)
+            return coroutine
+
+    async def main():
+        async with carrier.serve(Closing) as port:
+            reader, writer = await carrier.open(port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert await reader.read() == b""
+            await close(writer)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # "was never awaited"
+            gc.collect()
+        assert not tasks.began
+
+    run(main())
+
+
 def test_a_task_that_raises_is_a_500(run, carrier, tasks, caplog):
     async def main():
         async with carrier.serve(tasks) as port:
@@ -717,9 +790,7 @@ def test_a_task_is_cancelled_when_the_client_resets_the_connection(run, carrier,
             _, writer = await carrier.open(port)
             writer.write(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
             await until(lambda: tasks.began == ["/wait"])
-            sock = writer.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            writer.transport.abort()
+            reset(writer)
             await until(lambda: tasks.ended == ["/wait"])
 
     run(main())
@@ -780,7 +851,7 @@ def test_a_failed_handshake_is_one_line_and_costs_its_connection_only(run, conte
 
     run(main())
     (record,) = [record for record in caplog.records if record.name == "asynchat_fast"]
-    assert record.getMessage().startswith("no TLS with ")
+    assert record.getMessage().startswith("no TLS with 127.0.0.1:")
 
 
 def test_starttls_on_transports(run, contexts):
@@ -986,9 +1057,12 @@ def test_what_has_arrived_before_the_end_is_delivered(run, on_transports):
     run(main())
 
 
-def test_a_stalled_peer_is_gone_soon_after_closing(run, monkeypatch):
-    closing = sys.modules["asynchat_fast.aio.closing"]
-    monkeypatch.setattr(closing, "_STALLED_AFTER", 0.2)
+def test_a_stalled_peer_is_gone_soon_after_closing(run, on_transports, monkeypatch):
+    """After one of the two limits, and not after the sum of both."""
+    if on_transports.tls:
+        monkeypatch.setattr(tls_farewell, "_PATIENCE", 0.2)
+    else:
+        monkeypatch.setattr(sys.modules["asynchat_fast.aio.closing"], "_STALLED_AFTER", 0.2)
 
     class Stalled(Lines):
         idle_timeout = 0.2
@@ -997,18 +1071,17 @@ def test_a_stalled_peer_is_gone_soon_after_closing(run, monkeypatch):
             self.push(BIG * 4)
 
     async def main():
-        server = await aio.start_server(Stalled, "127.0.0.1", 0)
-        Lines.made.clear()
-        with socket.socket() as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(client, server.sockets[0].getsockname())
-            client.send(b"go\n")
-            await until(lambda: Lines.made)
-            transport = next(iter(Lines.made)).socket._wire.transport
-            await until(lambda: not any(each.connected for each in Lines.made))
-            await until(lambda: not transport.get_write_buffer_size())  # as it was aborted
-        server.close()
+        async with on_transports.serve(Stalled) as port:
+            Lines.made.clear()
+            with await asyncio.to_thread(on_transports.connect, port) as client:
+                client.send(b"go\n")
+                await until(lambda: Lines.made)
+                (channel,) = Lines.made
+                transport = getattr(channel.socket, "_ac_socket", channel.socket)._wire.transport
+                await until(lambda: not channel.connected)
+                began = time.monotonic()
+                await until(lambda: not transport.get_write_buffer_size())  # as it was aborted
+                assert time.monotonic() - began < 4
 
     run(main())
 
@@ -1059,21 +1132,104 @@ def test_pipes_carry_channels(run):
     run(main())
 
 
-def test_dispatchers_that_are_no_channels_are_carried(run):
+@pytest.mark.skipif(sys.platform == "win32", reason="asyncio has no pipes of this kind there")
+@pytest.mark.parametrize("high_water", [None, 1000])
+def test_a_pipe_that_is_only_written_takes_all(run, high_water):
+    class Writing(Lines):
+        output_high_water = high_water
+
+    async def main():
+        theirs, ours = os.pipe()
+        with open(theirs, "rb") as reading:
+            loop = asyncio.get_running_loop()
+            Lines.made.clear()
+            await loop.connect_write_pipe(aio.chat_protocol(Writing), os.fdopen(ours, "wb"))
+            (channel,) = Lines.made
+            channel.push(BIG)
+            channel.close_when_done()
+            assert await asyncio.to_thread(reading.read) == BIG
+
+    run(main())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="asyncio has no pipes of this kind there")
+def test_a_pipe_that_is_only_read_may_be_closed(run):
+    async def main():
+        ours, theirs = os.pipe()
+        with open(ours, "rb", buffering=0) as reading, open(theirs, "wb", buffering=0) as writing:
+            Lines.made.clear()
+            await asyncio.get_running_loop().connect_read_pipe(aio.chat_protocol(Lines), reading)
+            (channel,) = Lines.made
+            channel.close()
+            await until(lambda: reading.closed)
+            assert not channel.connected
+            with pytest.raises(BrokenPipeError):
+                writing.write(b"one\n")
+
+    run(main())
+
+
+def test_a_channel_may_close_long_after_its_connection_was_lost(run, on_transports):
+    class Late(Lines):
+        line = b""
+
+        def handle_line(self, line):
+            self.line = line
+
+        def handle_close(self):
+            self.closed += 1
+
+    async def open_channel(port):
+        Lines.made.clear()
+        _, writer = await on_transports.open(port)
+        writer.write(b"one\n")
+        await until(lambda: any(channel.line for channel in Lines.made))
+        return Lines.made.pop(), writer
+
+    async def main():
+        async with on_transports.serve(Late) as port:
+            lost, writer = await open_channel(port)
+            reset(writer)
+            await until(lambda: lost.closed)
+            await asyncio.sleep(0.01)  # in which the transport closes its descriptor
+            channel, writer = await open_channel(port)  # most likely with the same descriptor
+            lost.close()
+            channel.pause_reading()
+            await asyncio.sleep(0)
+            writer.write(b"two\n")
+            await asyncio.sleep(0.05)
+            assert channel.line == b"one"
+            channel.resume_reading()
+            await until(lambda: channel.line == b"two")
+            channel.close()
+            await close(writer)
+
+    run(main())
+
+
+def test_dispatchers_that_are_no_channels_are_carried(run, on_transports):
     class Echo(asyncore.dispatcher_with_send):
         def handle_read(self):
             if data := self.recv(1000):
                 self.send(data)
 
+    class Client(asyncore.dispatcher):
+        received = b""
+
+        def writable(self):
+            return False
+
+        def handle_read(self):
+            self.received += self.recv(1000)
+
     async def main():
         before = dict(asyncore.socket_map)
-        server = await aio.start_server(Echo, "127.0.0.1", 0)
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(b"some words\n")
-        assert await reader.readline() == b"some words\n"
-        assert asyncore.socket_map == before
-        await close(writer)
-        server.close()
+        async with on_transports.serve(Echo) as port:
+            client = await aio.connect(Client, "localhost", port, tls=on_transports.client_tls)
+            client.send(b"some words\n")
+            await until(lambda: client.received == b"some words\n")
+            assert asyncore.socket_map == before
+            client.close()
 
     run(main())
 
@@ -1319,36 +1475,73 @@ def test_silence_costs_no_cpu(run, carrier):
     run(main())
 
 
-def test_asyncio_has_its_turn_beside_a_flood(run):
+class Ready(asyncore.dispatcher):
+    """Always has something to read."""
+
+    served: ClassVar = []
+    takes = 0.0  # seconds
+
+    def __init__(self, map):
+        ours, self.theirs = socket.socketpair()
+        super().__init__(ours, map)
+        self.theirs.send(b"x")  # and nobody receives it
+
+    def writable(self):
+        return False
+
+    def handle_read(self):
+        self.served.append(self)
+        time.sleep(self.takes)
+
+    def close(self):
+        super().close()
+        self.theirs.close()
+
+
+@pytest.fixture
+def ready(monkeypatch):
+    """A map of a hundred channels, all of which are always ready."""
+    monkeypatch.setattr(Ready, "served", [])
+    map = SocketMap()
+    for _ in range(100):
+        Ready(map)
+    yield map
+    asyncore.close_all(map)
+
+
+def test_asyncio_has_its_turn_beside_a_flood(run, ready):
     """A pass serves 32 events, and nobody is served again before the others."""
 
-    class Ready(asyncore.dispatcher):
-        def writable(self):
-            return False
-
-        def handle_read(self):
-            served.append(self)
-
-    served = []
-    map = SocketMap()
-    pairs = [socket.socketpair() for _ in range(100)]
-    for ours, theirs in pairs:
-        Ready(ours, map)
-        theirs.send(b"x")  # and nobody receives it
-
     async def main():
-        async with aio.embedded(map):
+        async with aio.embedded(ready):
             most = 0
             for _ in range(50):
-                before = len(served)
+                before = len(Ready.served)
                 await asyncio.sleep(0)
-                most = max(most, len(served) - before)
+                most = max(most, len(Ready.served) - before)
             assert 0 < most <= 64  # a pass for the events, and one for the time
-            assert len(set(served[:96])) == 96
+            assert len(set(Ready.served[:96])) == 96
             for _ in range(20):
                 await asyncio.sleep(0.001)
 
     run(main())
-    asyncore.close_all(map, ignore_all=True)
-    for _, theirs in pairs:
-        theirs.close()
+
+
+def test_passes_serve_fewer_if_that_takes_long(run, ready, monkeypatch):
+    async def main():
+        async with aio.embedded(ready):
+            monkeypatch.setattr(Ready, "takes", 0.003)
+            await until(lambda: len(Ready.served) > 100)
+            turns, before = 0, len(Ready.served)
+            while len(Ready.served) < before + 100:
+                await asyncio.sleep(0)
+                turns += 1
+            assert turns >= 50  # at most a pass for the events, and one for the time, in each
+            assert len(set(Ready.served[before:])) >= 99  # all have their turn
+            monkeypatch.setattr(Ready, "takes", 0.0)
+            before = len(Ready.served)
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert len(Ready.served) - before > 150
+
+    run(main())

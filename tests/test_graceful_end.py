@@ -618,6 +618,32 @@ def test_idle_connections_are_closed_after_a_while(map, run, serve, connect):
     assert reader.received() == [b""] * 3
 
 
+def test_idle_connections_make_room_for_those_that_wait(map, run, serve, connect):
+    server = serve(max_connections=2)
+    idle = [connect(server) for _ in range(2)]
+    for client in idle:
+        ask(map, client)
+    waiting = [connect(server) for _ in range(5)]
+    for client in waiting:
+        client.sendall(GET)
+    server.shut_down(keep_idle=0.05)
+    reader = Reader([*idle, *waiting])
+    run()
+    assert [response.count(b"HTTP/1.1 200 ") for response in reader.received()] == [0] * 2 + [1] * 5
+
+
+def test_a_second_call_has_a_keep_idle_of_its_own(map, run, serve, connect):
+    server = serve()
+    client = connect(server)
+    ask(map, client)
+    server.shut_down(keep_idle=3600)
+    run_until(map, lambda: is_refused(server))
+    server.shut_down(keep_idle=0.05)
+    reader = Reader([client])
+    run()
+    assert reader.received() == [b""]
+
+
 def test_of_requests_that_have_come_while_responses_wait_the_next_is_the_last(map, run, serve, connect):
     class Long(Hello):
         def do_GET(self):

@@ -252,16 +252,19 @@ def test_terminated_it_completes_its_responses_first(start, tmp_path):
 
 
 @posix
-def test_a_second_signal_ends_it_at_once(start, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["interrupt", "terminate"])
+def test_a_second_signal_ends_it_at_once_and_leaves_no_file(start, tmp_path, number):
     with open(tmp_path / "huge", "wb") as file:
         file.truncate(64 << 20)
-    server = start(0, "--bind", "127.0.0.1", "--quiet")
+    server = start(0, "--bind", "127.0.0.1", "--quiet", "--pid-file", "pid")
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
         client.sendall(b"GET /huge HTTP/1.1\r\nHost: a\r\n\r\n")
         assert client.recv(1)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.stderr.readline() == "asynchat-fast-http: terminated\n"
-        assert end(server, signal.SIGTERM) == (-signal.SIGTERM, [])
+        assert (tmp_path / "pid").exists()
+        assert end(server, number) == (1, [])
+    assert not (tmp_path / "pid").exists()
 
 
 @posix
@@ -550,6 +553,37 @@ def test_workers(start, tmp_path):
     assert not (tmp_path / "pid").exists()
 
 
+ACTIVATED = """\
+import os, sys
+from fcntl import F_DUPFD, fcntl
+
+for number, fd in enumerate([fcntl(int(fd), F_DUPFD, 100) for fd in sys.argv[1:3]], 3):
+    os.dup2(fd, number)
+os.environ.update(LISTEN_FDS="2", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
+@posix
+def test_workers_serve_all_sockets_of_the_service_manager(tmp_path):
+    (tmp_path / "file.txt").write_bytes(b"content")
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        ports = [sock.getsockname()[1] for sock in sockets]
+        fds = [sock.fileno() for sock in sockets]
+        command = [sys.executable, "-c", ACTIVATED, *map(str, fds), *COMMAND, "--workers", "2", "--quiet"]
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, pass_fds=fds
+        )
+        stack.callback(process.kill)
+        for port in ports:
+            assert f"http://127.0.0.1:{port}/ " in process.stdout.readline()
+            assert fetch(SimpleNamespace(port=port)) == (200, b"content")
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+
+
 @posix
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no unix sockets")
 def test_workers_at_unix_sockets(start, tmp_path):
@@ -598,7 +632,8 @@ def test_one_process_has_a_pid_file_as_well(start, tmp_path):
     assert (tmp_path / "pid").read_text() == f"{server.process.pid}\n"
     process = run(0, "--bind", "127.0.0.1", "--pid-file", tmp_path / "pid")
     assert process.returncode == 2
-    assert re.fullmatch(rf"asynchat-fast-http: cannot write .*: process {server.process.pid} .*\n", process.stderr)
+    said = f"cannot write {tmp_path / 'pid'}: it is in use by process {server.process.pid}"
+    assert process.stderr == f"asynchat-fast-http: {said}\n"
     assert end(server, signal.SIGTERM)[0] == 0
     assert not (tmp_path / "pid").exists()
 

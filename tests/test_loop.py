@@ -1511,7 +1511,21 @@ class TestResources:
             with pytest.raises(asyncore.ExitNow):
                 loop(map=map)
             channel.close()
+        assert descriptors() == before
+
+    def test_loop_that_is_left_keeps_no_descriptors_once_the_channels_are_closed(self, map, descriptors):
+        before = descriptors()
+        channels = [Chat(ours, map) for ours, _ in [socket.socketpair(), socket.socketpair()]]
+        loop(timeout=0, map=map, count=1)
+        for channel in channels:
+            channel.close()
+        assert descriptors() == before
+        ours, theirs = socket.socketpair()
+        channel = Chat(ours, map)
+        theirs.sendall(b"line\n")
+        theirs.close()
         loop(map=map)
+        assert channel.events == [b"line", "close"]
         assert descriptors() == before
 
     def test_map_that_is_let_go_keeps_no_descriptors(self, poller, descriptors):

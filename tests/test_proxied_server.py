@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import select
 import socket
 import ssl
 import struct
@@ -302,10 +303,33 @@ def test_a_check_that_says_nothing_is_no_news(stage, resets, caplog):
     client = stage.connect()
     stage.until(lambda: stage.waiting() == 1)
     if resets:
-        linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        reset(client)
     client.close()
     stage.until(lambda: list(stage.map.values()) == [server])
+    assert caplog.records == []
+
+
+def reset(client):
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0))
+    client.close()
+
+
+@pytest.mark.usefixtures("any_loop")
+@pytest.mark.parametrize("name", ["v1 unknown", "v2 local"])
+def test_a_check_that_resets_the_connection_after_its_header_is_no_news(stage, name, caplog):
+    class Late(Lines):
+        def __init__(self, sock, map):
+            reset(client)
+            select.select([sock], [], [], PATIENCE)
+            super().__init__(sock, map)
+
+    server = stage.serve(channel_class=Late)
+    client = stage.connect()
+    address = client.getsockname()
+    client.sendall(HEADERS[name][0])
+    stage.until(lambda: Late.made and list(stage.map.values()) == [server])
+    (channel,) = Late.made
+    assert channel.at_first[:2] == (address, address)
     assert caplog.records == []
 
 

@@ -1,5 +1,6 @@
 """PROXY headers as bytes: which are accepted, what they say, and how early the others are refused."""
 
+import contextlib
 import socket
 import struct
 
@@ -151,6 +152,17 @@ def test_what_cannot_become_a_header_is_refused_at_once(begun, wrong):
     for more in (b"", b"\r\n", b"\0" * 5000):
         with pytest.raises(ProxyProtocolError):
             parse(begun + wrong + more)
+
+
+def test_a_port_is_a_number_in_its_shortest_form_up_to_65535():
+    texts = {f"{first}{rest}" for first in map(chr, range(256)) for rest in ("", "0", "1", "1 ", "65535", "65536")}
+    ports = set()
+    for text in texts | {"00", "65535", "99999"}:
+        with contextlib.suppress(ProxyProtocolError):
+            header = parse(f"PROXY TCP4 1.2.3.4 1.2.3.4 {text} 1\r\n".encode("latin-1"))
+            assert str(header.source[1]) == text
+            ports.add(text)
+    assert ports == {str(port) for port in range(65536)} & (texts | {"65535"})
 
 
 def test_the_longest_header_of_version_2_may_be_chosen():

@@ -177,6 +177,13 @@ def test_the_port_may_be_chosen(serve, connect, ask):
     assert ask(connect(address)) == b"hello\n"
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", ""])
+def test_a_port_may_be_a_text_as_names_of_services_are(serve, host):
+    with socket.create_server(LOCAL) as sock:
+        port = sock.getsockname()[1]
+    assert serve((host, str(port))).addr[1] == port
+
+
 @pytest.fixture
 def path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import re
+import select
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ import pytest
 
 import asynchat_fast
 from asynchat_fast import workers
+from asynchat_fast.workers.slots import Slots
 
 if os.name != "posix":
     pytest.skip("workers take fork()", allow_module_level=True)
@@ -540,7 +542,7 @@ def test_a_second_start_is_told_that_the_address_is_in_use(run, tmp_path):
     with pytest.raises(OSError, match=f"cannot listen at 127.0.0.1:{address[1]}: .*in use") as raised:
         workers.run(print, [address], workers=2)
     assert raised.value.errno == errno.EADDRINUSE
-    with pytest.raises(OSError, match=rf"process {service.process.pid} .*pid"):
+    with pytest.raises(OSError, match=rf"in use by process {service.process.pid}: 'pid'"):
         workers.run(print, [ANY_PORT], pid_file="pid")
     assert Path("pid").exists()
     service.process.kill()
@@ -577,6 +579,47 @@ def test_what_makes_no_sense(addresses, options, error, tmp_path, monkeypatch):
     with pytest.raises(error):
         workers.run(options.pop("start", print), addresses, **options)
     assert not [*Path().iterdir()]
+
+
+def test_a_device_is_no_pid_file_and_is_not_removed(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match=r"no regular file: .*pipe"):
+        workers.run(print, [ANY_PORT], pid_file=pipe)
+    assert pipe.is_fifo()
+
+
+@on_linux
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("host", ["127.0.0.1", ""])
+def test_what_has_begun_to_connect_before_the_end_is_accepted_and_no_more(count, host):
+    with Slots([(host, 0)], count) as slots:
+        address = ("127.0.0.1", slots[0][0].getsockname()[1])
+        with socket.create_connection(address, PATIENCE) as client:
+            slots.accept_no_more()
+            with pytest.raises(TimeoutError):
+                socket.create_connection(address, 0.05)
+            client.sendall(b"request")
+            (waiting,), _, _ = select.select([sock for (sock,) in slots], [], [], PATIENCE)
+            accepted, _ = waiting.accept()
+            with accepted:
+                assert accepted.recv(100) == b"request"
+                accepted.sendall(b"response")
+            assert client.recv(100) == b"response"
+
+
+def test_what_has_connected_to_a_unix_socket_before_the_end_is_accepted_and_no_more(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Slots(["./{worker}.sock"], 2) as slots, socket.socket(socket.AF_UNIX) as client:
+        client.connect("1.sock")
+        slots.accept_no_more()
+        assert not [*Path().iterdir()]
+        client.sendall(b"request")
+        with slots[1][0].accept()[0] as accepted:
+            assert accepted.recv(100) == b"request"
+        with Slots(["./{worker}.sock"], 2):  # another program may begin meanwhile
+            slots.__exit__()
+            assert len([*Path().iterdir()]) == 2
 
 
 # Behind a proxy
@@ -632,7 +675,24 @@ def wait_for_one(address):
             time.sleep(0.01)
 
 
-# The service manager
+# The service manager and other parents
+
+
+def test_a_file_at_the_number_of_a_closed_stdin_stays_open(tmp_path):
+    program = """\
+import os, sys
+from asynchat_fast import workers
+file = open("data", "rb")
+assert file.fileno() == 0
+sys.exit(workers.run(lambda sockets: os.write(1, os.pread(0, 9, 0)), [("127.0.0.1", 0)], workers=1))
+"""
+    (tmp_path / "data").write_text("the data\n")
+    path = str(Path(asynchat_fast.__file__).parents[1])
+    command = ["/bin/sh", "-c", 'exec "$0" -W ignore -c "$1" <&-', sys.executable, program]
+    process = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert (process.returncode, process.stdout) == (3, "the data\n" * 3)
 
 
 def test_the_watchdog_is_told_that_a_worker_serves(run):
@@ -640,3 +700,20 @@ def test_the_watchdog_is_told_that_a_worker_serves(run):
     service.told("WATCHDOG=1")
     service.send(signal.SIGHUP)
     service.told("WATCHDOG=1")
+
+
+def test_the_watchdog_is_told_twice_within_its_time(run):
+    service = run(workers=1, environment={"WATCHDOG_USEC": "200000"})
+    service.told("READY=1")
+    began = time.monotonic()
+    for _ in range(5):
+        service.told("WATCHDOG=1")
+    assert time.monotonic() - began < 5 * 0.2
+
+
+@pytest.mark.parametrize("asked", ["0", "", "soon"])
+def test_a_watchdog_that_is_none_is_told_nothing(run, asked):
+    service = run(workers=1, environment={"WATCHDOG_USEC": asked})
+    service.told("READY=1")
+    assert service.end() == 0
+    assert service.manager.recv(1000) == b"STOPPING=1"

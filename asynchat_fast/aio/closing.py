@@ -34,7 +34,10 @@ class Closing:
 
     def _unsent(self) -> int:
         """Return how many bytes the transport has in its buffer; 0 for the read end of a pipe, which has no buffer."""
-        return int(getattr(self._transport, "get_write_buffer_size", int)())
+        try:
+            return int(self._transport.get_write_buffer_size())
+        except (AttributeError, NotImplementedError):  # of asyncio, of uvloop
+            return 0
 
     def _look(self, before: int) -> None:
         """Abort if the peer has taken nothing since there were *before* unsent bytes."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from time import monotonic
 from typing import Any
 
 from .._asyncore import asyncore
@@ -14,7 +15,9 @@ from .tasks import Tasks
 
 __all__ = ["embedded"]
 
-_MOST_EVENTS = 32  # in one pass, for which asyncio's own callbacks have to wait: a few hundred microseconds
+# Of one pass, for which asyncio's own callbacks have to wait.
+_MOST_EVENTS = 32  # usually a few hundred microseconds
+_LONGEST_PASS = 0.002  # seconds; after a longer pass, as when much has arrived at once, fewer events are taken
 
 
 class embedded:
@@ -46,6 +49,7 @@ class embedded:
             self._source: Any = None  # the epoll or kqueue object whose descriptor asyncio waits for
             self._fd = -1
             self._is_passing = False
+            self._most_events = _MOST_EVENTS  # in the next pass
             self._alarm = Alarm(loop, self._run)
             self._tasks = Tasks(loop, self._fail)
             if not hasattr(reactor.registrations.poller, "source"):
@@ -84,8 +88,9 @@ class embedded:
         if self.ended.done() or self._is_passing:
             return
         self._is_passing = True
+        began = monotonic()
         try:
-            seconds = self._reactor.run_ready(_MOST_EVENTS)
+            seconds = self._reactor.run_ready(self._most_events)
             self._watch()
         except (KeyboardInterrupt, SystemExit):
             self._stop()
@@ -94,6 +99,10 @@ class embedded:
             self._fail(error)
         else:
             self._alarm.within(seconds)
+            if monotonic() - began > _LONGEST_PASS:
+                self._most_events = (self._most_events + 1) // 2
+            elif self._most_events < _MOST_EVENTS:
+                self._most_events += 1
         finally:
             self._is_passing = False
 

@@ -67,8 +67,10 @@ class Link(asyncio.Protocol):
         """Make the channel."""
         self.transport: Any = transport
         file = transport.get_extra_info("socket") or transport.get_extra_info("pipe")
-        # A transport without a descriptor gets a negative number of its own, as its key in the map.
-        self.fd: int = -2 - id(self) if file is None else file.fileno()
+        fd = -1 if file is None else file.fileno()
+        # Without a descriptor, a link gets a negative number of its own, as its key in the map.  Likewise with that of
+        # a lost connection, if the channel of that has not closed: it would leave the map at this key when it does.
+        self.fd: int = -2 - id(self) if fd < 0 or fd in self.map.links else fd
         self.map.links[self.fd] = self
         self._is_busy = True
         try:
@@ -158,7 +160,8 @@ class Link(asyncio.Protocol):
             is_read = bool(channel.readable())
             if is_read is not self._is_read:
                 self._is_read = is_read
-                self.transport.resume_reading() if is_read else self.transport.pause_reading()
+                with contextlib.suppress(NotImplementedError):  # of a pipe that is only written
+                    self.transport.resume_reading() if is_read else self.transport.pause_reading()
 
     # Input
 
@@ -252,7 +255,7 @@ class Link(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on writing, as the transport's buffer has room."""
         self._is_full = False
-        self.settle()
+        self.touch()  # not settle(): asyncio's pipes drop what is written in this call, if they are closed in it, too
 
     def end_output(self) -> bool:
         """Shut down the output; return False if the transport cannot do that without closing."""

@@ -10,9 +10,11 @@ from typing import Any
 
 from ..addresses import name_of
 from ..arguments import check_class
-from ..tls import Engine, check_context, reason_of
+from ..tls import Engine, check_context
 from ..tls_handshake import Handshake
 from ..tls_socket import TLSSocket
+from ..tls_start import failure_of
+from ..transport_socket import adopt
 
 __all__ = ["connecting", "serving"]
 
@@ -33,6 +35,14 @@ def serving(channel_class: Callable[..., Any], args: tuple[Any, ...], context: s
     return begin
 
 
+def _make_carried(make: Callable[..., Any], face: TLSSocket, *args: Any) -> None:
+    """Call *make* with *face* and *args*, and have the dispatcher that it returns carried by the transport."""
+    carrier = face._ac_place
+    channel = make(face, *args)
+    if face._ac_place is carrier and carrier.channel is None:  # only our async_chat enters the map by itself
+        adopt(channel, face)
+
+
 class _Accepted:
     """Makes the channel of a client at *addr* after its handshake, or logs the failure."""
 
@@ -42,10 +52,10 @@ class _Accepted:
         self._addr = addr
 
     def opened(self, face: TLSSocket) -> None:
-        self._channel_class(face, *self._args)
+        _make_carried(self._channel_class, face, *self._args)
 
     def failed(self, error: OSError) -> None:
-        _logger.error("no TLS with %s: %s", name_of(self._addr), reason_of(error))
+        _logger.error("%s", failure_of(self._addr, error))
 
     def handle_error(self) -> None:
         _logger.exception("closing the connection from %s: uncaught exception", name_of(self._addr))
@@ -77,7 +87,7 @@ class _Connected:
 
     def opened(self, face: TLSSocket) -> None:
         try:
-            self._make(face)
+            _make_carried(self._make, face)
         except Exception as error:
             channel = face._ac_place.channel
             if channel is not None:

@@ -103,6 +103,8 @@ class Reactor:
     def forget(self, fd: int) -> None:
         """Stop waiting for *fd*; any thread may call this."""
         self.registrations.forget(fd)
+        if not self._depth and not self._map:  # the last channel has closed while no loop runs
+            self.close()
 
     def run_pass(self, timeout: float, use_poll: bool) -> None:
         """Wait for *timeout* seconds at most, and call the channels for their events.

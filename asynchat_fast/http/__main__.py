@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from .. import asyncore, call_later, loop
 from .._printing import printing
+from ..workers.caught_signals import CaughtSignals
 from .command_line import DEFAULT_PORT, PROGRAM, Address, parser
 from .files import file_handler
 from .messages import announce, fail, in_words, say
@@ -38,8 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def serve(where: Any, tls: Any = tls) -> http_server:
         return http_server(where, handler_class, log=log, tls=tls)
 
-    def serve_as_worker(sockets: list[socket.socket]) -> http_server:
-        return serve(sockets[0], _tls_context(options) if options.tls_cert else tls)  # the files may have been renewed
+    def serve_as_worker(sockets: list[socket.socket]) -> list[http_server]:
+        context = _tls_context(options) if options.tls_cert else tls  # the files may have been renewed
+        return [serve(sock, context) for sock in sockets]  # the service manager may have opened several
 
     if options.workers > 1:
         sys.exit(_serve_by_workers(serve_as_worker, address, options))
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _serve_alone(server: http_server, options: argparse.Namespace) -> None:
     try:
         if threading.current_thread() is threading.main_thread():  # no other thread may set signal handlers
-            _Wakening(server, options.grace)
+            _Ending(server, options.grace)
         announce(options, [server.addr])
         loop()
     except KeyboardInterrupt:
@@ -60,7 +62,7 @@ def _serve_alone(server: http_server, options: argparse.Namespace) -> None:
 
 
 def _serve_by_workers(
-    start: Callable[[list[socket.socket]], http_server], address: Address, options: argparse.Namespace
+    start: Callable[[list[socket.socket]], list[http_server]], address: Address, options: argparse.Namespace
 ) -> int:
     _need_posix("--workers")
     from ..workers.limits import Limits
@@ -69,7 +71,7 @@ def _serve_by_workers(
 
     def open_slots() -> Slots:
         slots = _listening(lambda: Slots([address], options.workers), address)
-        announce(options, [sockets[0].getsockname() for sockets in slots])
+        announce(options, [sock.getsockname() for sockets in slots for sock in sockets])
         return slots
 
     def say_why(number: int) -> None:
@@ -178,7 +180,7 @@ def _listening(listen: Callable[[], T], address: Address) -> T:
 # Ending
 
 
-class _Wakening(asyncore.dispatcher):
+class _Ending(asyncore.dispatcher):
     """Shuts *server* down at a signal, as an event of the loop.
 
     A signal handler that does so might run just before the loop begins to wait, and would not end the wait.
@@ -187,28 +189,23 @@ class _Wakening(asyncore.dispatcher):
     def __init__(self, server: http_server, grace: float) -> None:
         self.server = server
         self.grace = grace
-        ours, self.signalled = socket.socketpair()
-        super().__init__(ours)
-        self.signalled.setblocking(False)
-        self.wakeup_before = signal.set_wakeup_fd(self.signalled.fileno(), warn_on_full_buffer=False)
-        for number in _WORDS:
-            signal.signal(number, lambda number, frame: None)
+        self.signals = CaughtSignals(_WORDS)
+        self.signals.__enter__()
+        super().__init__(self.signals.socket)
 
     def writable(self) -> bool:
         return False
 
     def handle_read(self) -> None:
-        said = [_WORDS[number] for number in self.recv(64) if number in _WORDS]
-        if said:
-            for number in _WORDS:
-                signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+        for number in self.signals.take()[:1]:
             self.close()
+            for each in _WORDS:
+                signal.signal(each, lambda number, frame: sys.exit(1))  # a second one ends the process at once
             self.server.shut_down(self.grace)
-            call_later(0, say, said[0])  # after the pass in which the server stops listening, if no connection waits
+            call_later(0, say, _WORDS[number])  # after the pass in which the server stops listening, if none waits
 
     def close(self) -> None:
-        signal.set_wakeup_fd(self.wakeup_before)
-        self.signalled.close()
+        self.signals.__exit__()
         super().close()
 
 

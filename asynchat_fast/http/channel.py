@@ -5,9 +5,7 @@ After each step that may change the state of the connection, ``_ac_follow()`` mu
 
 import contextlib
 import socket
-import struct
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -16,6 +14,7 @@ from ..eventloop.maps import clock_of
 from ..interest import hold_reading
 from ..producers import OnSent
 from ..transport import passing
+from ..transport_socket import RESET
 from .connection import Connection, State
 from .deadlines import CLOSE, Deadlines, is_reset, unacknowledged_bytes
 from .errors import HTTPError
@@ -27,8 +26,6 @@ from .response_writer import Progress
 
 __all__ = ["HTTPChannel"]
 
-_HELD = 1 << 40  # bytes that count as unsent while a task runs: more than any limit, so that no request is read
-_RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 # Module names, because each access to a member of an Enum is a function call on CPython before 3.12.
 _IDLE = State.IDLE
@@ -118,10 +115,16 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
             self._ac_connection.drained()
             self._ac_follow()
 
-    def _ac_begin_task(self, task: Any) -> None:
-        """Note that *task* handles the present request; the next one is not read before the task is done."""
-        self._ac_task = task
-        self._ac_connection.unsent = _HELD
+    def _ac_begin_task(self, steps: Coroutine[Any, Any, Any], coroutine: Coroutine[Any, Any, Any]) -> bool:
+        """Have a task run *steps*, which await *coroutine*; return False if no asyncio program serves the channel."""
+        task = self._ac_create_task(steps)
+        if task is not None and not task.done():  # an eager task may be done already, or have closed the channel
+            self._ac_task = task
+            # A task that is cancelled before it has begun does not await *coroutine*, of which Python would warn.
+            task.add_done_callback(lambda task: coroutine.close())
+            if not self.connected:
+                task.cancel()
+        return task is not None
 
     def _ac_end_task(self) -> None:
         """Note that the task is done; the next request is read once the response has been sent."""
@@ -236,7 +239,7 @@ class HTTPChannel(Hooks, async_chat):  # type: ignore[misc]  # ac_logger is neve
         is_cut = writer.progress in (Progress.BODY, _STREAM)
         if is_cut and writer.ends_by_closing:  # reset, or the client would take a normal close for the end of the body
             with contextlib.suppress(OSError, AttributeError):  # AttributeError: the program has taken the socket
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)  # type: ignore[union-attr]
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)  # type: ignore[union-attr]
         connection.close()
         self.__discard_output()
         if self.__timer is not None:

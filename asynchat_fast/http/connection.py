@@ -37,6 +37,7 @@ __all__ = ["Connection", "Event", "State"]
 
 _MOST_UNREAD = 1 << 18  # bytes of an unwanted body to discard, so that the client can read the response
 _MOST_UNSENT = 1 << 18  # bytes of responses that may wait to be sent while more requests are read
+_HELD = 1 << 40  # bytes that count as unsent after hold(): more than any limit
 
 
 class State(enum.Enum):
@@ -224,7 +225,8 @@ class Connection:
         if self.writer.progress is not _STREAM or self.state is _CLOSED:
             return False
         self.writer.stream_sent()
-        self.unsent = 0
+        if self.unsent < _HELD:
+            self.unsent = 0
         self._complete()
         return True
 
@@ -244,6 +246,10 @@ class Connection:
             self.state = _IDLE if self.unsent <= _MOST_UNSENT else _BLOCKED
         elif self.state is _BODY:
             self.state = _DISCARDING
+
+    def hold(self) -> None:
+        """Enter BLOCKED after the response, so that no request is read before drained() is called."""
+        self.unsent = _HELD
 
     def drained(self) -> None:
         """Note that all responses have been sent."""

@@ -145,15 +145,14 @@ class Exchange(HTTPChannel):
         result: Any = self.handle_request()
         if result is not None and isinstance(result, Coroutine):
             steps = self.__run(result)
-            task = self._ac_create_task(steps)
-            if task is not None:
-                self._ac_begin_task(task)
+            if self._ac_begin_task(steps, result):
                 return
             steps.close()
         if result is not None or self._ac_connection.writer.progress is not _DONE:
             self.__end_handling(result)
 
     async def __run(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._ac_connection.hold()
         try:
             self.__end_handling(await coroutine)
         except Exception as error:

@@ -2,10 +2,9 @@
 
 import signal
 import socket
+from collections.abc import Iterable
 
 __all__ = ["CaughtSignals", "pass_over"]
-
-_NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
 
 
 def pass_over(number: int, frame: object) -> None:
@@ -13,14 +12,17 @@ def pass_over(number: int, frame: object) -> None:
 
 
 class CaughtSignals:
-    """Within the context, the parent's signals only make ``fileno()`` readable, and ``take()`` returns them."""
+    """Within the context, the signals *numbers* only make ``socket`` readable, and ``take()`` returns them."""
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._numbers = numbers
 
     def __enter__(self) -> "CaughtSignals":
-        self._ours, self._theirs = socket.socketpair()
-        for sock in (self._ours, self._theirs):
+        self.socket, self._other = pair = socket.socketpair()
+        for sock in pair:
             sock.setblocking(False)
-        self._wakeup_before = signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
-        self._before = {number: signal.signal(number, pass_over) for number in _NUMBERS}
+        self._wakeup_before = signal.set_wakeup_fd(self._other.fileno(), warn_on_full_buffer=False)
+        self._before = {number: signal.signal(number, pass_over) for number in self._numbers}
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -31,16 +33,12 @@ class CaughtSignals:
 
     def close(self) -> None:
         """Close the sockets, which a forked process must not share."""
-        self._ours.close()
-        self._theirs.close()
-
-    def fileno(self) -> int:
-        """Return the descriptor that is readable when a signal has come."""
-        return self._ours.fileno()
+        self.socket.close()
+        self._other.close()
 
     def take(self) -> list[int]:
-        """Return the numbers of the signals that have come, at least one; call it when ``fileno()`` is readable.
+        """Return the numbers of the signals that have come; call it when ``socket`` is readable.
 
         A signal that has come several times is returned once: timeout(1) sends it to a process, and again to its group.
         """
-        return list(dict.fromkeys(self._ours.recv(64)))
+        return [number for number in dict.fromkeys(self.socket.recv(64)) if number in self._before]

@@ -88,9 +88,10 @@ def _set_up(worker: "_Worker", mask: Any) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: call_later(0, worker.end))
     with contextlib.suppress(Exception):  # there is no stderr, or it has no descriptor
         faulthandler.enable()  # the parent sends SIGABRT to a hung worker, which then writes its stack
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)  # several processes that read one terminal would each get some of the input
-    os.close(null)
+    if sys.__stdin__ is not None:  # else descriptor 0 was closed at the start, and may be any file of the program now
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)  # several processes that read one terminal would each get some of the input
+        os.close(null)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 
 __all__ = ["PidFile", "pid_file_at"]
 
@@ -12,7 +13,7 @@ class PidFile:
     """Write the number of this process to the file at *path*; leaving the context removes the file.
 
     The lock on the file, not its existence, shows that a process runs, because a file outlives a crash.  OSError if the
-    file cannot be written, or another process has it locked.
+    file cannot be written, is no regular file, or is in use by another process.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -51,13 +52,15 @@ def _locked(path: str) -> int:
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):  # such as /dev/null, which must not be removed at the end
+                raise OSError(errno.EINVAL, "it is no regular file", path)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(fd, path):
                 return fd
         except BlockingIOError:
             running = os.read(fd, 32).decode("ascii", "replace").strip()
             os.close(fd)
-            raise BlockingIOError(errno.EWOULDBLOCK, f"process {running} has locked it, and runs", path) from None
+            raise BlockingIOError(errno.EWOULDBLOCK, f"it is in use by process {running}", path) from None
         except BaseException:
             os.close(fd)
             raise

@@ -1,11 +1,12 @@
 """Messages to the service manager, such as systemd.  Source: sd_notify(3)."""
 
 import contextlib
+import math
 import os
 import socket
 import time
 
-__all__ = ["tell", "tell_reloading", "tell_watchdog"]
+__all__ = ["tell", "tell_reloading", "tell_watchdog", "watchdog_interval"]
 
 
 def tell(state: str) -> None:
@@ -23,7 +24,16 @@ def tell_reloading() -> None:
     tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
+def watchdog_interval() -> float:
+    """Return the seconds after which ``tell_watchdog()`` is to be called again, math.inf if this is not wanted.
+
+    It is half of the time after which the service manager would kill this process.
+    """
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    return int(microseconds) / 2e6 if microseconds.isdecimal() and int(microseconds) else math.inf
+
+
 def tell_watchdog() -> None:
     """Tell the service manager that this process is alive, if it has asked for such messages."""
-    if "WATCHDOG_USEC" in os.environ:
+    if watchdog_interval() < math.inf:
         tell("WATCHDOG=1")

@@ -1,8 +1,11 @@
 """The listening sockets of all workers, kept open by the parent, so that waiting connections outlive a worker."""
 
+import contextlib
 import os
 import socket
+import struct
 import sys
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -13,6 +16,11 @@ __all__ = ["Slots"]
 
 _BACKLOG = 1024
 _NUMBER = "{worker}"
+
+_SO_ATTACH_FILTER = 26  # of Linux
+# A program for the system's filter of packets, (code, jump if true, jump if false, operand): load byte 13 of the TCP
+# header, the flags; if SYN is among them, skip the next instruction; keep the whole packet; drop it.
+_DROP_SYN = ((0x30, 0, 0, 13), (0x45, 1, 0, 0x02), (0x06, 0, 0, 0xFFFFFFFF), (0x06, 0, 0, 0))
 
 
 class Slots:
@@ -26,6 +34,7 @@ class Slots:
         check_count("workers", self.count, least=1)
         self._by_address: list[list[socket.socket]] = []  # for each address a list of sockets, one for each worker
         self._files: list[str | bytes] = []
+        self._ports: list[socket.socket] = []  # the sockets for host and port that were opened here
         inherited = inherited_sockets()
         if inherited:
             self._by_address = [[sock] * self.count for sock in inherited]
@@ -65,6 +74,8 @@ class Slots:
             self._open_balanced(address, sockets)
         else:
             sockets += [_listening(address)] * self.count
+        if not isinstance(address, (socket.socket, str, bytes)):
+            self._ports += sockets
 
     def _open_unix(self, path: str | bytes, mode: int | None) -> socket.socket:
         sock = _listening(path, mode=mode if has_file(path) else None)
@@ -92,6 +103,23 @@ class Slots:
             for sock in sockets:
                 if sock not in kept:
                     sock.close()
+
+    def accept_no_more(self) -> None:
+        """Let nobody connect any more, to the workers either; what has begun to connect succeeds.
+
+        A connection that came between a worker's last accept() and its close() would be reset.  For ports, only Linux
+        can do this.
+        """
+        for path in self._files:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        self._files.clear()
+        if sys.platform == "linux":
+            program = array("B", b"".join(struct.pack("HBBI", *each) for each in _DROP_SYN))
+            described = struct.pack("HP", len(_DROP_SYN), program.buffer_info()[0])
+            for sock in self._ports:
+                with contextlib.suppress(OSError):  # forbidden, as in some containers
+                    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
 
     def close(self) -> None:
         """Close all sockets in this process; the workers still have theirs."""

@@ -21,7 +21,8 @@ __all__ = ["supervise"]
 
 _log = logging.getLogger("asynchat_fast.workers")
 
-_LONGEST_WAIT = 1.0  # seconds of a wait: the service manager must be told in time that this process is alive
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
+_LONGEST_WAIT = 1.0  # seconds
 _LATE = 0.5  # seconds of a pass besides its wait; if it took longer, this process was stopped
 _STABLE = 10.0  # seconds after which the end of a worker counts as a new failure, not as one more in a row
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0  # seconds before the next attempt, after several failures in a row
@@ -45,7 +46,7 @@ def supervise(
     check_start(start)
     # The signals first: after one of the others, a signal that ends the process would leave its file behind.
     with (
-        CaughtSignals() as signals,
+        CaughtSignals(_SIGNALS) as signals,
         open_pid_file() as pid_file,
         open_slots() as slots,
         Supervisor(start, slots, limits, pid_file, signals, note_end) as supervisor,
@@ -92,7 +93,7 @@ class Supervisor:
         self._waits = 0.0  # the longest time, in seconds, that this pass was to wait
         self._looked = time.monotonic()  # the time of the last _look()
         self._selector = selectors.DefaultSelector()
-        self._selector.register(signals, selectors.EVENT_READ)
+        self._selector.register(signals.socket, selectors.EVENT_READ)
 
     def __enter__(self) -> "Supervisor":
         return self
@@ -166,7 +167,11 @@ class Supervisor:
     def _wait(self) -> None:
         """Wait for signals, for messages from workers, or until something is due; act upon the first two."""
         now = time.monotonic()
-        waits = [_LONGEST_WAIT, *(each.seconds_left(now) for each in self._workers)]
+        waits = [
+            _LONGEST_WAIT,
+            service_manager.watchdog_interval(),
+            *(each.seconds_left(now) for each in self._workers),
+        ]
         if self._not_before > now:
             waits.append(self._not_before - now)
         self._waits = min(waits)
@@ -260,6 +265,8 @@ class Supervisor:
         """Tell all workers to end gracefully, and start no more."""
         self._phase = Phase.ENDING
         service_manager.tell("STOPPING=1")
+        if not self._limits.drain:  # else workers go on to accept, and by its end proxies have turned to other servers
+            self._slots.accept_no_more()
         self._slots.close()  # kept open, they would collect connections that no worker accepts
         for worker in self._workers:
             worker.end()
