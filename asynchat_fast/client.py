@@ -181,27 +181,14 @@ class chat_client(Generic[Channel]):
 
     def _tls_starter(self, context: Any) -> Callable[[], None]:
         """Return a function that starts TLS by *context* on the channel."""
-        from . import tls, tls_start  # these import ssl, which would delay programs without TLS
+        from . import tls, tls_handshake, tls_start  # these import ssl, which would delay programs without TLS
 
         host = None if isinstance(self._address, (str, bytes)) else self._address[0]
         tls.Engine(context, False, host)  # raises now, rather than at each connection, if the arguments cannot work
-        return lambda: tls_start.start(self.channel, context, False, host, None, _Occasion(self))
-
-
-class _Occasion:
-    """Tells *client* the outcome of its handshake."""
-
-    def __init__(self, client: chat_client[Any]) -> None:
-        self._client = client
-
-    def opened(self, face: Any) -> None:
-        self._client._opened()
-
-    def failed(self, error: OSError) -> None:
-        self._client._fail(error)
-
-    def handle_error(self) -> None:
-        self._client.channel.handle_error()
+        occasion = tls_handshake.Occasion(
+            lambda face: self._opened(), lambda error: self._fail(error), lambda: self.channel.handle_error()
+        )
+        return lambda: tls_start.start(self.channel, context, False, host, None, occasion)
 
 
 class _Pauses:

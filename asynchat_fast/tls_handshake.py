@@ -4,7 +4,8 @@ import contextlib
 import errno
 import threading
 import weakref
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from .deadline import Deadline
 from .tls import State
@@ -19,17 +20,17 @@ __all__ = ["Handshake", "Occasion"]
 _AT_ONCE = 16  # handshakes that may continue in one pass of the loop; together they take about 10 ms
 
 
-class Occasion(Protocol):
-    """The object that has started a handshake, and is told its outcome."""
+class Occasion(NamedTuple):
+    """The functions by which the object that has started a handshake is told its outcome."""
 
-    def opened(self, face: TLSSocket) -> None:
-        """Act upon success: *face* sends and receives plaintext from now on."""
+    opened: Callable[[TLSSocket], object]
+    """Act upon success: the TLSSocket sends and receives plaintext from now on."""
 
-    def failed(self, error: OSError) -> None:
-        """Act upon the failure of the handshake; *error* is the reason."""
+    failed: Callable[[OSError], object]
+    """Act upon the failure of the handshake, for the reason given."""
 
-    def handle_error(self) -> None:
-        """Handle the current exception, which ``opened()`` has raised."""
+    handle_error: Callable[[], object]
+    """Handle the current exception, which ``opened()`` has raised."""
 
 
 class _Turns(threading.local):

@@ -76,7 +76,13 @@ class TLSSocket:
             sent = engine.write(data)
             if sent < len(data):
                 sent = engine.write_rest(data, sent)
-            self._ac_send(engine.take())
+            records = engine.take()
+            try:
+                taken = self._ac_socket.send(records)
+            except OSError as error:
+                taken = self._ac_not_sent(error)
+            if taken < len(records):
+                self._ac_keep(records, taken)
             return sent
         except ssl.SSLWantReadError:
             raise engine.refusal() from None
@@ -126,34 +132,35 @@ class TLSSocket:
     def _ac_flush(self) -> bool:
         """Send the bytes that wait; return whether all were taken (bool), OSError if the connection is lost."""
         with self._ac_engine.lock:
-            unsent = self._ac_unsent
-            records = self._ac_engine.take()
-            if unsent or records:
-                self._ac_send(bytes(unsent) + records if unsent else records)
-            if self._ac_unsent:
-                return False
+            records = bytes(self._ac_unsent) + self._ac_engine.take()
+            if records:
+                self._ac_unsent = b""
+                try:
+                    taken = self._ac_socket.send(records)
+                except OSError as error:
+                    taken = self._ac_not_sent(error)
+                if taken < len(records):
+                    self._ac_keep(records, taken)
+                    return False
             if self._ac_shuts:
                 self._ac_shuts = False
                 self._ac_socket.shutdown(socket.SHUT_WR)
         return True
 
-    def _ac_send(self, data: Any) -> None:
-        """Send *data* on the socket below, and keep what it does not take; OSError if the connection is lost."""
-        try:
-            sent = self._ac_socket.send(data)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError as error:
-            self._ac_unsent = b""
-            engine = self._ac_engine
-            engine.receive(self._ac_socket)  # a peer that refuses sends an alert, with the reason, before it closes
-            alert = engine.end
-            raise (alert if isinstance(alert, ssl.SSLError) else error) from None
-        if sent < len(data):
-            self._ac_unsent = memoryview(data)[sent:]
-            self._ac_place.report_output(sent)
-        else:
-            self._ac_unsent = b""
+    def _ac_not_sent(self, error: OSError) -> int:
+        """Return 0 if *error*, of the socket below, means "not now"; OSError if the connection is lost."""
+        if isinstance(error, (BlockingIOError, InterruptedError)):
+            return 0
+        self._ac_unsent = b""
+        engine = self._ac_engine
+        engine.receive(self._ac_socket)  # a peer that refuses sends an alert, with the reason, before it closes
+        alert = engine.end
+        raise (alert if isinstance(alert, ssl.SSLError) else error) from None
+
+    def _ac_keep(self, records: bytes, taken: int) -> None:
+        """Keep the *records* after the first *taken* bytes, which the socket below has taken, to be sent later."""
+        self._ac_unsent = memoryview(records)[taken:]
+        self._ac_place.report_output(taken)
 
     def _ac_end_output(self) -> bool:
         """Send a close_notify, and shut down the output behind it; return False if the connection is lost."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .addresses import name_of
@@ -27,28 +28,16 @@ def accepter(context: Any, timeout: float | None) -> Callable[[Any, Any, Any], H
     def accept(server: Any, sock: Any, addr: Any) -> Handshake:
         sock.setblocking(False)
         face = TLSSocket(sock, Engine(context, True))
-        handshake = Handshake(face, server._map, _Acceptance(server, addr), timeout)
+        occasion = Occasion(
+            opened=lambda face: server.handle_accepted(face, addr),
+            failed=lambda error: server.log_info(failure_of(addr, error), "error"),
+            handle_error=server.handle_error,
+        )
+        handshake = Handshake(face, server._map, occasion, timeout)
         handshake.enter_map()
         return handshake
 
     return accept
-
-
-class _Acceptance:
-    """Calls ``handle_accepted()`` of *server* after the handshake with *addr*, or logs the failure."""
-
-    def __init__(self, server: Any, addr: Any) -> None:
-        self._server = server
-        self._addr = addr
-
-    def opened(self, face: TLSSocket) -> None:
-        self._server.handle_accepted(face, self._addr)
-
-    def failed(self, error: OSError) -> None:
-        self._server.log_info(failure_of(self._addr, error), "error")
-
-    def handle_error(self) -> None:
-        self._server.handle_error()
 
 
 def start(
@@ -78,35 +67,25 @@ def start(
         channel.ac_in_buffer = b""
         engine.feed(received)  # commands that a peer has sent behind STARTTLS fail the handshake
     channel.socket = face = TLSSocket(sock, engine, plain)
-    handshake = Handshake(face, channel._map, occasion or _Start(channel, server_side), timeout)
+    if occasion is None:
+        failed = partial(_failed, channel, server_side)
+        occasion = Occasion(lambda face: channel.handle_tls(), failed, channel.handle_error)
+    handshake = Handshake(face, channel._map, occasion, timeout)
     handshake.join(channel)
     if channel.connected and (received or not server_side):
         handshake.go_on()
 
 
-class _Start:
-    """Tells *channel*, whose start_tls() began the handshake, the outcome."""
-
-    def __init__(self, channel: Any, server_side: bool) -> None:
-        self._channel = channel
-        self._server_side = server_side
-
-    def opened(self, face: TLSSocket) -> None:
-        self._channel.handle_tls()
-
-    def failed(self, error: OSError) -> None:
-        channel = self._channel
-        if self._server_side:
-            channel.log_info(failure_of(channel.addr, error), "error")
-            channel.handle_close()
-            return
-        try:
-            raise error
-        except OSError:
-            channel.handle_error()
-
-    def handle_error(self) -> None:
-        self._channel.handle_error()
+def _failed(channel: Any, server_side: bool, error: OSError) -> None:
+    """Tell *channel*, whose start_tls() began the handshake, that it has failed with *error*."""
+    if server_side:
+        channel.log_info(failure_of(channel.addr, error), "error")
+        channel.handle_close()
+        return
+    try:
+        raise error
+    except OSError:
+        channel.handle_error()
 
 
 def _take_output(channel: Any) -> bytes:

@@ -18,6 +18,7 @@ from .waker import Waker, waker_beside
 
 __all__ = ["Reactor", "log_failure"]
 
+_READS = READ | URGENT  # the mask of a channel that only reads
 _LONGEST_WAIT = 86400.0  # seconds: pollers count milliseconds in a C int, which longer times would overflow
 _ASKED_AFTER = 1.0  # seconds between two passes, embedded in asyncio, if there are channels that must be asked
 
@@ -224,7 +225,7 @@ class Reactor:
                 except (AttributeError, OSError, ValueError):
                     stays = False
                 if stays:
-                    mask = READ | URGENT if channel.readable() else 0
+                    mask = _READS if channel.readable() else 0
                     if (mask | write_mask if channel.writable() else mask) == masks.get(fd):
                         continue
                 registrations.note_change(fd, channel, events)
