@@ -19,7 +19,7 @@ if not (ROOT / "docs").is_dir():
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "examples").glob("*.md"))]
 PATIENCE = 120  # seconds; the pages take ten
 # Public by their names alone: for the loop, or of the channel that a handler is.
-UNSAID = {"SocketMap": {"changed", "watched"}, "embedded": {"create_task", "map", "wake"}}
+UNSAID = {"SocketMap": {"changed", "removals", "watched"}, "embedded": {"create_task", "map", "wake"}}
 
 _DIRECTIVE = re.compile(
     r"^\.\. (?P<kind>(?:auto|py:)\w+|currentmodule):: (?P<name>[\w.]+).*\n(?P<options>(?: +.*\n)*)", re.M
