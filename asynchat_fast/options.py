@@ -1,6 +1,6 @@
 """The options of a conversation: attributes that programs may assign on an object, and override on a class.
 
-Both take the channel off the fast paths of ``handle_read()`` and ``set_terminator()``, where looking at options would
+They take the channel off the fast paths of ``handle_read()`` and ``set_terminator()``, where looking at options would
 cost more than all the rest.
 """
 
