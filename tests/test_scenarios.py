@@ -281,21 +281,22 @@ def connection_that_is_refused(stage):
     stage.run()
 
 
-@scenario(unix_only)
-def connection_that_fails_at_once(stage):
+def connect_to_no_server(stage):
     client = Plain(stage)
     client.create_socket(socket.AF_UNIX)
     with contextlib.suppress(FileNotFoundError):
         client.connect(os.path.join(os.path.abspath(os.sep), "no", "such", "server"))
+
+
+@scenario(unix_only)
+def connection_that_fails_at_once(stage):
+    connect_to_no_server(stage)
     stage.run(12)
 
 
 @scenario(unix_only)
 def connection_that_fails_at_once_in_a_loop_called_for_each_pass(stage):
-    client = Plain(stage)
-    client.create_socket(socket.AF_UNIX)
-    with contextlib.suppress(FileNotFoundError):
-        client.connect(os.path.join(os.path.abspath(os.sep), "no", "such", "server"))
+    connect_to_no_server(stage)
     for _ in range(12):
         stage.run(1)
 
