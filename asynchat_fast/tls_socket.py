@@ -77,7 +77,7 @@ class TLSSocket:
             if sent < len(data):
                 sent = engine.write_rest(data, sent)
             records = engine.take()
-            try:
+            try:  # _ac_flush() inlined, for speed
                 taken = self._ac_socket.send(records)
             except OSError as error:
                 taken = self._ac_not_sent(error)
