@@ -5,7 +5,7 @@ from typing import Any
 
 from .._asyncore import asyncore
 from .interest import Exceptions
-from .maps import Map, SocketMap
+from .maps import Map
 from .pollers import READ, URGENT, WRITE, Poller
 
 __all__ = ["PlainRegistrations"]
@@ -14,7 +14,7 @@ __all__ = ["PlainRegistrations"]
 class PlainRegistrations:
     """The registrations of one plain dict, with the methods of ``Registrations``."""
 
-    noting: SocketMap | None = None
+    is_told = has_changes = False
     asks_in_each_pass = True
 
     def __init__(self, map: Map, poller: Poller) -> None:

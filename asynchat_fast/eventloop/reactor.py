@@ -44,7 +44,7 @@ class Reactor:
         self._is_waiting = False
         self._depth = 0  # nested calls of loop()
         self._counted = 0  # the depth at which the time is not counted: within asyncio, between two passes, it is 1
-        if self.registrations.noting is not None:  # else there is nothing that belongs to this process alone
+        if self.registrations.is_told:  # else there is nothing that belongs to this process alone
             Reactor.alive.add(self)
 
     @classmethod
@@ -74,7 +74,7 @@ class Reactor:
             self._rest()
         if self._depth:
             return
-        if self.registrations.noting is not None and self._map:
+        if self.registrations.is_told and self._map:
             return
         Reactor.alive.discard(self)
         self._kept.reactor = None
@@ -139,7 +139,7 @@ class Reactor:
         if registrations.use_poll:
             registrations.show(False)
         try:
-            if registrations.noting is not None and registrations.noting.changed:
+            if registrations.has_changes:
                 registrations.ask(self.counters.since)  # asyncio's code may have paused a channel since the last pass
             happened = registrations.poller.poll(0, most)
         except (OSError, Lost):  # the program has become a daemon, and closed all descriptors
@@ -162,7 +162,7 @@ class Reactor:
         registrations, counters = self.registrations, self.counters
         self._is_waiting = True  # before asking: a change that another thread makes from here on must end the wait
         try:
-            if self._waker is None and registrations.noting is not None:
+            if self._waker is None and registrations.is_told:
                 self._waker = waker_beside(self._map)
                 registrations.poller.set(self._waker.fd, READ)
             if (limit := registrations.ask(counters.since, again)) < timeout:

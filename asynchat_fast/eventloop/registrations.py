@@ -22,8 +22,10 @@ __all__ = ["AnyRegistrations", "Registrations"]
 class Registrations:
     """The registrations of one SocketMap."""
 
+    is_told = True  # by the map, of what changes
+
     def __init__(self, map: SocketMap, poller: Poller) -> None:
-        self.map = self.noting = map
+        self.map = map
         self.poller = poller
         self.channels: dict[int, Any] = {}  # the known channels, by descriptor
         self.classes: dict[type, tuple[Any, Any]] = {}  # the classes that report, with their readable() and writable()
@@ -35,7 +37,7 @@ class Registrations:
         self._sockets: dict[int, Any] = {}  # the sockets that are registered, by descriptor; None for other objects
         self._unsure: set[int] = set()  # descriptors that may belong to another file than the registered one
         self.show(False)
-        self.noting.changed.update(map)
+        self.map.changed.update(map)
 
     def show(self, use_poll: bool) -> None:
         """Register as asyncore's poll2() does with *use_poll* (bool), else as its poll() by select() does."""
@@ -44,12 +46,17 @@ class Registrations:
         self._ask_all_again()
 
     def _ask_all_again(self) -> None:
-        self.noting.changed.update(self.channels)
+        self.map.changed.update(self.channels)
 
     @property
     def asks_in_each_pass(self) -> bool:
         """Whether there are channels that do not report changes of their interest (bool)."""
-        return bool(self._asked or self.noting.watched)
+        return bool(self._asked or self.map.watched)
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether changes were reported that ``ask()`` has not seen (bool)."""
+        return bool(self.map.changed)
 
     def note_code_has_run(self) -> None:
         """Have the slow round ask all channels, because code of the program has run, and may have changed any."""
@@ -57,14 +64,14 @@ class Registrations:
 
     def note_failure(self, happened: list[tuple[int, int]]) -> None:
         """Have the channels of the events in *happened* asked in the next pass, as not all were handled to the end."""
-        self.noting.changed.update(fd for fd, _ in happened if fd in self.channels)
+        self.map.changed.update(fd for fd, _ in happened if fd in self.channels)
 
     def note_change(self, fd: int, channel: Any, events: int) -> None:
         """Have *channel* asked before the next wait, and *fd* registered anew, after its *events* (a mask)."""
         if fd not in self._asked or self._may_be_another_file(fd, channel):
             self._unsure.add(fd)
         if fd not in self._asked:
-            self.noting.changed.add(fd)
+            self.map.changed.add(fd)
         if events & INVALID and self.channels.get(fd) is channel:
             self.exceptions.pause(fd)  # the channel has not closed: else each pass would report it
 
@@ -73,21 +80,22 @@ class Registrations:
 
         With *again* (bool), the pass has asked before and goes on waiting: "in each pass" means once.
         """
-        noting, slow = self.noting, self.slow
+        map, slow = self.map, self.slow
         if slow.owed and now >= slow.next:
             self._look_at_classes()
             self._ask_slowly(slow.take(self.channels, now))
         wait = slow.next - now if slow.owed else inf
-        if self._asked or noting.changed or noting.watched or self.exceptions.fds:
-            self._ask_some(noting, again)
-            return 0.0 if noting.changed or self.closed else min(wait, self.exceptions.longest_wait())
+        if self._asked or map.changed or map.watched or self.exceptions.fds:
+            self._ask_some(again)
+            return 0.0 if map.changed or self.closed else min(wait, self.exceptions.longest_wait())
         return wait
 
-    def _ask_some(self, noting: SocketMap, again: bool) -> None:
-        changed = noting.changed
+    def _ask_some(self, again: bool) -> None:
+        map = self.map
+        changed = map.changed
         fds = self.exceptions.to_ask()
         if not again:
-            fds.update(self._asked, noting.watched)
+            fds.update(self._asked, map.watched)
         for _ in range(len(changed)):  # one by one, because other threads add to it meanwhile
             fds.add(changed.pop())
         try:
@@ -123,7 +131,7 @@ class Registrations:
 
     def _ask_slowly(self, fds: list[int]) -> None:
         """Have those of *fds* asked whose interest has changed unreported, or that may be other files by now."""
-        changed = self.noting.changed
+        changed = self.map.changed
         for fd in fds:
             channel = self.channels.get(fd)
             if self.map.get(fd) is not channel:
